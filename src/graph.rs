@@ -1,0 +1,98 @@
+//! The workflow as a typed, acyclic graph of node instances.
+//!
+//! One [`Step`] is one node under one choice of matrix values. Steps stand in topological order, upstreams first, so
+//! whoever walks them front to back has seen every input. Nothing unresolved gets in here: see `manifest/`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::config::{EmbedConfig, LoadConfig, PersistConfig, PrepareConfig};
+
+/// The kinds of node, in the order data flows through them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeKind {
+    /// Reads files into records and rejects.
+    Load,
+    /// Makes one text of each record.
+    Prepare,
+    /// Makes one vector of each text.
+    Embed,
+    /// Publishes a dataset.
+    Persist,
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Load => "load",
+            Self::Prepare => "prepare",
+            Self::Embed => "embed",
+            Self::Persist => "persist",
+        })
+    }
+}
+
+/// One node instance: `embed.minilm[2017]`. The cells are axis -> value, sorted by axis.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepId {
+    /// The node's kind, which is its section in the manifest.
+    pub kind: NodeKind,
+    /// The node's name.
+    pub node: String,
+    /// The matrix values of this instance.
+    pub cells: BTreeMap<String, String>,
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.kind, self.node)?;
+        if !self.cells.is_empty() {
+            let values: Vec<&str> = self.cells.values().map(String::as_str).collect();
+            write!(f, "[{}]", values.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+/// The resolved configuration of a step, by kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Config {
+    /// Of a load step.
+    Load(LoadConfig),
+    /// Of a prepare step.
+    Prepare(PrepareConfig),
+    /// Of an embed step.
+    Embed(EmbedConfig),
+    /// Of a persist step.
+    Persist(PersistConfig),
+}
+
+/// The place of a step in [`Graph::steps`].
+pub type StepIndex = usize;
+
+/// One node instance with its configuration and the step it reads from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Who it is.
+    pub id: StepId,
+    /// What it does.
+    pub config: Config,
+    /// The steps that `from` stands for; none for load.
+    pub upstreams: Vec<StepIndex>,
+}
+
+/// A resolved workflow. `steps` is in topological order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graph {
+    /// The workflow's name.
+    pub name: String,
+    /// The store's path, relative to the manifest.
+    pub store: String,
+    /// Every step, upstreams first; within a node, in the order of the matrix.
+    pub steps: Vec<Step>,
+    /// The overrides given with `--set`, as written.
+    pub overrides: Vec<String>,
+}

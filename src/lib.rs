@@ -1,0 +1,5 @@
+//! sciembed turns yearly dumps of bibliographic metadata into embeddings that can be trusted, reused and searched.
+
+pub mod digest;
+pub mod graph;
+pub mod manifest;

@@ -1,0 +1,3 @@
+//! What the user wrote, and what it means.
+
+pub mod config;
