@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn one_row_key_is_pinned() {
         let embedder = EmbedderKey::from_bytes([7; 32]);
-        assert_eq!(RowKey::of(&embedder, "dark matter").to_string(), "PINNED");
+        assert_eq!(RowKey::of(&embedder, "dark matter").to_string(), "501dc7a4a19da5384fa2cce37f0fe6c2");
     }
 
     #[test]

@@ -1,0 +1,370 @@
+//! What makes a step stale: the list of its inputs, their hash, and the story of what changed.
+//!
+//! | value | in the key? | why |
+//! |---|---|---|
+//! | node kind and its REVISION | yes | a changed algorithm gives other bytes |
+//! | load: fields | yes | they decide the records' columns |
+//! | load: content digests of the source files, in order | yes | they are the input |
+//! | load: paths, sizes, times of the source files | no | a moved or touched file is the same file |
+//! | prepare: fields, prefix, suffix, delimiters, lowercase, truncate | yes | they make the text |
+//! | embed: model files, pooling, normalize, max_length, dim, numerics class | yes | through the embedder's ingredients |
+//! | embed: store_dtype | yes | it decides the bytes of the vectors table |
+//! | embed: device | as the numerics class it resolves to | `auto` must not hide a change of hardware |
+//! | embed: sessions, threads, max_batch_tokens | no | vectors do not depend on them: tests say so |
+//! | embed: the model's path | no | its files' digests say what it is |
+//! | persist: label, cells, dtype | yes | the set's files carry them |
+//! | persist: dir | no | publishing is reconciled at every plan |
+//! | digests of the upstream outputs a node **consumes** | yes | not their keys: an equal output stops the change there |
+//!
+//! Config structs are destructured without `..`, so a new field does not compile until somebody has decided.
+//! Read next: `plan.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, KeyHasher, NodeKey};
+use crate::graph::{NodeKind, StepId};
+use crate::manifest::config::{EmbedConfig, LoadConfig, OnnxConfig, PersistConfig, PrepareConfig};
+
+/// The revision of each node kind's algorithm. Raise it when the same inputs would give other bytes.
+pub const fn revision(kind: NodeKind) -> u32 {
+    match kind {
+        NodeKind::Load | NodeKind::Prepare | NodeKind::Embed | NodeKind::Persist => 1,
+    }
+}
+
+/// Everything that decides a step's outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The node's kind.
+    pub kind: NodeKind,
+    /// The revision of the kind's algorithm.
+    pub revision: u32,
+    /// Result-changing configuration: name -> value, as it is shown to people.
+    pub config: BTreeMap<String, String>,
+    /// Content digests of what is consumed, in order, each with the role it plays (`texts`, `source`).
+    pub inputs: Vec<(String, Digest)>,
+    /// Names for people, beside the inputs and the configuration: source paths, the model's path. Not in the key.
+    pub names: BTreeMap<String, String>,
+}
+
+impl Fingerprint {
+    /// The key of these inputs.
+    pub fn key(&self) -> NodeKey {
+        let Self { kind, revision, config, inputs, names: _ } = self;
+        let mut hasher = KeyHasher::new("sciembed 2026 node key v1");
+        hasher.text(&kind.to_string()).count(u64::from(*revision)).count(config.len() as u64);
+        for (name, value) in config {
+            hasher.text(name).text(value);
+        }
+        hasher.count(inputs.len() as u64);
+        for (role, digest) in inputs {
+            hasher.text(role).bytes(digest.as_bytes());
+        }
+        hasher.node_key()
+    }
+
+    /// Of a load step over these files, in order.
+    pub fn of_load(config: &LoadConfig, sources: &[(String, Digest)]) -> Self {
+        let LoadConfig { input, fields, missing: _ } = config;
+        let mut fingerprint = Self::empty(NodeKind::Load);
+        fingerprint.set("fields", list(fields));
+        fingerprint.names.insert("input".into(), quoted(input));
+        for (index, (name, digest)) in sources.iter().enumerate() {
+            fingerprint.inputs.push(("source".into(), *digest));
+            fingerprint.names.insert(format!("source {index}"), name.clone());
+        }
+        fingerprint
+    }
+
+    /// Of a prepare step over this records table.
+    pub fn of_prepare(config: &PrepareConfig, records: Digest) -> Self {
+        let PrepareConfig { fields, prefix, suffix, delimiter, list_delimiter, lowercase, truncate } = config;
+        let mut fingerprint = Self::empty(NodeKind::Prepare);
+        fingerprint.set("fields", list(fields));
+        fingerprint.set("prefix", quoted(prefix));
+        fingerprint.set("suffix", quoted(suffix));
+        fingerprint.set("delimiter", quoted(delimiter));
+        fingerprint.set("list_delimiter", quoted(list_delimiter));
+        fingerprint.set("lowercase", lowercase.to_string());
+        fingerprint.set("truncate", truncate.to_string());
+        fingerprint.inputs.push(("records".into(), records));
+        fingerprint
+    }
+
+    /// Of an embed step over this texts table, under an embedder made of these ingredients.
+    pub fn of_embed(config: &EmbedConfig, ingredients: &BTreeMap<String, String>, texts: Digest) -> Self {
+        // pooling, normalize, max_length and the device are in the ingredients, as they resolved.
+        let EmbedConfig { model, max_length: _, pooling: _, normalize: _, store_dtype, onnx } = config;
+        let OnnxConfig { device: _, sessions: _, threads: _, max_batch_tokens: _ } = onnx;
+        let mut fingerprint = Self::empty(NodeKind::Embed);
+        fingerprint.config.clone_from(ingredients);
+        fingerprint.set("store_dtype", store_dtype.to_string());
+        fingerprint.inputs.push(("texts".into(), texts));
+        fingerprint.names.insert("model".into(), quoted(model));
+        fingerprint
+    }
+
+    /// Of a persist step over these vectors, and the records that they come from.
+    pub fn of_persist(
+        config: &PersistConfig,
+        cells: &BTreeMap<String, String>,
+        vectors: Digest,
+        records: Digest,
+    ) -> Self {
+        let PersistConfig { dir, label, dtype } = config;
+        let mut fingerprint = Self::empty(NodeKind::Persist);
+        fingerprint.set("label", quoted(label));
+        fingerprint.set("dtype", dtype.to_string());
+        for (axis, value) in cells {
+            fingerprint.set(&format!("cell {axis}"), quoted(value));
+        }
+        fingerprint.inputs.push(("vectors".into(), vectors));
+        fingerprint.inputs.push(("records".into(), records));
+        fingerprint.names.insert("dir".into(), quoted(dir));
+        fingerprint
+    }
+
+    fn empty(kind: NodeKind) -> Self {
+        Self { kind, revision: revision(kind), config: BTreeMap::new(), inputs: Vec::new(), names: BTreeMap::new() }
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        self.config.insert(name.to_owned(), value);
+    }
+
+    /// What differs from an older fingerprint of the same step, in the order people look for it.
+    pub fn changes_since(&self, old: &Self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self.revision != old.revision {
+            changes.push(Change::new("revision", Some(old.revision.to_string()), Some(self.revision.to_string())));
+        }
+        let names: BTreeSet<&String> = self.config.keys().chain(old.config.keys()).collect();
+        for name in names {
+            let (before, after) = (old.config.get(name), self.config.get(name));
+            if before != after {
+                changes.push(Change::new(name, before.cloned(), after.cloned()));
+            }
+        }
+        changes.extend(self.input_changes(old));
+        if !changes.is_empty() && self.names.get("model") != old.names.get("model") {
+            let change = Change::new("model", old.names.get("model").cloned(), self.names.get("model").cloned());
+            changes.insert(0, change);
+        }
+        changes
+    }
+
+    fn input_changes(&self, old: &Self) -> Vec<Change> {
+        let longest = self.inputs.len().max(old.inputs.len());
+        let mut changes = Vec::new();
+        for index in 0..longest {
+            let (before, after) = (old.inputs.get(index), self.inputs.get(index));
+            if before.map(|(_, digest)| digest) != after.map(|(_, digest)| digest) {
+                let owner = if after.is_some() { self } else { old };
+                let short = |input: Option<&(String, Digest)>| input.map(|(_, digest)| digest.short());
+                changes.push(Change::new(&owner.input_name(index), short(before), short(after)));
+            }
+        }
+        changes
+    }
+
+    /// The name of an input for people: a source's path, or the role of an upstream output.
+    fn input_name(&self, index: usize) -> String {
+        let role = self.inputs.get(index).map_or("input", |(role, _)| role.as_str());
+        match self.names.get(&format!("source {index}")) {
+            Some(path) => format!("{role} {path}"),
+            None => role.to_owned(),
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is always JSON")
+}
+
+fn list(values: &[String]) -> String {
+    serde_json::to_string(values).expect("a list of strings is always JSON")
+}
+
+/// One input that differs: its name, and how it was and is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What differs: `prefix`, `texts`, `source 2010.json.gz`.
+    pub what: String,
+    /// How it was; none where it was not there.
+    pub old: Option<String>,
+    /// How it is; none where it is no longer there.
+    pub new: Option<String>,
+    /// Whether the old value was an override of an earlier run's command line.
+    pub old_was_override: bool,
+}
+
+impl Change {
+    fn new(what: &str, old: Option<String>, new: Option<String>) -> Self {
+        Self { what: what.to_owned(), old, new, old_was_override: false }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |value: &Option<String>| value.as_deref().map_or("(none)".to_owned(), shorten);
+        let overridden = if self.old_was_override { " (by --set)" } else { "" };
+        write!(f, "{} {}{} -> {}", self.what, side(&self.old), overridden, side(&self.new))
+    }
+}
+
+/// Long values are cut in the middle, where prompts differ least; digests keep eight digits.
+fn shorten(value: &str) -> String {
+    const SHOWN: usize = 60;
+    if value.len() == 2 * Digest::LEN && value.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return value[..8].to_owned();
+    }
+    let characters: Vec<char> = value.chars().collect();
+    if characters.len() <= SHOWN {
+        return value.to_owned();
+    }
+    let head: String = characters[..SHOWN / 2].iter().collect();
+    let tail: String = characters[characters.len() - SHOWN / 2..].iter().collect();
+    format!("{head}…{tail}")
+}
+
+/// Why a step must run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StaleReason {
+    /// This workflow never applied this step, and the store holds no record of the same inputs.
+    NeverApplied,
+    /// Inputs differ from those last applied.
+    Changed(Vec<Change>),
+    /// The inputs are those last applied, but their record is gone from the store.
+    RecordGone,
+    /// A recorded output is missing from the store or has another size.
+    OutputDamaged {
+        /// The output's name.
+        output: String,
+    },
+    /// The dataset's outputs are whole, but its directory does not show them.
+    NotPublished {
+        /// What the directory shows instead.
+        fault: PublishFault,
+    },
+}
+
+/// How a published directory differs from the set that it should show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishFault {
+    /// Nothing is published under this name.
+    Absent,
+    /// Another set is published under this name.
+    OtherSet {
+        /// The first digits of the set that is shown.
+        shown: String,
+    },
+    /// A file is missing.
+    FileMissing {
+        /// Its name.
+        file: String,
+    },
+    /// A file has other content.
+    FileDiffers {
+        /// Its name.
+        file: String,
+    },
+}
+
+impl fmt::Display for PublishFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => write!(f, "nothing is published yet"),
+            Self::OtherSet { shown } => write!(f, "set {shown} is published instead"),
+            Self::FileMissing { file } => write!(f, "published {file} is missing"),
+            Self::FileDiffers { file } => write!(f, "published {file} was changed"),
+        }
+    }
+}
+
+impl StaleReason {
+    /// The reason in words, for a step of this identity: changed configuration is named by its full path.
+    pub fn describe(&self, step: &StepId) -> String {
+        match self {
+            Self::NeverApplied => "never applied".to_owned(),
+            Self::Changed(changes) => {
+                let told: Vec<String> = changes.iter().map(|change| describe_change(step, change)).collect();
+                told.join("; ")
+            }
+            Self::RecordGone => "its record is gone from the store".to_owned(),
+            Self::OutputDamaged { output } => format!("{output} is missing or damaged in the store"),
+            Self::NotPublished { fault } => format!("publish only: {fault}"),
+        }
+    }
+}
+
+fn describe_change(step: &StepId, change: &Change) -> String {
+    let is_input = ["source", "records", "texts", "vectors"].iter().any(|role| change.what.starts_with(role));
+    if is_input { change.to_string() } else { format!("{}.{}.{change}", step.kind, step.node) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepare(prefix: &str) -> PrepareConfig {
+        PrepareConfig {
+            fields: vec!["title".into()],
+            prefix: prefix.into(),
+            suffix: String::new(),
+            delimiter: "\n\n".into(),
+            list_delimiter: "; ".into(),
+            lowercase: false,
+            truncate: 0,
+        }
+    }
+
+    #[test]
+    fn a_changed_prefix_is_told_with_old_and_new() {
+        let old = Fingerprint::of_prepare(&prepare(""), Digest::of(b"r"));
+        let new = Fingerprint::of_prepare(&prepare("You are an astrophysicist. "), Digest::of(b"r"));
+        assert_ne!(old.key(), new.key());
+        let id = StepId { kind: NodeKind::Prepare, node: "texts".into(), cells: BTreeMap::new() };
+        let reason = StaleReason::Changed(new.changes_since(&old));
+        assert_eq!(reason.describe(&id), r#"prepare.texts.prefix "" -> "You are an astrophysicist. ""#);
+    }
+
+    #[test]
+    fn paths_of_sources_are_named_but_enter_no_key() {
+        let config = LoadConfig { input: "a/*.json".into(), fields: vec!["title".into()], missing: Default::default() };
+        let here = Fingerprint::of_load(&config, &[("a/x.json".into(), Digest::of(b"x"))]);
+        let there = Fingerprint::of_load(&config, &[("b/x.json".into(), Digest::of(b"x"))]);
+        let edited = Fingerprint::of_load(&config, &[("b/x.json".into(), Digest::of(b"y"))]);
+        assert_eq!(here.key(), there.key());
+        assert_ne!(here.key(), edited.key());
+        assert_eq!(edited.changes_since(&here)[0].what, "source b/x.json");
+    }
+
+    /// Every value that the table above calls result-changing changes the key.
+    #[test]
+    fn each_prepare_field_enters_the_key() {
+        let key = |config: &PrepareConfig| Fingerprint::of_prepare(config, Digest::of(b"r")).key();
+        let base = prepare("");
+        let variants = [
+            PrepareConfig { fields: vec!["abstract".into()], ..base.clone() },
+            PrepareConfig { prefix: "p".into(), ..base.clone() },
+            PrepareConfig { suffix: "p".into(), ..base.clone() },
+            PrepareConfig { delimiter: "p".into(), ..base.clone() },
+            PrepareConfig { list_delimiter: "p".into(), ..base.clone() },
+            PrepareConfig { lowercase: true, ..base.clone() },
+            PrepareConfig { truncate: 1, ..base.clone() },
+        ];
+        let keys: BTreeSet<_> = variants.iter().chain([&base]).map(key).collect();
+        assert_eq!(keys.len(), variants.len() + 1);
+    }
+
+    #[test]
+    fn one_node_key_is_pinned() {
+        let key = Fingerprint::of_prepare(&prepare(""), Digest::of(b"r")).key();
+        assert_eq!(key.to_string(), "66cd3de0e6e570283e0aecee6954a93a719af9067250cd7b9a55e7e8e01296d8");
+    }
+}

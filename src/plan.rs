@@ -1,0 +1,321 @@
+//! The plan: what would happen, and why. A pure function of the graph and of what was observed.
+//!
+//! Every step is fresh, stale for a reason, or pending on an upstream step: below a stale step nothing has a key yet,
+//! since keys are made of what is consumed. `run.rs` calls [`plan`] again each time a record lands, and pending steps
+//! turn fresh or stale; an upstream whose output came out the same stops the change there. `observe.rs` does the I/O.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use crate::digest::{Digest, EmbedderKey, NodeKey};
+use crate::fingerprint::{Change, Fingerprint, PublishFault, StaleReason};
+use crate::graph::{Config, Graph, NodeKind, StepId, StepIndex};
+use crate::record::{Output, Record, RecordState, Reference, SourceFile};
+
+/// What is known of the world outside the manifest. `observe.rs` fills it in.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The source files of each load step, in order.
+    pub sources: BTreeMap<StepIndex, Vec<SourceFile>>,
+    /// The embedder of each embed step.
+    pub embedders: BTreeMap<StepIndex, EmbedderFacts>,
+    /// What each step last used.
+    pub references: BTreeMap<StepIndex, Reference>,
+    /// Records by key, for every key that could be computed; absent keys have none.
+    pub records: HashMap<NodeKey, RecordState>,
+    /// How the directory of each persist step differs from the set of this key; absent if it does not.
+    pub published: BTreeMap<StepIndex, (NodeKey, PublishFault)>,
+}
+
+/// What a plan needs to know of an embedder without starting it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbedderFacts {
+    /// Its key.
+    pub key: EmbedderKey,
+    /// Components per vector.
+    pub dim: usize,
+    /// What the key is made of: name -> value.
+    pub ingredients: BTreeMap<String, String>,
+    /// What the user should know: a device that was fallen back from.
+    pub notes: Vec<String>,
+}
+
+impl Observed {
+    /// The whole record of a step, if its key is known and it has one.
+    pub fn record(&self, graph: &Graph, index: StepIndex) -> Option<&Record> {
+        let key = self.fingerprint(graph, index)?.key();
+        self.whole_record(&key)
+    }
+
+    fn whole_record(&self, key: &NodeKey) -> Option<&Record> {
+        match self.records.get(key)? {
+            RecordState::Whole(record) => Some(record),
+            RecordState::Damaged { .. } => None,
+        }
+    }
+
+    /// An output of a step, if its record is known.
+    pub fn output(&self, graph: &Graph, index: StepIndex, name: &str) -> Option<Output> {
+        self.record(graph, index)?.outputs.get(name).copied()
+    }
+
+    /// The fingerprint of a step; none while an output that it consumes is not known.
+    pub fn fingerprint(&self, graph: &Graph, index: StepIndex) -> Option<Fingerprint> {
+        let step = &graph.steps[index];
+        let consumed = |from: StepIndex, name: &str| self.output(graph, from, name).map(|output| output.digest);
+        Some(match &step.config {
+            Config::Load(config) => {
+                let sources: Vec<(String, Digest)> =
+                    self.sources.get(&index)?.iter().map(|source| (source.name.clone(), source.digest)).collect();
+                Fingerprint::of_load(config, &sources)
+            }
+            Config::Prepare(config) => Fingerprint::of_prepare(config, consumed(step.upstreams[0], "records")?),
+            Config::Embed(config) => {
+                let ingredients = &self.embedders.get(&index)?.ingredients;
+                Fingerprint::of_embed(config, ingredients, consumed(step.upstreams[0], "texts")?)
+            }
+            Config::Persist(config) => {
+                let vectors = consumed(step.upstreams[0], "vectors")?;
+                let records = consumed(load_above(graph, index)?, "records")?;
+                Fingerprint::of_persist(config, &step.id.cells, vectors, records)
+            }
+        })
+    }
+}
+
+/// The load step that a step's rows come from.
+pub fn load_above(graph: &Graph, index: StepIndex) -> Option<StepIndex> {
+    let mut at = index;
+    while graph.steps[at].id.kind != NodeKind::Load {
+        at = *graph.steps[at].upstreams.first()?;
+    }
+    Some(at)
+}
+
+/// Whether a step must run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Its record stands, and what it publishes is shown.
+    Fresh,
+    /// It must run.
+    Stale(StaleReason),
+    /// Whether it must run is not known before this upstream step has run.
+    Pending(StepId),
+}
+
+/// How many rows a step has, and how that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rows {
+    /// Recorded.
+    Exact(u64),
+    /// As of the record that this step last used.
+    LastApplied(u64),
+    /// Nothing was recorded yet.
+    Unknown,
+}
+
+/// One step of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedStep {
+    /// Its place in the graph.
+    #[serde(skip)]
+    pub index: StepIndex,
+    /// Which step.
+    pub step: StepId,
+    /// Whether it must run.
+    pub state: State,
+    /// Its key, once it has one.
+    pub key: Option<NodeKey>,
+    /// The rows that it puts out.
+    pub rows: Rows,
+}
+
+/// What would happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The workflow's name.
+    pub workflow: String,
+    /// The steps in the plan's closure, upstreams first.
+    pub steps: Vec<PlannedStep>,
+}
+
+impl Plan {
+    /// Whether nothing is stale or pending.
+    pub fn is_fresh(&self) -> bool {
+        self.steps.iter().all(|step| step.state == State::Fresh)
+    }
+
+    /// The steps that could start now.
+    pub fn stale(&self) -> impl Iterator<Item = &PlannedStep> {
+        self.steps.iter().filter(|step| matches!(step.state, State::Stale(_)))
+    }
+}
+
+/// Plans the steps `selection`, which holds every upstream of its members, upstreams first.
+pub fn plan(graph: &Graph, selection: &[StepIndex], observed: &Observed) -> Plan {
+    let mut states: BTreeMap<StepIndex, State> = BTreeMap::new();
+    let mut steps = Vec::with_capacity(selection.len());
+    for &index in selection {
+        let fingerprint = observed.fingerprint(graph, index);
+        let key = fingerprint.as_ref().map(Fingerprint::key);
+        let waiting = graph.steps[index].upstreams.iter().find(|up| states.get(up) != Some(&State::Fresh));
+        let state = match (waiting, &fingerprint) {
+            (None, Some(fingerprint)) => own_state(graph, index, fingerprint, observed),
+            (Some(&upstream), _) => State::Pending(graph.steps[upstream].id.clone()),
+            (None, None) => unreachable!("a step whose upstreams are all fresh knows what it consumes"),
+        };
+        states.insert(index, state.clone());
+        let rows = rows(observed, index, key.as_ref());
+        steps.push(PlannedStep { index, step: graph.steps[index].id.clone(), state, key, rows });
+    }
+    Plan { workflow: graph.name.clone(), steps }
+}
+
+fn own_state(graph: &Graph, index: StepIndex, fingerprint: &Fingerprint, observed: &Observed) -> State {
+    let key = fingerprint.key();
+    match observed.records.get(&key) {
+        Some(RecordState::Whole(_)) => match observed.published.get(&index) {
+            Some((of, fault)) if *of == key => State::Stale(StaleReason::NotPublished { fault: fault.clone() }),
+            _ => State::Fresh,
+        },
+        Some(RecordState::Damaged { output }) => State::Stale(StaleReason::OutputDamaged { output: output.clone() }),
+        None => State::Stale(match observed.references.get(&index) {
+            None => StaleReason::NeverApplied,
+            Some(reference) if reference.key == key => StaleReason::RecordGone,
+            Some(reference) => {
+                let changes = fingerprint.changes_since(&reference.fingerprint);
+                StaleReason::Changed(mark_overrides(changes, &graph.steps[index].id, &reference.overrides))
+            }
+        }),
+    }
+}
+
+/// Marks old values that came from the command line of an earlier run: "why did it change?" is answered by that.
+fn mark_overrides(mut changes: Vec<Change>, step: &StepId, overrides: &[String]) -> Vec<Change> {
+    for change in &mut changes {
+        let path = format!("{}.{}.{}=", step.kind, step.node, change.what);
+        change.old_was_override = overrides.iter().any(|given| given.starts_with(&path));
+    }
+    changes
+}
+
+fn rows(observed: &Observed, index: StepIndex, key: Option<&NodeKey>) -> Rows {
+    let rows_out = |record: &Record| record.counts.get("rows").copied();
+    if let Some(rows) = key.and_then(|key| observed.whole_record(key)).and_then(rows_out) {
+        return Rows::Exact(rows);
+    }
+    let last = observed.references.get(&index).and_then(|reference| observed.whole_record(&reference.key));
+    last.and_then(rows_out).map_or(Rows::Unknown, Rows::LastApplied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Step;
+    use crate::manifest::config::{LoadConfig, PrepareConfig};
+    use crate::record::Provenance;
+
+    fn id(kind: NodeKind, node: &str) -> StepId {
+        StepId { kind, node: node.into(), cells: BTreeMap::new() }
+    }
+
+    fn graph(prefix: &str) -> Graph {
+        let load = LoadConfig { input: "x.json".into(), fields: vec!["title".into()], missing: Default::default() };
+        let prepare = PrepareConfig {
+            fields: vec!["title".into()],
+            prefix: prefix.into(),
+            suffix: String::new(),
+            delimiter: "\n\n".into(),
+            list_delimiter: "; ".into(),
+            lowercase: false,
+            truncate: 0,
+        };
+        let steps = vec![
+            Step { id: id(NodeKind::Load, "records"), config: Config::Load(load), upstreams: vec![] },
+            Step { id: id(NodeKind::Prepare, "texts"), config: Config::Prepare(prepare), upstreams: vec![0] },
+        ];
+        Graph { name: "w".into(), store: "store".into(), steps, overrides: vec![] }
+    }
+
+    fn observed(content: &[u8]) -> Observed {
+        let source = SourceFile { name: "x.json".into(), digest: Digest::of(content), bytes: 1 };
+        Observed { sources: BTreeMap::from([(0, vec![source])]), ..Observed::default() }
+    }
+
+    /// Pretends that a step ran and put out these bytes.
+    fn land(graph: &Graph, observed: &mut Observed, index: StepIndex, output: &str, bytes: &[u8]) {
+        let fingerprint = observed.fingerprint(graph, index).unwrap();
+        let key = fingerprint.key();
+        let output = (output.to_owned(), Output { digest: Digest::of(bytes), bytes: 1, rows: 1 });
+        let record = Record {
+            version: 1,
+            key,
+            outputs: BTreeMap::from([output]),
+            counts: BTreeMap::from([("rows".to_owned(), 1)]),
+            sources: vec![],
+            facts: BTreeMap::new(),
+            bit_stable: true,
+            provenance: Provenance::default(),
+        };
+        observed.records.insert(key, RecordState::Whole(Box::new(record)));
+        let step = graph.steps[index].id.clone();
+        let reference = Reference { version: 1, step, key, fingerprint, overrides: vec![], run: "r".into() };
+        observed.references.insert(index, reference);
+    }
+
+    fn states(graph: &Graph, observed: &Observed) -> Vec<State> {
+        plan(graph, &[0, 1], observed).steps.into_iter().map(|step| step.state).collect()
+    }
+
+    #[test]
+    fn below_a_stale_step_everything_is_pending_until_its_record_lands() {
+        let graph = graph("");
+        let mut observed = observed(b"1");
+        let pending = State::Pending(id(NodeKind::Load, "records"));
+        assert_eq!(states(&graph, &observed), [State::Stale(StaleReason::NeverApplied), pending]);
+        land(&graph, &mut observed, 0, "records", b"records");
+        assert_eq!(states(&graph, &observed), [State::Fresh, State::Stale(StaleReason::NeverApplied)]);
+        land(&graph, &mut observed, 1, "texts", b"texts");
+        assert_eq!(states(&graph, &observed), [State::Fresh, State::Fresh]);
+    }
+
+    /// A field nobody selected was edited: load runs, puts out the same records, and the change stops there.
+    #[test]
+    fn an_unchanged_output_stops_the_change() {
+        let graph = graph("");
+        let mut observed = observed(b"1");
+        land(&graph, &mut observed, 0, "records", b"records");
+        land(&graph, &mut observed, 1, "texts", b"texts");
+        observed.sources = self::observed(b"2").sources;
+        assert!(matches!(&states(&graph, &observed)[..], [State::Stale(StaleReason::Changed(_)), State::Pending(_)]));
+        land(&graph, &mut observed, 0, "records", b"records");
+        assert_eq!(states(&graph, &observed), [State::Fresh, State::Fresh]);
+    }
+
+    #[test]
+    fn a_changed_prefix_names_old_and_new_and_an_override() {
+        let before = graph("");
+        let mut observed = observed(b"1");
+        land(&before, &mut observed, 0, "records", b"records");
+        land(&before, &mut observed, 1, "texts", b"texts");
+        observed.references.get_mut(&1).unwrap().overrides = vec!["prepare.texts.prefix=".into()];
+        let State::Stale(reason) = &states(&graph("Abstract: "), &observed)[1] else { panic!("it is stale") };
+        let told = reason.describe(&id(NodeKind::Prepare, "texts"));
+        assert_eq!(told, r#"prepare.texts.prefix "" (by --set) -> "Abstract: ""#);
+    }
+
+    #[test]
+    fn lost_records_and_outputs_are_told_apart() {
+        let graph = graph("");
+        let mut observed = observed(b"1");
+        land(&graph, &mut observed, 0, "records", b"records");
+        let key = observed.references[&0].key;
+        observed.records.insert(key, RecordState::Damaged { output: "records".into() });
+        assert!(matches!(&states(&graph, &observed)[0], State::Stale(StaleReason::OutputDamaged { .. })));
+        observed.records.clear();
+        assert_eq!(states(&graph, &observed)[0], State::Stale(StaleReason::RecordGone));
+    }
+}

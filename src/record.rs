@@ -1,0 +1,104 @@
+//! Records (what a node key produced) and references (which record a workflow's step last used), as plain data.
+//!
+//! `store/record.rs` reads and writes them; `plan.rs` decides by them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, NodeKey};
+use crate::fingerprint::Fingerprint;
+use crate::graph::StepId;
+
+/// One output of a node: which blob, how large, how many rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// The blob.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The rows in it.
+    pub rows: u64,
+}
+
+/// What one node key produced. Present means that every output is whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The format's version.
+    pub version: u32,
+    /// The key.
+    pub key: NodeKey,
+    /// Outputs by name: `records`, `rejects`, `texts`, `vectors`, or the file names of a dataset.
+    pub outputs: BTreeMap<String, Output>,
+    /// Counts that follow from the inputs alone: rows in and out, rejects by reason, rows truncated.
+    pub counts: BTreeMap<String, u64>,
+    /// The source files of a load, in the order of their ordinals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceFile>,
+    /// Facts about the embedder that a dataset's manifest states.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
+    /// Whether computing again on this kind of machine gives the same bytes.
+    pub bit_stable: bool,
+    /// Who made it, when and where; in no key.
+    pub provenance: Provenance,
+}
+
+/// A source file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Its path, relative to the manifest.
+    pub name: String,
+    /// The digest of its bytes, compressed as they are.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// Who made a record, when and where. Never part of a key or of a keyed output.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The run.
+    pub run: String,
+    /// The machine's name.
+    pub host: String,
+    /// sciembed's version.
+    pub version: String,
+    /// Start, seconds since 1970-01-01 UTC.
+    pub started: u64,
+    /// Seconds that the step took.
+    pub seconds: f64,
+    /// Counts of this very run: rows embedded, rows reused.
+    pub counts: BTreeMap<String, u64>,
+    /// What it ran on: the runtime library, the CPU's class.
+    pub machine: BTreeMap<String, String>,
+}
+
+/// Which record a step of a workflow last used, and the fingerprint that led to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The format's version.
+    pub version: u32,
+    /// The step.
+    pub step: StepId,
+    /// The record's key.
+    pub key: NodeKey,
+    /// The resolved inputs behind the key.
+    pub fingerprint: Fingerprint,
+    /// The `--set` overrides in force, as written.
+    pub overrides: Vec<String>,
+    /// The run that wrote this.
+    pub run: String,
+}
+
+/// A record as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecordState {
+    /// With all its outputs.
+    Whole(Box<Record>),
+    /// With an output that is missing or has another size.
+    Damaged {
+        /// The output's name.
+        output: String,
+    },
+}

@@ -1,0 +1,59 @@
+//! What can go wrong with input files, always with the path.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of an input file as a whole. What is wrong with a single line is a reject instead.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SourceError {
+    /// The pattern is no valid glob.
+    #[error("read {pattern:?} as a glob: {detail}")]
+    #[diagnostic(
+        code(sciembed::source::glob),
+        help("`*` and `?` match within a name, `[ab]` one of a set, `**` any folders")
+    )]
+    Glob {
+        /// As written.
+        pattern: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No file is there.
+    #[error("find {}", path.display())]
+    #[diagnostic(
+        code(sciembed::source::missing),
+        help("correct `input`, or put `missing = \"skip\"` into that load node if years may be absent")
+    )]
+    Missing {
+        /// The path or glob, made absolute.
+        path: PathBuf,
+    },
+    /// The path is a directory.
+    #[error("read {}: it is a directory", path.display())]
+    #[diagnostic(code(sciembed::source::directory), help("name a file, or a glob such as `{}/*.json.gz`", path.display()))]
+    Directory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Reading or decompressing failed.
+    #[error("read {} after {bytes} bytes of text: {source}", path.display())]
+    #[diagnostic(
+        code(sciembed::source::read),
+        help("the file is cut short or damaged: fetch it again; nothing of it was used")
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Decompressed bytes read before.
+        bytes: u64,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The file's bytes are not those that were planned with.
+    #[error("read {}: it changed while it was being read", path.display())]
+    #[diagnostic(code(sciembed::source::changed), help("wait until whoever writes it is done, and apply again"))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,309 @@
+//! One JSON line becomes a record of wanted fields, or a reason why it cannot.
+//!
+//! ADS gives a title as a list or as a string, a year as a string, an identifier list with nulls in it. Here every field
+//! becomes a list of strings: a string is a list of one, a number or boolean its JSON text, null and an absent key are
+//! missing, nulls inside a list are passed over. Objects and nested lists are refused: their text would be a guess.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::digest::{KeyHasher, MetadataDigest};
+
+/// The key field.
+const KEY_FIELD: &str = "bibcode";
+
+/// A record: its bibcode, and the wanted fields in their order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceRecord {
+    /// The bibcode, as it stands.
+    pub bibcode: String,
+    /// One entry per wanted field; none where it is missing or null.
+    pub fields: Vec<Option<Vec<String>>>,
+}
+
+/// Why a line or a row was set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The line is no JSON object.
+    InvalidJson,
+    /// The line is not UTF-8.
+    InvalidUtf8,
+    /// There is no bibcode, or it is null or blank, or no string.
+    NoBibcode,
+    /// A wanted field is an object or a nested list.
+    UnusableField,
+    /// A later line has the same bibcode.
+    Superseded,
+    /// No wanted field has any text.
+    NoText,
+}
+
+impl Reason {
+    /// The reason's name in tables and counts.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::NoBibcode => "no_bibcode",
+            Self::UnusableField => "unusable_field",
+            Self::Superseded => "superseded",
+            Self::NoText => "no_text",
+        }
+    }
+}
+
+/// Why a line was set aside, with what a person needs to find the fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The kind of fault.
+    pub reason: Reason,
+    /// What was found.
+    pub detail: String,
+    /// The bibcode, where it could be read.
+    pub bibcode: Option<String>,
+}
+
+impl SourceRecord {
+    /// Digest of the selected fields in canonical form: a string and a list of that one string are the same.
+    pub fn metadata_digest(&self, names: &[String]) -> MetadataDigest {
+        let mut hasher = KeyHasher::new("sciembed 2026 metadata digest v1");
+        hasher.text(&self.bibcode).count(names.len() as u64);
+        for (name, values) in names.iter().zip(&self.fields) {
+            hasher.text(name).optional(values.as_ref().map(|_| ""));
+            let values = values.as_deref().unwrap_or_default();
+            hasher.count(values.len() as u64);
+            values.iter().for_each(|value| {
+                hasher.text(value);
+            });
+        }
+        hasher.metadata_digest()
+    }
+}
+
+/// Reads the bibcode and the fields `names` from one line of JSON.
+///
+/// # Errors
+/// A [`Refusal`] saying why the line cannot be used.
+pub fn parse(line: &[u8], names: &[String]) -> Result<SourceRecord, Refusal> {
+    let refuse = |reason, detail: String| Refusal { reason, detail, bibcode: None };
+    let text = std::str::from_utf8(line)
+        .map_err(|error| refuse(Reason::InvalidUtf8, format!("byte {} of the line", error.valid_up_to())))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let parsed = WantedFields { names }.deserialize(&mut deserializer).and_then(|fields| {
+        deserializer.end()?;
+        Ok(fields)
+    });
+    let found = parsed.map_err(|error| refuse(Reason::InvalidJson, error.to_string()))?;
+    found.into_record(names)
+}
+
+/// What stood in a line: bibcode and fields, each possibly of a shape that cannot be used.
+struct Found {
+    bibcode: Option<Value>,
+    fields: Vec<Option<Value>>,
+}
+
+impl Found {
+    fn into_record(self, names: &[String]) -> Result<SourceRecord, Refusal> {
+        let bibcode = match self.bibcode {
+            Some(Value::Text(text)) if !text.trim().is_empty() && !text.contains(char::is_control) => text,
+            other => {
+                let detail = match other {
+                    None | Some(Value::Null) => "the bibcode is missing",
+                    Some(Value::Text(text)) if text.trim().is_empty() => "the bibcode is blank",
+                    // A newline in it would shift every line of the published list of bibcodes.
+                    Some(Value::Text(_)) => "the bibcode has a control character in it",
+                    Some(_) => "the bibcode is not a string",
+                };
+                return Err(Refusal { reason: Reason::NoBibcode, detail: detail.to_owned(), bibcode: None });
+            }
+        };
+        let mut fields = Vec::with_capacity(names.len());
+        for (name, value) in names.iter().zip(self.fields) {
+            match value.unwrap_or(Value::Null).into_list() {
+                Ok(values) => fields.push(values),
+                Err(shape) => {
+                    let detail = format!("field `{name}` is {shape}");
+                    return Err(Refusal { reason: Reason::UnusableField, detail, bibcode: Some(bibcode) });
+                }
+            }
+        }
+        Ok(SourceRecord { bibcode, fields })
+    }
+}
+
+/// Reads an object, keeping wanted keys only. Of a key that stands twice the last one counts, as everywhere in JSON.
+struct WantedFields<'a> {
+    names: &'a [String],
+}
+
+impl<'de> DeserializeSeed<'de> for WantedFields<'_> {
+    type Value = Found;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for WantedFields<'_> {
+    type Value = Found;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
+        let mut found = Found { bibcode: None, fields: vec![None; self.names.len()] };
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            if key == KEY_FIELD {
+                found.bibcode = Some(map.next_value()?);
+            } else if let Some(at) = self.names.iter().position(|name| *name == key) {
+                found.fields[at] = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A field's value, as far as its shape can be used.
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Null,
+    Text(String),
+    List(Vec<Value>),
+    Object,
+}
+
+impl Value {
+    /// As a list of strings, none if missing; the shape's name if it has no plain text.
+    fn into_list(self) -> Result<Option<Vec<String>>, &'static str> {
+        match self {
+            Self::Null => Ok(None),
+            Self::Text(text) => Ok(Some(vec![text])),
+            Self::Object => Err("an object"),
+            Self::List(values) => {
+                let mut texts = Vec::with_capacity(values.len());
+                for value in values {
+                    match value {
+                        Self::Null => {}
+                        Self::Text(text) => texts.push(text),
+                        Self::List(_) => return Err("a list of lists"),
+                        Self::Object => return Err("a list of objects"),
+                    }
+                }
+                Ok(Some(texts))
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Text(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Text(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Text(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Text(value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::Text(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Vec<String> {
+        vec!["title".into(), "abstract".into()]
+    }
+
+    fn fields(line: &str) -> Vec<Option<Vec<String>>> {
+        parse(line.as_bytes(), &names()).unwrap().fields
+    }
+
+    fn refusal(line: &[u8]) -> (Reason, String) {
+        let refusal = parse(line, &names()).unwrap_err();
+        (refusal.reason, refusal.detail)
+    }
+
+    #[test]
+    fn the_shapes_of_ads_become_lists() {
+        let one = |text: &str| Some(vec![text.to_owned()]);
+        assert_eq!(fields(r#"{"bibcode":"b","title":["T"],"abstract":"A"}"#), [one("T"), one("A")]);
+        assert_eq!(fields(r#"{"bibcode":"b","title":null}"#), [None, None]);
+        assert_eq!(fields(r#"{"bibcode":"b","title":[],"abstract":2010}"#), [Some(vec![]), one("2010")]);
+        assert_eq!(fields(r#"{"bibcode":"b","title":["a",null,"b"]}"#)[0], Some(vec!["a".into(), "b".into()]));
+        assert_eq!(fields(r#"{"bibcode":"b","title":"x","title":"\u00e9 \\"}"#)[0], one("é \\"));
+    }
+
+    #[test]
+    fn a_string_and_a_list_of_it_have_one_digest() {
+        let digest = |line: &str| parse(line.as_bytes(), &names()).unwrap().metadata_digest(&names());
+        assert_eq!(digest(r#"{"bibcode":"b","title":["T"]}"#), digest(r#"{"year":"2010","title":"T","bibcode":"b"}"#));
+        assert_ne!(digest(r#"{"bibcode":"b","title":"T"}"#), digest(r#"{"bibcode":"b","abstract":"T"}"#));
+        assert_ne!(digest(r#"{"bibcode":"b","title":""}"#), digest(r#"{"bibcode":"b"}"#));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_with_its_reason() {
+        assert_eq!(refusal(b"{\"bibcode\":").0, Reason::InvalidJson);
+        assert_eq!(refusal(b"[1]").0, Reason::InvalidJson);
+        assert_eq!(refusal(br#"{"bibcode":"b"} x"#).0, Reason::InvalidJson);
+        assert_eq!(refusal(b"{\"bibcode\":\"\xff\"}").0, Reason::InvalidUtf8);
+        assert_eq!(refusal(br#"{"title":"x"}"#), (Reason::NoBibcode, "the bibcode is missing".into()));
+        assert_eq!(refusal(br#"{"bibcode":" "}"#), (Reason::NoBibcode, "the bibcode is blank".into()));
+        assert_eq!(refusal(br#"{"bibcode":"a\nb"}"#).0, Reason::NoBibcode);
+        assert_eq!(refusal(br#"{"bibcode":["b"]}"#), (Reason::NoBibcode, "the bibcode is not a string".into()));
+        let object = br#"{"bibcode":"b","title":{"en":"x"}}"#;
+        assert_eq!(refusal(object), (Reason::UnusableField, "field `title` is an object".into()));
+    }
+}

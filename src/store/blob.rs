@@ -1,0 +1,185 @@
+//! Blobs: files named by the BLAKE3 of their bytes, written once, never changed.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::{Store, StoreError, durable};
+use crate::digest::Digest;
+use crate::record::Output;
+use memmap2::Mmap;
+
+/// Bytes buffered before a write; large enough that hashing and writing run in long strides.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Writes a blob: bytes go to a temporary file and through the hash, and [`BlobWriter::finish`] names it.
+pub struct BlobWriter {
+    store: Store,
+    temporary: PathBuf,
+    file: BufWriter<File>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+    finished: bool,
+}
+
+impl Store {
+    /// Where a blob is, or would be.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let name = digest.to_string();
+        self.root.join("blobs").join(&name[..2]).join(&name[2..])
+    }
+
+    /// Whether a blob is there with its right size. A full re-hash is `verify`'s work, not every plan's.
+    pub fn has_blob(&self, output: &Output) -> bool {
+        fs::metadata(self.blob_path(&output.digest)).is_ok_and(|meta| meta.is_file() && meta.len() == output.bytes)
+    }
+
+    /// Starts a blob.
+    ///
+    /// # Errors
+    /// If the temporary file cannot be created.
+    pub fn new_blob(&self) -> Result<BlobWriter, StoreError> {
+        let temporary = self.temporary();
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)
+            .map_err(|error| StoreError::write(&temporary, error))?;
+        Ok(BlobWriter {
+            store: self.clone(),
+            temporary,
+            file: BufWriter::with_capacity(BUFFER_BYTES, file),
+            hasher: blake3::Hasher::new(),
+            bytes: 0,
+            finished: false,
+        })
+    }
+
+    /// Stores bytes in memory as a blob.
+    ///
+    /// # Errors
+    /// As [`Store::new_blob`] and [`BlobWriter::finish`].
+    pub fn put_blob(&self, bytes: &[u8], rows: u64) -> Result<Output, StoreError> {
+        let mut blob = self.new_blob()?;
+        blob.write_all(bytes).map_err(|error| StoreError::write(&blob.temporary, error))?;
+        blob.finish(rows)
+    }
+
+    /// Memory-maps a blob.
+    ///
+    /// # Errors
+    /// [`StoreError::BlobMissing`], or whatever opening gives.
+    pub fn map_blob(&self, digest: &Digest) -> Result<Mmap, StoreError> {
+        map_file(&self.blob_path(digest)).map_err(|error| match error {
+            StoreError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                StoreError::BlobMissing { root: self.root.clone(), digest: *digest }
+            }
+            other => other,
+        })
+    }
+}
+
+/// Memory-maps a file that is never written again once it has its name.
+///
+/// # Errors
+/// Whatever opening or mapping gives.
+pub fn map_file(path: &Path) -> Result<Mmap, StoreError> {
+    let file = File::open(path).map_err(|error| StoreError::read(path, error))?;
+    // SAFETY: files of the store and of published sets are written once and replaced by rename, never in place, so the
+    // mapped bytes do not change while they are mapped, unless somebody tampers with the store.
+    #[allow(unsafe_code)]
+    unsafe { Mmap::map(&file) }.map_err(|error| StoreError::read(path, error))
+}
+
+impl BlobWriter {
+    /// Syncs the bytes and gives the blob its name. If the store has it already, that one stays.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; then nothing is left behind.
+    pub fn finish(mut self, rows: u64) -> Result<Output, StoreError> {
+        let output = Output { digest: self.hasher.finalize().into(), bytes: self.bytes, rows };
+        let path = self.store.blob_path(&output.digest);
+        let sealed = self.seal(&output, &path).map_err(|error| StoreError::write(&path, error));
+        self.finished = sealed.is_ok();
+        sealed.map(|()| output)
+    }
+
+    fn seal(&mut self, output: &Output, path: &Path) -> io::Result<()> {
+        self.file.flush()?;
+        if self.store.has_blob(output) && Digest::of_file(path)? == output.digest {
+            return fs::remove_file(&self.temporary);
+        }
+        let file = self.file.get_ref();
+        file.set_permissions(Permissions::from_mode(0o444))?;
+        file.sync_all()?;
+        if let Some(folder) = path.parent()
+            && !folder.exists()
+        {
+            fs::create_dir_all(folder)?;
+            durable::sync_parent(folder)?;
+        }
+        durable::rename(&self.temporary, path)
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for BlobWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_named_by_its_bytes_and_is_read_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let output = store.put_blob(b"vectors", 1).unwrap();
+        assert_eq!(output.digest, Digest::of(b"vectors"));
+        let path = store.blob_path(&output.digest);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o444);
+        assert_eq!(store.put_blob(b"vectors", 1).unwrap(), output);
+        assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+    }
+
+    /// A blob whose bytes were tampered with keeps its size: writing the same output again must mend it.
+    #[test]
+    fn writing_again_mends_a_damaged_blob() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let output = store.put_blob(b"vectors", 1).unwrap();
+        let path = store.blob_path(&output.digest);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"vect0rs").unwrap();
+        store.put_blob(b"vectors", 1).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"vectors");
+    }
+
+    #[test]
+    fn an_abandoned_blob_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let mut blob = store.new_blob().unwrap();
+        blob.write_all(b"half").unwrap();
+        drop(blob);
+        assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,119 @@
+//! Files that appear whole or not at all, and stay after a power cut.
+//!
+//! The order is always: temporary file on the same file system, fsync, rename (or link, where the first writer must
+//! win), fsync of the directory. Leaving out the first fsync leaves empty files after a power cut; leaving out the
+//! second may lose the name.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::process::{Pid, test_kill_process};
+
+/// Writes `bytes` to `path` by way of `temporary`, replacing what is there.
+///
+/// # Errors
+/// Whatever the file system gives; then `path` is as it was.
+pub fn write(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_synced(temporary, bytes)?;
+    rename(temporary, path)
+}
+
+/// Writes `bytes` to `path` unless it is there already; says whether it did.
+///
+/// # Errors
+/// Whatever the file system gives; then `path` is as it was.
+pub fn create(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<bool> {
+    write_synced(temporary, bytes)?;
+    let linked = fs::hard_link(temporary, path);
+    fs::remove_file(temporary)?;
+    match linked {
+        Ok(()) => sync_parent(path).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Renames a synced file into place, replacing what is there.
+///
+/// # Errors
+/// Whatever the file system gives; the temporary file is then removed.
+pub fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(temporary, path).inspect_err(|_| {
+        let _ = fs::remove_file(temporary);
+    })?;
+    sync_parent(path)
+}
+
+/// Makes the names in a file's directory last.
+///
+/// # Errors
+/// Whatever opening or syncing the directory gives.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn write_synced(temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+    let written = OpenOptions::new().write(true).create_new(true).open(temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.inspect_err(|_| {
+        let _ = fs::remove_file(temporary);
+    })
+}
+
+/// A name that no other process or thread uses: `<host>~<pid>~<start>~<n>`.
+pub fn unique_name() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let n = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("{}~{}~{:x}~{n}", host(), std::process::id(), since_epoch.as_nanos())
+}
+
+/// Whether a name from [`unique_name`] belongs to a process of this host that is no longer there.
+pub fn owner_is_dead(name: &str) -> bool {
+    let mut parts = name.split('~');
+    let (Some(owner_host), Some(pid)) = (parts.next(), parts.next()) else { return false };
+    owner_host == host() && pid.parse().is_ok_and(|pid| !process_lives(pid))
+}
+
+/// Whether a process of this host lives.
+pub fn process_lives(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    // Not permitted to signal it means that it is there.
+    !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}
+
+/// This machine's name, with what could end a path component or a name's part replaced.
+pub fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.replace(['/', '~'], "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_creator_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, temporary) = (dir.path().join("a"), dir.path().join("t"));
+        assert!(create(&path, &temporary, b"first").unwrap());
+        assert!(!create(&path, &temporary, b"second").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert!(!temporary.exists());
+    }
+
+    #[test]
+    fn only_the_dead_are_swept() {
+        assert!(!owner_is_dead(&unique_name()));
+        assert!(owner_is_dead(&format!("{}~4194305~0~0", host())));
+        assert!(!owner_is_dead("elsewhere~4194305~0~0"));
+        assert!(!owner_is_dead("something"));
+    }
+}

@@ -1,0 +1,92 @@
+//! What can go wrong in the store, always with the path.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum StoreError {
+    /// Reading failed.
+    #[error("read {}: {source}", path.display())]
+    #[diagnostic(code(sciembed::store::read), help("check that the path exists and that this user may read it"))]
+    Read {
+        /// What was read.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Writing failed.
+    #[error("write {}: {source}", path.display())]
+    #[diagnostic(
+        code(sciembed::store::write),
+        help(
+            "free space or permissions on that file system; what was finished is kept, and the next apply goes on from it"
+        )
+    )]
+    Write {
+        /// What was written.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The store was written by a newer program.
+    #[error("open the store: {} says version {found:?}, and this program reads up to {}", path.display(), super::STORE_VERSION)]
+    #[diagnostic(
+        code(sciembed::store::version),
+        help("use the newer sciembed that wrote this store, or name another store")
+    )]
+    Version {
+        /// The version file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+    },
+    /// A file of the store does not read as what it should be.
+    #[error("understand {}: {detail}", path.display())]
+    #[diagnostic(
+        code(sciembed::store::damaged),
+        help("the file is damaged: remove it, and the next apply makes again what is missing")
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A blob is not there.
+    #[error("find blob {digest} in {}", root.display())]
+    #[diagnostic(
+        code(sciembed::store::blob_missing),
+        help("run apply: the step that made it becomes stale and runs again")
+    )]
+    BlobMissing {
+        /// The store.
+        root: PathBuf,
+        /// The blob.
+        digest: Digest,
+    },
+}
+
+impl StoreError {
+    /// A reading error at `path`.
+    pub fn read(path: &Path, source: io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    /// A writing error at `path`.
+    pub fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+
+    /// Damage found at `path`.
+    pub fn damaged(path: &Path, detail: impl ToString) -> Self {
+        Self::Damaged { path: path.to_owned(), detail: detail.to_string() }
+    }
+
+    /// Whether the store itself is at fault, rather than the user or the machine.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::BlobMissing { .. })
+    }
+}

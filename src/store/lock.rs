@@ -1,0 +1,149 @@
+//! Locks save work, never carry correctness: without them two runs would compute the same bytes twice.
+//!
+//! A lock is a file that names host, boot and process. Whoever finds it held by a process that is provably gone (same
+//! host, other boot or no such process) takes it over at once; on any host, one whose heartbeat stopped is taken over too.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, durable};
+use crate::digest::NodeKey;
+
+/// How often a holder shows that it lives.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+/// After how long without a heartbeat a lock is taken over: a dozen beats, so that a machine that swaps keeps its work.
+const EXPIRY: Duration = Duration::from_secs(120);
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The machine's name.
+    pub host: String,
+    /// The kernel's id of this boot: process ids of an earlier boot mean nothing.
+    pub boot: String,
+    /// The process.
+    pub pid: u32,
+    /// The run.
+    pub run: String,
+}
+
+/// A held lock; dropping it frees it.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+}
+
+/// The outcome of trying to lock.
+#[derive(Debug)]
+pub enum LockOutcome {
+    /// Held now.
+    Held(Lock),
+    /// Somebody else computes it.
+    Busy(Holder),
+}
+
+impl Store {
+    /// Tries to take the lock on a node key, without waiting.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`] if the lock file cannot be made.
+    pub fn lock(&self, key: &NodeKey, run: &str) -> Result<LockOutcome, StoreError> {
+        let path = self.root.join("locks").join(key.to_string());
+        // Twice: once more after a dead holder's lock was moved away.
+        for _ in 0..2 {
+            match create(&path, run) {
+                Ok(()) => return Ok(LockOutcome::Held(Lock { path })),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(StoreError::write(&path, error)),
+            }
+            match read_holder(&path) {
+                Some(holder) if holder.lives(&path) => return Ok(LockOutcome::Busy(holder)),
+                // Its last bytes may just be on their way: a lock without a name is free only when it is old.
+                None if is_recent(&path) => return Ok(LockOutcome::Busy(Holder::unknown())),
+                _ => {
+                    let _ = fs::rename(&path, self.temporary()).is_ok();
+                }
+            }
+        }
+        Ok(LockOutcome::Busy(read_holder(&path).unwrap_or_else(Holder::unknown)))
+    }
+}
+
+impl Lock {
+    /// Shows that the holder lives. A lock that was taken over stays lost: results do not depend on it.
+    pub fn beat(&self) {
+        if let Ok(file) = File::options().write(true).open(&self.path) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let ours = read_holder(&self.path).is_some_and(|holder| holder.pid == std::process::id());
+        if ours {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Holder {
+    fn this(run: &str) -> Self {
+        Self { host: durable::host(), boot: boot_id(), pid: std::process::id(), run: run.to_owned() }
+    }
+
+    fn unknown() -> Self {
+        Self { host: "unknown".into(), boot: String::new(), pid: 0, run: String::new() }
+    }
+
+    fn lives(&self, path: &std::path::Path) -> bool {
+        let here = self.host == durable::host();
+        if here && (self.boot != boot_id() || !durable::process_lives(self.pid)) {
+            return false;
+        }
+        is_recent(path)
+    }
+}
+
+fn create(path: &std::path::Path, run: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let bytes = serde_json::to_vec(&Holder::this(run)).expect("a holder is plain data");
+    file.write_all(&bytes)
+}
+
+fn read_holder(path: &std::path::Path) -> Option<Holder> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn is_recent(path: &std::path::Path) -> bool {
+    let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed().unwrap_or_default());
+    age.is_ok_and(|age| age < EXPIRY)
+}
+
+fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dead_are_succeeded_and_the_living_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let key = NodeKey::from_bytes([1; 32]);
+        let LockOutcome::Held(held) = store.lock(&key, "a").unwrap() else { panic!("a free lock is taken") };
+        assert!(matches!(store.lock(&key, "b").unwrap(), LockOutcome::Busy(holder) if holder.run == "a"));
+        drop(held);
+
+        let dead = Holder { pid: 4_194_305, ..Holder::this("dead") };
+        fs::write(dir.path().join("locks").join(key.to_string()), serde_json::to_vec(&dead).unwrap()).unwrap();
+        assert!(matches!(store.lock(&key, "c").unwrap(), LockOutcome::Held(_)));
+    }
+}

@@ -1,0 +1,149 @@
+//! Parquet tables as blobs: equal rows give equal bytes.
+//!
+//! `created_by` is constant, row groups are cut by rows, and rows reach the encoder in batches of one size: page
+//! boundaries depend on how rows arrive, so the caller's batch sizes must not show.
+
+use std::io::Write;
+
+use arrow::array::RecordBatch;
+use arrow::compute::BatchCoalescer;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use super::{BlobWriter, Store, StoreError};
+use crate::digest::Digest;
+use crate::record::Output;
+use crate::table::ROW_GROUP_ROWS;
+
+/// Rows handed to the encoder at once, always.
+const ENCODER_ROWS: usize = 4096;
+/// Rows per batch when reading: a few megabytes of abstracts.
+pub const READ_ROWS: usize = 4096;
+/// zstd's own default level: 2.5 times smaller abstracts at the speed of a disk.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Writes one Parquet table as a blob.
+pub struct ParquetWriter {
+    root: std::path::PathBuf,
+    writer: ArrowWriter<BlobWriter>,
+    coalescer: BatchCoalescer,
+    rows: u64,
+}
+
+impl Store {
+    /// Starts a Parquet table.
+    ///
+    /// # Errors
+    /// If the blob's temporary file cannot be made.
+    pub fn new_parquet(&self, schema: SchemaRef) -> Result<ParquetWriter, StoreError> {
+        let writer = ArrowWriter::try_new(self.new_blob()?, schema.clone(), Some(properties()));
+        let writer = writer.map_err(|error| StoreError::write(self.root(), std::io::Error::other(error)))?;
+        let coalescer = BatchCoalescer::new(schema, ENCODER_ROWS);
+        Ok(ParquetWriter { root: self.root().to_owned(), writer, coalescer, rows: 0 })
+    }
+
+    /// Opens a Parquet blob for reading in batches of [`READ_ROWS`].
+    ///
+    /// # Errors
+    /// If the blob is missing, or is no Parquet.
+    pub fn read_parquet(&self, digest: &Digest) -> Result<ParquetRecordBatchReader, StoreError> {
+        let path = self.blob_path(digest);
+        let bytes = Bytes::from_owner(self.map_blob(digest)?);
+        ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .and_then(|builder| builder.with_batch_size(READ_ROWS).build())
+            .map_err(|error| StoreError::damaged(&path, error))
+    }
+}
+
+impl ParquetWriter {
+    /// Appends rows.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn write(&mut self, batch: RecordBatch) -> Result<(), StoreError> {
+        self.rows += batch.num_rows() as u64;
+        self.coalescer.push_batch(batch).map_err(|error| self.failed(error))?;
+        self.drain()
+    }
+
+    /// Ends the table.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn finish(mut self) -> Result<Output, StoreError> {
+        self.coalescer.finish_buffered_batch().map_err(|error| self.failed(error))?;
+        self.drain()?;
+        let Self { root, writer, coalescer: _, rows } = self;
+        let blob = writer.into_inner().map_err(|error| StoreError::write(&root, std::io::Error::other(error)))?;
+        blob.finish(rows)
+    }
+
+    /// Rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn drain(&mut self) -> Result<(), StoreError> {
+        while let Some(batch) = self.coalescer.next_completed_batch() {
+            self.writer.write(&batch).map_err(|error| self.failed(error))?;
+        }
+        self.writer.inner_mut().flush().map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+        StoreError::write(&self.root, std::io::Error::other(error))
+    }
+}
+
+fn properties() -> WriterProperties {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("3 is one of zstd's levels");
+    WriterProperties::builder()
+        .set_created_by("sciembed".to_owned())
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        // Titles and abstracts hardly repeat: a dictionary would be built and thrown away.
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{BooleanArray, StringArray, UInt32Array};
+
+    use super::*;
+    use crate::table;
+
+    fn rows(range: std::ops::Range<u32>) -> RecordBatch {
+        let text = |prefix: &str| StringArray::from_iter_values(range.clone().map(|n| format!("{prefix} {n}")));
+        let columns: Vec<arrow::array::ArrayRef> = vec![
+            Arc::new(text("bibcode")),
+            Arc::new(text("some text that is long enough to fill pages")),
+            Arc::new(UInt32Array::from_iter_values(range.clone())),
+            Arc::new(BooleanArray::from(vec![false; range.len()])),
+        ];
+        RecordBatch::try_new(table::texts(), columns).unwrap()
+    }
+
+    /// Load's threads cut rows into batches as they come: the blob must not tell.
+    #[test]
+    fn batch_sizes_do_not_show_in_the_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let written = |cuts: &[u32]| {
+            let mut writer = store.new_parquet(table::texts()).unwrap();
+            cuts.windows(2).for_each(|cut| writer.write(rows(cut[0]..cut[1])).unwrap());
+            writer.finish().unwrap()
+        };
+        let whole = written(&[0, 70_000]);
+        assert_eq!(whole, written(&[0, 1, 5000, 65_536, 65_537, 70_000]));
+        let read: usize = store.read_parquet(&whole.digest).unwrap().map(|batch| batch.unwrap().num_rows()).sum();
+        assert_eq!(read, 70_000);
+    }
+}

@@ -1,0 +1,109 @@
+//! The Arrow schemas of the tables that pass between nodes.
+//!
+//! | table | made by | columns | form |
+//! |---|---|---|---|
+//! | records | load | bibcode, one list column per selected field, `_metadata_digest`, `_source`, `_line` | Parquet, zstd |
+//! | rejects | load, prepare | bibcode, source, line, offset, reason, detail, excerpt | Parquet, zstd |
+//! | texts | prepare | bibcode, text, characters, truncated | Parquet, zstd |
+//! | vectors | embed | bibcode, embedding, row_key, tokens, tokens_dropped | Arrow IPC, memory-mapped |
+//! | dataset | persist | bibcode, embedding, metadata_digest, row_key | Arrow IPC, memory-mapped |
+//!
+//! Rows in = rows out + rejects, for every node. This file knows shapes only; `store/parquet.rs` and `store/ipc.rs`
+//! write and read them.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::digest::{MetadataDigest, RowKey};
+use crate::manifest::config::Dtype;
+
+/// Name of the key column, in every table.
+pub const BIBCODE: &str = "bibcode";
+/// Name of the vector column.
+pub const EMBEDDING: &str = "embedding";
+/// Name of the records table's column of metadata digests; the underscore keeps it apart from users' fields.
+pub const METADATA_DIGEST: &str = "_metadata_digest";
+/// Name of the records table's column of source ordinals.
+pub const SOURCE: &str = "_source";
+/// Name of the records table's column of line numbers, from 1.
+pub const LINE: &str = "_line";
+
+/// Rows per Parquet row group. Cut by rows, not bytes, so that equal rows give equal files.
+pub const ROW_GROUP_ROWS: usize = 65_536;
+/// Rows per record batch of the memory-mapped tables: row -> batch is one division. 65,536 rows of 384 half floats
+/// are 50 MB, the most that a writer holds.
+pub const IPC_BATCH_ROWS: usize = 65_536;
+
+/// The type of a selected field: ADS gives titles as a list or as a string, so every field is a list; null is missing.
+pub fn field_type() -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, false)))
+}
+
+/// The records table for these selected fields.
+pub fn records(fields: &[String]) -> SchemaRef {
+    let mut columns = vec![Field::new(BIBCODE, DataType::Utf8, false)];
+    columns.extend(fields.iter().map(|name| Field::new(name, field_type(), true)));
+    columns.push(Field::new(METADATA_DIGEST, binary(MetadataDigest::LEN), false));
+    columns.push(Field::new(SOURCE, DataType::UInt32, false));
+    columns.push(Field::new(LINE, DataType::UInt64, false));
+    Arc::new(Schema::new(columns))
+}
+
+/// The rejects table.
+pub fn rejects() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new(BIBCODE, DataType::Utf8, true),
+        Field::new("source", DataType::UInt32, false),
+        Field::new("line", DataType::UInt64, false),
+        Field::new("offset", DataType::UInt64, true),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("detail", DataType::Utf8, false),
+        Field::new("excerpt", DataType::Binary, true),
+    ]))
+}
+
+/// The texts table.
+pub fn texts() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new(BIBCODE, DataType::Utf8, false),
+        Field::new("text", DataType::Utf8, false),
+        Field::new("characters", DataType::UInt32, false),
+        Field::new("truncated", DataType::Boolean, false),
+    ]))
+}
+
+/// The vectors table: `n x dim`, one row per text, in the order of the texts.
+pub fn vectors(dim: usize, dtype: Dtype) -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new(BIBCODE, DataType::Utf8, false),
+        Field::new(EMBEDDING, embedding(dim, dtype), false),
+        Field::new("row_key", binary(RowKey::LEN), false),
+        Field::new("tokens", DataType::UInt32, false),
+        Field::new("tokens_dropped", DataType::UInt32, false),
+    ]))
+}
+
+/// The published table: `n x dim`, in the order of the vectors table.
+pub fn dataset(dim: usize, dtype: Dtype) -> Schema {
+    Schema::new(vec![
+        Field::new(BIBCODE, DataType::Utf8, false),
+        Field::new(EMBEDDING, embedding(dim, dtype), false),
+        Field::new("metadata_digest", binary(MetadataDigest::LEN), false),
+        Field::new("row_key", binary(RowKey::LEN), false),
+    ])
+}
+
+/// The type of one vector of `dim` components.
+pub fn embedding(dim: usize, dtype: Dtype) -> DataType {
+    let component = match dtype {
+        Dtype::F16 => DataType::Float16,
+        Dtype::F32 => DataType::Float32,
+    };
+    let dim = i32::try_from(dim).expect("a vector has fewer than 2^31 components");
+    DataType::FixedSizeList(Arc::new(Field::new_list_field(component, false)), dim)
+}
+
+fn binary(len: usize) -> DataType {
+    DataType::FixedSizeBinary(i32::try_from(len).expect("identifiers are a few bytes long"))
+}
