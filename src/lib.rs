@@ -3,3 +3,4 @@
 pub mod digest;
 pub mod graph;
 pub mod manifest;
+pub mod model;
