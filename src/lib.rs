@@ -1,6 +1,7 @@
 //! sciembed turns yearly dumps of bibliographic metadata into embeddings that can be trusted, reused and searched.
 
 pub mod digest;
+pub mod embedder;
 pub mod graph;
 pub mod manifest;
 pub mod model;
