@@ -9,13 +9,14 @@ pub(super) const DEFAULT_MAX_BATCH_TOKENS: usize = 512;
 
 /// Groups rows, given by their `lengths` in tokens, into batches of at most `max_batch_tokens`, longest first.
 ///
-/// A row longer than the limit runs alone, as does every row when `alone`. Rows of length 0 are in no batch: there is
-/// nothing to run. The result depends on the arguments only.
+/// A row longer than the limit runs alone, as does every row when `alone`, and every row of one token: the product of
+/// a single row with a matrix has a kernel of its own, which need not round like the one for several rows. Rows of
+/// length 0 are in no batch: there is nothing to run. The result depends on the arguments only.
 pub(super) fn batches(lengths: &[usize], max_batch_tokens: usize, alone: bool) -> Vec<Vec<usize>> {
     let mut rows: Vec<usize> = (0..lengths.len()).filter(|&row| lengths[row] > 0).collect();
     rows.sort_by_key(|&row| (std::cmp::Reverse(lengths[row]), row));
     let of_one_length = rows.chunk_by(|&a, &b| lengths[a] == lengths[b]);
-    let size = |length: usize| if alone { 1 } else { (max_batch_tokens / length).max(1) };
+    let size = |length: usize| if alone || length == 1 { 1 } else { (max_batch_tokens / length).max(1) };
     of_one_length.flat_map(|rows| rows.chunks(size(lengths[rows[0]])).map(<[usize]>::to_vec)).collect()
 }
 
@@ -29,6 +30,7 @@ mod tests {
         let lengths = [3, 900, 3, 5, 3, 0];
         assert_eq!(batches(&lengths, 8, false), [vec![1], vec![3], vec![0, 2], vec![4]]);
         assert_eq!(batches(&lengths, 8, true), [vec![1], vec![3], vec![0], vec![2], vec![4]]);
+        assert_eq!(batches(&[1, 1], 8, false), [[0], [1]]);
         assert!(batches(&[], 8, false).is_empty());
     }
 

@@ -44,7 +44,7 @@ impl OnnxEmbedder {
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
         let tokenizer = tokenizer(&onnx.package)?;
-        workers.iter().try_for_each(Worker::opened)?;
+        let opened = workers.iter().map(Worker::opened).collect::<Result<Vec<bool>, _>>()?;
         // After the sessions have read the graph, so that a file swapped in between is seen.
         let graph = verified_graph(&onnx.package)?;
         Ok(Self {
@@ -52,7 +52,7 @@ impl OnnxEmbedder {
             tokenizer,
             workers,
             max_batch_tokens: max_batch_tokens(onnx),
-            alone: !graph.row_independent,
+            alone: !graph.row_independent || opened.contains(&true),
         })
     }
 

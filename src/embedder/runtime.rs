@@ -73,18 +73,19 @@ fn start(library: PathBuf) -> Result<Runtime, EmbedderError> {
 fn version_in_name(library: &Path) -> Option<String> {
     let name = library.file_name()?.to_str()?;
     let version = name.split_once(".so.")?.1;
-    version.split('.').all(|part| part.parse::<u32>().is_ok()).then(|| version.to_owned())
+    // `.so.1` is the interface's number and tells nothing.
+    let numbers = version.contains('.') && version.split('.').all(|part| part.parse::<u32>().is_ok());
+    numbers.then(|| version.to_owned())
 }
 
 fn minor(version: &str) -> u32 {
     version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
 }
 
-/// The version in `.. git-branch=rel-1.31.1, ..`, else what the build says of itself.
+/// The commit in `.. git-commit-id=6af1a93, ..`, for a library whose name does not tell its version.
 fn version_in_build_info() -> String {
-    let info = ort::info();
-    let branch = info.split_once("git-branch=rel-").and_then(|(_, rest)| rest.split(',').next());
-    branch.unwrap_or(info).to_owned()
+    let commit = ort::info().split_once("git-commit-id=").and_then(|(_, rest)| rest.split(',').next());
+    commit.map_or_else(|| "of unknown version".to_owned(), |commit| format!("commit {commit}"))
 }
 
 #[cfg(test)]
@@ -96,6 +97,7 @@ mod tests {
         let version = |name: &str| version_in_name(Path::new(name));
         assert_eq!(version("/lib/libonnxruntime.so.1.31.1").as_deref(), Some("1.31.1"));
         assert_eq!(version("/lib/libonnxruntime.so"), None);
+        assert_eq!(version("/lib/libonnxruntime.so.1"), None);
         assert_eq!(version("/lib/libonnxruntime.so.old"), None);
         assert_eq!(minor("1.22.0"), 22);
     }

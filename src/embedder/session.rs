@@ -88,6 +88,15 @@ impl Model {
         Ok(Self { session, settings: onnx.package.settings.clone(), inputs, output })
     }
 
+    /// Whether a row's bits may depend on how many rows run with it.
+    ///
+    /// A graph that pools by itself may multiply the pooled vectors by a matrix, and that product is one row high or
+    /// several, by the batch: other kernels, other rounding. Token vectors are always several rows high.
+    pub fn mixes_rows(&self) -> bool {
+        let output = self.session.outputs().iter().find(|outlet| outlet.name() == self.output);
+        !matches!(output.map(|outlet| outlet.dtype()), Some(ValueType::Tensor { shape, .. }) if shape.len() == 3)
+    }
+
     /// The vectors of a batch, in the order of its rows.
     pub fn run(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, EmbedderError> {
         let failed =
@@ -218,6 +227,13 @@ mod tests {
         let plain = plain.with_optimization_level(GraphOptimizationLevel::Level3).unwrap();
         assert!(fused(plain), "this graph no longer shows the fusion, so the test below shows nothing");
         assert!(!fused(builder(&runtime.environment, 1, Processor::Cpu).unwrap()));
+    }
+
+    #[test]
+    fn token_vectors_may_share_a_batch() {
+        let Some((env, onnx)) = real_model() else { return };
+        let environment = runtime::load(&env).unwrap().environment;
+        assert!(!Model::open(&environment, &onnx).unwrap().mixes_rows());
     }
 
     #[test]

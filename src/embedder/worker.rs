@@ -35,7 +35,7 @@ pub(super) struct Answer {
 pub(super) struct Worker {
     session: usize,
     jobs: Option<SyncSender<Job>>,
-    ready: Receiver<Result<(), EmbedderError>>,
+    ready: Receiver<Result<bool, EmbedderError>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -50,7 +50,7 @@ impl Worker {
         let body = move || match caught("make a session", open) {
             Ok(model) => {
                 // Nobody waits for this any more if another session failed to open; then the inbox is closed, too.
-                let _ = opened.send(Ok(()));
+                let _ = opened.send(Ok(model.mixes_rows()));
                 work(session, model, &inbox);
             }
             Err(error) => drop(opened.send(Err(error))),
@@ -60,8 +60,8 @@ impl Worker {
         Ok(Self { session, jobs: Some(jobs), ready, thread: Some(thread) })
     }
 
-    /// Waits until the session is open.
-    pub fn opened(&self) -> Result<(), EmbedderError> {
+    /// Waits until the session is open; says whether its graph may mix the rows of a batch.
+    pub fn opened(&self) -> Result<bool, EmbedderError> {
         self.ready.recv().unwrap_or(Err(EmbedderError::Ended { session: self.session }))
     }
 
