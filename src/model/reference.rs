@@ -57,14 +57,14 @@ mod tests {
     use super::*;
 
     fn parse(reference: &str) -> Result<ModelRef, ModelError> {
-        ModelRef::parse(reference, Path::new("/work/flows"))
+        ModelRef::parse(reference, Path::new("/flows"))
     }
 
     #[test]
     fn paths_are_relative_to_the_manifest() {
         let folder = |path: &str| ModelRef::Folder(PathBuf::from(path));
-        assert_eq!(parse("../models/minilm").unwrap(), folder("/work/flows/../models/minilm"));
-        assert_eq!(parse("file://models/minilm").unwrap(), folder("/work/flows/models/minilm"));
+        assert_eq!(parse("../models/minilm").unwrap(), folder("/flows/../models/minilm"));
+        assert_eq!(parse("file://models/minilm").unwrap(), folder("/flows/models/minilm"));
         assert_eq!(parse("/opt/minilm").unwrap(), folder("/opt/minilm"));
     }
 
