@@ -1,0 +1,133 @@
+//! What can go wrong when an embedder starts or runs. Rows are named by their index in the texts of one call.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::model::RUNTIME_REMEDY;
+
+/// An error of this room. The message fits behind "failed to".
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum EmbedderError {
+    /// None of the places where ONNX Runtime may be has it.
+    #[error("find ONNX Runtime: looked for {}", if looked_for.is_empty() { "it nowhere".to_owned() } else { looked_for.join(", ") })]
+    #[diagnostic(code(sciembed::embedder::no_runtime), help("{RUNTIME_REMEDY}"))]
+    NoRuntime { looked_for: Vec<String> },
+
+    /// The library is older than what this program was built for; loading it further would abort.
+    #[error("use {}: it is ONNX Runtime {found}, and 1.23 is the oldest that works", library.display())]
+    #[diagnostic(code(sciembed::embedder::old_runtime), help("{RUNTIME_REMEDY}"))]
+    OldRuntime { library: PathBuf, found: String },
+
+    /// The library cannot be loaded.
+    #[error("load ONNX Runtime from {}", library.display())]
+    #[diagnostic(code(sciembed::embedder::load_runtime), help("{RUNTIME_REMEDY}"))]
+    LoadRuntime { library: PathBuf, source: ort::LoadDynamicError },
+
+    /// A process can hold one ONNX Runtime only.
+    #[error("use {}: this process has loaded {} already", asked.display(), loaded.display())]
+    #[diagnostic(code(sciembed::embedder::second_runtime))]
+    SecondRuntime { asked: PathBuf, loaded: PathBuf },
+
+    /// The library was loaded but does not start.
+    #[error("start ONNX Runtime")]
+    #[diagnostic(code(sciembed::embedder::start_runtime))]
+    StartRuntime { source: ort::Error },
+
+    /// The GPU was there by the look of it, but its provider does not register.
+    #[error("register ONNX Runtime's CUDA provider")]
+    #[diagnostic(
+        code(sciembed::embedder::cuda),
+        help("check that CUDA and cuDNN of the provider's version are installed, or write device = \"cpu\"")
+    )]
+    Cuda { source: ort::Error },
+
+    /// A file cannot be read.
+    #[error("read {}", file.display())]
+    #[diagnostic(code(sciembed::embedder::unreadable))]
+    Unreadable { file: PathBuf, source: io::Error },
+
+    /// The package is not the one that was planned with, so its key would lie.
+    #[error("use {}: it changed after it was digested", file.display())]
+    #[diagnostic(code(sciembed::embedder::changed), help("run the command again; it will plan with the new file"))]
+    Changed { file: PathBuf },
+
+    /// The graph keeps weights in a file whose digest is not in the key.
+    #[error("use {}: it keeps weights in {data:?}, which is not beside it", graph.display())]
+    #[diagnostic(
+        code(sciembed::embedder::external_data),
+        help("export with one weights file, named like the graph with _data or .data behind")
+    )]
+    ExternalData { graph: PathBuf, data: String },
+
+    /// tokenizer.json cannot be used.
+    #[error("read the tokenizer {}", file.display())]
+    #[diagnostic(code(sciembed::embedder::bad_tokenizer))]
+    BadTokenizer { file: PathBuf, source: tokenizers::Error },
+
+    /// The special tokens alone fill the model's maximal length.
+    #[error("use max_length = {max_length}: the tokenizer adds {added} special tokens to every text")]
+    #[diagnostic(code(sciembed::embedder::max_length))]
+    MaxLength { max_length: usize, added: usize },
+
+    /// A text cannot be tokenised.
+    #[error("tokenise row {row}")]
+    #[diagnostic(code(sciembed::embedder::tokenise))]
+    Tokenise { row: usize, source: tokenizers::Error },
+
+    /// ONNX Runtime refuses the graph.
+    #[error("make a session from {}", graph.display())]
+    #[diagnostic(code(sciembed::embedder::session))]
+    Session { graph: PathBuf, source: ort::Error },
+
+    /// The graph wants something that a text does not have.
+    #[error("run {}: its input {input:?} of type {found} is not one of input_ids, attention_mask, token_type_ids (int64)", graph.display())]
+    #[diagnostic(code(sciembed::embedder::input), help("export the text encoder alone, with these inputs"))]
+    Input { graph: PathBuf, input: String, found: String },
+
+    /// It is unclear which output holds the vectors, or it is not float32.
+    #[error("run {}: none of its outputs {outputs:?} can be taken as vectors", graph.display())]
+    #[diagnostic(
+        code(sciembed::embedder::output),
+        help("export one float32 output, or name it last_hidden_state, token_embeddings or sentence_embedding")
+    )]
+    Output { graph: PathBuf, outputs: Vec<String> },
+
+    /// The output's shape contradicts the batch or the settings.
+    #[error("run the model: output {output:?} has shape {found:?}, expected {expected}")]
+    #[diagnostic(
+        code(sciembed::embedder::shape),
+        help("the dimension is stated by the model's pooling settings or by config.json (hidden_size)")
+    )]
+    Shape { output: String, found: Vec<i64>, expected: String },
+
+    /// A run of the model failed.
+    #[error("run the model on {} rows (first: row {first}) of {tokens} tokens each", rows)]
+    #[diagnostic(code(sciembed::embedder::run))]
+    Run { first: usize, rows: usize, tokens: usize, source: ort::Error },
+
+    /// A vector holds NaN or infinity.
+    #[error("embed row {row}: component {component} of its vector is {value}")]
+    #[diagnostic(code(sciembed::embedder::not_finite))]
+    NotFinite { row: usize, component: usize, value: f32 },
+
+    /// Our own code panicked in a worker.
+    #[error("{doing}: a worker panicked: {message}")]
+    #[diagnostic(code(sciembed::embedder::panicked), help("this is a bug of sciembed; please report it"))]
+    Panicked { doing: &'static str, message: String },
+
+    /// A session's thread is gone.
+    #[error("reach session {session}: its thread has ended")]
+    #[diagnostic(code(sciembed::embedder::ended), help("this is a bug of sciembed; please report it"))]
+    Ended { session: usize },
+
+    /// The system refuses a thread.
+    #[error("start the thread of session {session}")]
+    #[diagnostic(code(sciembed::embedder::thread))]
+    Thread { session: usize, source: io::Error },
+}
+
+/// The text of a panic, where it has one.
+pub(super) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,190 @@
+//! The embedder that runs an ONNX graph: tokenises, groups rows into batches, feeds the sessions, hands results on.
+//!
+//! The calling thread owns the call: it gives each session two batches and then, for each answer, the next one, so
+//! no queue grows and no lock is shared. Which session runs what, and in which order answers come, varies; the
+//! vectors do not, because no row sees another (`batch.rs`) and graphs that would mix rows get them one by one.
+//! Read next: `worker.rs`, then `session.rs`.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use rayon::prelude::*;
+
+use super::batch::{DEFAULT_MAX_BATCH_TOKENS, batches};
+use super::session::{Batch, Model};
+use super::worker::{Answer, DEPTH, Job, Worker, caught};
+use super::{Description, Embedder, EmbedderError, Embedding, Sink, TextTokenizer, Tokens, runtime};
+use crate::digest::Digest;
+use crate::model::{Environment, GraphFile, ModelPackage, Onnx, PackageFile, Processor, Role};
+
+/// Tokens per run on a GPU where the manifest does not say: it wants large batches.
+const DEFAULT_CUDA_BATCH_TOKENS: usize = 16_384;
+
+/// See the file's head.
+pub(super) struct OnnxEmbedder {
+    description: Description,
+    tokenizer: TextTokenizer,
+    workers: Vec<Worker>,
+    max_batch_tokens: usize,
+    /// Whether every row runs alone, because the graph would mix rows.
+    alone: bool,
+}
+
+impl OnnxEmbedder {
+    /// Opens the sessions and checks that the package is the one that was resolved.
+    pub fn start(onnx: &Onnx, description: Description, env: &Environment) -> Result<Self, EmbedderError> {
+        let environment = runtime::load(env)?.environment;
+        let shared = Arc::new(onnx.clone());
+        let workers = (0..sessions(onnx, env)).map(|session| {
+            let (environment, onnx) = (environment.clone(), Arc::clone(&shared));
+            Worker::spawn(session, move || Model::open(&environment, &onnx))
+        });
+        let workers = workers.collect::<Result<Vec<_>, _>>()?;
+        let tokenizer = tokenizer(&onnx.package)?;
+        let opened = workers.iter().map(Worker::opened).collect::<Result<Vec<bool>, _>>()?;
+        // After the sessions have read the graph, so that a file swapped in between is seen.
+        let graph = verified_graph(&onnx.package)?;
+        Ok(Self {
+            description,
+            tokenizer,
+            workers,
+            max_batch_tokens: max_batch_tokens(onnx),
+            alone: !graph.row_independent || opened.contains(&true),
+        })
+    }
+
+    fn tokenise(&self, texts: &[&str]) -> Result<Vec<Tokens>, EmbedderError> {
+        let tokenizer = &self.tokenizer;
+        let tokens = |(row, text): (usize, &&str)| {
+            tokenizer.encode(text).map_err(|source| EmbedderError::Tokenise { row, source })
+        };
+        caught("tokenise", || texts.par_iter().enumerate().map(tokens).collect())
+    }
+
+    /// Runs `batches` on all sessions and hands each answer to `take` until it breaks.
+    fn run(
+        &self,
+        mut batches: impl Iterator<Item = Batch>,
+        mut take: impl FnMut(&Batch, Vec<Vec<f32>>) -> ControlFlow<()>,
+    ) -> Result<(), EmbedderError> {
+        let (answer, answers) = channel();
+        let mut running = 0;
+        // In turns, so that every session has one batch before any has two.
+        for worker in (0..DEPTH).flat_map(|_| &self.workers) {
+            running += feed(worker, &mut batches, &answer)?;
+        }
+        while running > 0 {
+            // Cannot fail, as `answer` lives here; and every job is answered, so it cannot hang.
+            let Ok(Answer { session, batch, vectors }) = answers.recv() else { break };
+            running -= 1;
+            let vectors = vectors?;
+            running += feed(&self.workers[session], &mut batches, &answer)?;
+            if take(&batch, vectors).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Embedder for OnnxEmbedder {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Tokens of all `texts` are in memory at once (about 4 kB a text), so a caller hands over a few thousand at a
+    /// time; larger windows give fuller batches.
+    fn embed(&mut self, texts: &[&str], sink: Sink) -> Result<(), EmbedderError> {
+        let tokens = self.tokenise(texts)?;
+        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
+        // Without special tokens an empty text has nothing to run. As in sentence-transformers its vector is zero.
+        for row in (0..texts.len()).filter(|&row| lengths[row] == 0) {
+            if sink(row, embedding(vec![0.0; self.description.dim], &tokens[row])).is_break() {
+                return Ok(());
+            }
+        }
+        let batches = batches(&lengths, self.max_batch_tokens, self.alone).into_iter();
+        self.run(batches.map(|rows| Batch::gather(rows, &tokens)), |batch, vectors| {
+            let mut rows = batch.rows.iter().zip(vectors);
+            rows.try_for_each(|(&row, vector)| sink(row, embedding(vector, &tokens[row])))
+        })
+    }
+}
+
+/// Gives a session the next batch; says how many it was given.
+fn feed(
+    worker: &Worker,
+    batches: &mut impl Iterator<Item = Batch>,
+    answer: &Sender<Answer>,
+) -> Result<usize, EmbedderError> {
+    match batches.next() {
+        Some(batch) => worker.send(Job { batch, answer: answer.clone() }).map(|()| 1),
+        None => Ok(0),
+    }
+}
+
+fn embedding(vector: Vec<f32>, tokens: &Tokens) -> Embedding {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Embedding { vector, tokens: count(tokens.ids.len()), tokens_dropped: count(tokens.dropped) }
+}
+
+/// One session per core that its threads leave free; a GPU is one device, so one session.
+fn sessions(onnx: &Onnx, env: &Environment) -> usize {
+    let by_default = match onnx.processor {
+        Processor::Cpu => env.cores / onnx.config.threads.unwrap_or(1),
+        Processor::Cuda => 1,
+    };
+    onnx.config.sessions.unwrap_or(by_default).max(1)
+}
+
+fn max_batch_tokens(onnx: &Onnx) -> usize {
+    let by_default = match onnx.processor {
+        Processor::Cpu => DEFAULT_MAX_BATCH_TOKENS,
+        Processor::Cuda => DEFAULT_CUDA_BATCH_TOKENS,
+    };
+    onnx.config.max_batch_tokens.unwrap_or(by_default)
+}
+
+fn tokenizer(package: &ModelPackage) -> Result<TextTokenizer, EmbedderError> {
+    let bytes = verified(&package.tokenizer)?;
+    let settings = &package.settings;
+    let tokenizer = TextTokenizer::from_bytes(&bytes, settings.max_length, settings.lowercase)
+        .map_err(|source| EmbedderError::BadTokenizer { file: package.tokenizer.path.clone(), source })?;
+    match tokenizer.room() {
+        0 => Err(EmbedderError::MaxLength { max_length: settings.max_length, added: tokenizer.added() }),
+        _ => Ok(tokenizer),
+    }
+}
+
+/// What the graph's bytes tell, after it and its weights proved to be those that the key names.
+fn verified_graph(package: &ModelPackage) -> Result<GraphFile, EmbedderError> {
+    let graph = GraphFile::inspect(&verified(&package.graph)?);
+    for data in &graph.external_data {
+        let file = package
+            .files
+            .get(&Role::GraphData(data.clone()))
+            .ok_or_else(|| EmbedderError::ExternalData { graph: package.graph.path.clone(), data: data.clone() })?;
+        same(Digest::of_file(&file.path).map_err(|source| unreadable(&file.path, source))?, file)?;
+    }
+    Ok(graph)
+}
+
+fn verified(file: &PackageFile) -> Result<Vec<u8>, EmbedderError> {
+    let bytes = fs::read(&file.path).map_err(|source| unreadable(&file.path, source))?;
+    same(Digest::of(&bytes), file)?;
+    Ok(bytes)
+}
+
+fn same(found: Digest, file: &PackageFile) -> Result<(), EmbedderError> {
+    match found == file.digest {
+        true => Ok(()),
+        false => Err(EmbedderError::Changed { file: file.path.clone() }),
+    }
+}
+
+fn unreadable(file: &Path, source: std::io::Error) -> EmbedderError {
+    EmbedderError::Unreadable { file: file.into(), source }
+}

@@ -1,0 +1,244 @@
+//! One ONNX Runtime session: made from a graph, checked against what a text can give, run on unpadded batches.
+//!
+//! A session belongs to one thread (`worker.rs`): `Session::run` wants `&mut`, and sharing sessions crashes on CUDA.
+//! Inputs and outputs are taken by name, never by position.
+
+use std::path::{Path, PathBuf};
+
+use ort::environment::Environment;
+use ort::ep;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::{Tensor, TensorElementType, ValueType};
+
+use super::{EmbedderError, Tokens, pooling};
+use crate::model::{Onnx, Processor, Settings};
+
+/// Outputs that hold vectors, by the names that exporters give them, in the order of preference.
+const OUTPUTS: [&str; 3] = ["last_hidden_state", "token_embeddings", "sentence_embedding"];
+
+/// ONNX Runtime fuses Add + LayerNormalization by itself, and its fused CPU kernel is slower than the two (5 ms
+/// instead of 1.4 for a paper of 206 tokens). A misspelt name is accepted in silence: a test looks at the graph.
+const SLOWER_ON_CPU: &str = "SkipLayerNormFusion";
+
+/// Rows of equal length, which run together.
+pub(super) struct Batch {
+    /// The rows' indices among the texts of the call.
+    pub rows: Vec<usize>,
+    /// Tokens per row.
+    length: usize,
+    ids: Vec<i64>,
+    type_ids: Vec<i64>,
+}
+
+impl Batch {
+    /// Gathers `rows`, which have equal numbers of tokens, at least one.
+    pub fn gather(rows: Vec<usize>, tokens: &[Tokens]) -> Self {
+        let length = tokens[rows[0]].ids.len();
+        let ids = rows.iter().flat_map(|&row| tokens[row].ids.iter().copied()).collect();
+        let type_ids = rows.iter().flat_map(|&row| tokens[row].type_ids.iter().copied()).collect();
+        Self { rows, length, ids, type_ids }
+    }
+
+    fn shape(&self) -> [usize; 2] {
+        [self.rows.len(), self.length]
+    }
+}
+
+/// What a graph can be given.
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    Ids,
+    AttentionMask,
+    TypeIds,
+}
+
+impl Input {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ids => "input_ids",
+            Self::AttentionMask => "attention_mask",
+            Self::TypeIds => "token_type_ids",
+        }
+    }
+}
+
+/// A session with what surrounds its graph.
+pub(super) struct Model {
+    session: Session,
+    settings: Settings,
+    inputs: Vec<Input>,
+    output: String,
+}
+
+impl Model {
+    /// Makes a session for the graph of `onnx`.
+    pub fn open(environment: &Environment, onnx: &Onnx) -> Result<Self, EmbedderError> {
+        let graph = &onnx.package.graph.path;
+        let refused = |source| EmbedderError::Session { graph: graph.clone(), source };
+        let mut builder = builder(environment, onnx.config.threads.unwrap_or(1), onnx.processor).map_err(refused)?;
+        if onnx.processor == Processor::Cuda {
+            let provider = ep::CUDA::default().build().error_on_failure();
+            let registered = builder.with_execution_providers([provider]);
+            builder = registered.map_err(|error| EmbedderError::Cuda { source: error.into() })?;
+        }
+        let session = builder.commit_from_file(graph).map_err(refused)?;
+        let inputs = inputs(&session, graph)?;
+        let output = output(&session, graph)?;
+        Ok(Self { session, settings: onnx.package.settings.clone(), inputs, output })
+    }
+
+    /// Whether a row's bits may depend on how many rows run with it.
+    ///
+    /// A graph that pools by itself may multiply the pooled vectors by a matrix, and that product is one row high or
+    /// several, by the batch: other kernels, other rounding. Token vectors are always several rows high.
+    pub fn mixes_rows(&self) -> bool {
+        let output = self.session.outputs().iter().find(|outlet| outlet.name() == self.output);
+        !matches!(output.map(|outlet| outlet.dtype()), Some(ValueType::Tensor { shape, .. }) if shape.len() == 3)
+    }
+
+    /// The vectors of a batch, in the order of its rows.
+    pub fn run(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>, EmbedderError> {
+        let failed =
+            |source| EmbedderError::Run { first: batch.rows[0], rows: batch.rows.len(), tokens: batch.length, source };
+        let inputs = tensors(&self.inputs, batch).map_err(failed)?;
+        let outputs = self.session.run(inputs).map_err(failed)?;
+        let mut vectors = vectors(&outputs, &self.output, batch, &self.settings)?;
+        for (vector, &row) in vectors.iter_mut().zip(&batch.rows) {
+            if self.settings.normalize {
+                pooling::normalize(vector);
+            }
+            check_finite(vector, row)?;
+        }
+        Ok(vectors)
+    }
+}
+
+fn builder(environment: &Environment, threads: usize, processor: Processor) -> ort::Result<SessionBuilder> {
+    let builder = Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::Level3)?
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        .with_intra_op_spinning(false)?
+        // A memory plan per shape pays for fixed shapes; ours vary with every batch, and the plans would pile up.
+        .with_memory_pattern(false)?;
+    match processor {
+        Processor::Cpu => Ok(builder.with_disabled_optimizers(SLOWER_ON_CPU)?),
+        Processor::Cuda => Ok(builder),
+    }
+}
+
+/// The graph's inputs, each of which a text must be able to give.
+fn inputs(session: &Session, graph: &Path) -> Result<Vec<Input>, EmbedderError> {
+    let known = |name: &str| [Input::Ids, Input::AttentionMask, Input::TypeIds].into_iter().find(|i| i.name() == name);
+    let inputs = session.inputs().iter().map(|outlet| match (known(outlet.name()), element(outlet.dtype())) {
+        (Some(input), Some(TensorElementType::Int64)) => Ok(input),
+        (_, element) => Err(EmbedderError::Input {
+            graph: graph.into(),
+            input: outlet.name().to_owned(),
+            found: element.map_or_else(|| "no tensor".to_owned(), |element| element.to_string()),
+        }),
+    });
+    inputs.collect()
+}
+
+/// The output that holds vectors: the only one, or the best known name.
+fn output(session: &Session, graph: &Path) -> Result<String, EmbedderError> {
+    let float = |name: &str| {
+        let outlet = session.outputs().iter().find(|outlet| outlet.name() == name)?;
+        (element(outlet.dtype()) == Some(TensorElementType::Float32)).then(|| name.to_owned())
+    };
+    let found = match session.outputs() {
+        [only] => float(only.name()),
+        _ => OUTPUTS.into_iter().find_map(float),
+    };
+    let names = || session.outputs().iter().map(|outlet| outlet.name().to_owned()).collect();
+    found.ok_or_else(|| EmbedderError::Output { graph: PathBuf::from(graph), outputs: names() })
+}
+
+fn element(dtype: &ValueType) -> Option<TensorElementType> {
+    match dtype {
+        ValueType::Tensor { ty, .. } => Some(*ty),
+        _ => None,
+    }
+}
+
+fn tensors(inputs: &[Input], batch: &Batch) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
+    let tensor = |input: &Input| {
+        let values = match input {
+            Input::Ids => batch.ids.clone(),
+            Input::AttentionMask => vec![1; batch.ids.len()],
+            Input::TypeIds => batch.type_ids.clone(),
+        };
+        Ok((input.name(), Tensor::from_array((batch.shape(), values))?.into()))
+    };
+    inputs.iter().map(tensor).collect()
+}
+
+/// Takes `b x t x dim` as token vectors, which are pooled, and `b x dim` as vectors that the graph has pooled.
+fn vectors(
+    outputs: &SessionOutputs,
+    output: &str,
+    batch: &Batch,
+    settings: &Settings,
+) -> Result<Vec<Vec<f32>>, EmbedderError> {
+    let [rows, tokens] = batch.shape();
+    let Settings { dim, pooling, .. } = *settings;
+    let wrong = |found: &[i64]| EmbedderError::Shape {
+        output: output.to_owned(),
+        found: found.to_vec(),
+        expected: format!("[{rows}, {tokens}, {dim}] or [{rows}, {dim}]"),
+    };
+    let tensor = outputs.get(output).and_then(|value| value.try_extract_tensor::<f32>().ok());
+    let (shape, values) = tensor.ok_or_else(|| wrong(&[]))?;
+    let found: Vec<usize> = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+    match found == [rows, tokens, dim] {
+        true => Ok(values.chunks_exact(tokens * dim).map(|row| pooling::pool(pooling, row, dim)).collect()),
+        false if found == [rows, dim] => Ok(values.chunks_exact(dim).map(<[f32]>::to_vec).collect()),
+        false => Err(wrong(shape)),
+    }
+}
+
+fn check_finite(vector: &[f32], row: usize) -> Result<(), EmbedderError> {
+    match vector.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        Some((component, &value)) => Err(EmbedderError::NotFinite { row, component, value }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedder::{runtime, tests::real_model};
+
+    #[test]
+    fn the_slow_fusion_is_really_off() {
+        let Some((env, onnx)) = real_model() else { return };
+        let runtime = runtime::load(&env).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let fused = |builder: SessionBuilder| {
+            let path = dir.path().join("optimized.onnx");
+            let mut builder = builder.with_optimized_model_path(&path).unwrap();
+            builder.commit_from_file(&onnx.package.graph.path).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            bytes.windows(22).any(|window| window == b"SkipLayerNormalization")
+        };
+        let plain = Session::builder(&runtime.environment).unwrap();
+        let plain = plain.with_optimization_level(GraphOptimizationLevel::Level3).unwrap();
+        assert!(fused(plain), "this graph no longer shows the fusion, so the test below shows nothing");
+        assert!(!fused(builder(&runtime.environment, 1, Processor::Cpu).unwrap()));
+    }
+
+    #[test]
+    fn token_vectors_may_share_a_batch() {
+        let Some((env, onnx)) = real_model() else { return };
+        let environment = runtime::load(&env).unwrap().environment;
+        assert!(!Model::open(&environment, &onnx).unwrap().mixes_rows());
+    }
+
+    #[test]
+    fn a_component_that_is_no_number_names_its_row() {
+        let error = check_finite(&[0.5, f32::NAN], 17).unwrap_err().to_string();
+        assert!(error.contains("row 17") && error.contains("component 1"), "{error}");
+    }
+}

@@ -1,0 +1,274 @@
+//! The promises of the trait, kept by both embedders. The real model is what `./setup.sh` puts into `models/`.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::*;
+use crate::digest::Digest;
+use crate::manifest::config::{Device, Dtype, EmbedConfig, OnnxConfig};
+use crate::model::Onnx;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const MODEL: &str = "models/all-MiniLM-L6-v2";
+
+pub(super) fn config(model: &str) -> EmbedConfig {
+    let onnx = OnnxConfig { device: Device::Cpu, ..OnnxConfig::default() };
+    EmbedConfig { model: model.into(), max_length: None, pooling: None, normalize: None, store_dtype: Dtype::F32, onnx }
+}
+
+fn environment() -> Environment {
+    Environment { onnxruntime: vec![Path::new(ROOT).join("lib/libonnxruntime.so")], cores: 2 }
+}
+
+/// Resolves `config` with the real model, or says loudly that the test is skipped.
+fn resolved(config: &EmbedConfig) -> Option<ResolvedModel> {
+    for needed in [format!("{MODEL}/model.onnx"), "lib/libonnxruntime.so".to_owned()] {
+        if !Path::new(ROOT).join(&needed).exists() {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            eprintln!("\n*** SKIPPED: {test} needs {needed}; run ./setup.sh, which brings it ***\n");
+            return None;
+        }
+    }
+    Some(resolve(config, Path::new(ROOT), &environment(), &mut Digest::of_file).unwrap())
+}
+
+pub(super) fn real_model() -> Option<(Environment, Onnx)> {
+    match resolved(&config(MODEL))?.runner {
+        Runner::Onnx(onnx) => Some((environment(), *onnx)),
+        Runner::Fake(_) => unreachable!("the reference is a path"),
+    }
+}
+
+fn started(config: &EmbedConfig) -> Option<Box<dyn Embedder>> {
+    Some(resolved(config)?.start(&environment()).unwrap())
+}
+
+fn fake(reference: &str) -> Box<dyn Embedder> {
+    let resolved = resolve(&config(reference), Path::new(ROOT), &environment(), &mut Digest::of_file);
+    resolved.unwrap().start(&environment()).unwrap()
+}
+
+/// All embeddings in the order of the texts; each row is delivered exactly once.
+fn embed_all(embedder: &mut dyn Embedder, texts: &[&str]) -> Vec<Embedding> {
+    let mut rows = vec![None; texts.len()];
+    let mut sink = |row: usize, embedding| {
+        assert!(rows[row].replace(embedding).is_none(), "row {row} came twice");
+        ControlFlow::Continue(())
+    };
+    embedder.embed(texts, &mut sink).unwrap();
+    rows.into_iter().map(|row| row.expect("every row comes")).collect()
+}
+
+fn bits(embeddings: &[Embedding]) -> Vec<Vec<u32>> {
+    embeddings.iter().map(|embedding| embedding.vector.iter().map(|value| value.to_bits()).collect()).collect()
+}
+
+/// Texts of 0 to about 300 words, many of equal length in tokens.
+fn mixed_texts() -> Vec<String> {
+    const SENTENCES: [&str; 4] = [
+        "We present deep spectroscopy of a lensed galaxy at redshift 2.3.",
+        "The rotation curve stays flat far beyond the optical disk, which asks for dark matter.",
+        "Pulsar timing residuals limit the stochastic background of gravitational waves.",
+        "A magnetised accretion flow launches jets whose power grows with the spin of the black hole.",
+    ];
+    let text =
+        |n: usize| SENTENCES.iter().cycle().skip(n % 4).take((n * n) % 23).copied().collect::<Vec<_>>().join(" ");
+    (0..40).map(text).collect()
+}
+
+fn as_strs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
+
+/// A vector may depend on its text alone: not on neighbours, sessions, threads or batches.
+#[test]
+fn vectors_are_bit_identical_whatever_runs_beside_them() {
+    let texts = mixed_texts();
+    let texts = as_strs(&texts);
+    let mut expected: Option<Vec<Vec<u32>>> = None;
+    for (sessions, threads, max_batch_tokens) in [
+        (1, 1, 1),
+        (1, 1, 512),
+        (1, 1, 4096),
+        (2, 1, 1),
+        (2, 1, 512),
+        (2, 1, 4096),
+        (8, 1, 512),
+        (8, 2, 4096),
+        (1, 2, 512),
+        (1, 2, 1),
+    ] {
+        let mut config = config(MODEL);
+        config.onnx.sessions = Some(sessions);
+        config.onnx.threads = Some(threads);
+        config.onnx.max_batch_tokens = Some(max_batch_tokens);
+        let Some(mut embedder) = started(&config) else { return };
+        let found = bits(&embed_all(&mut *embedder, &texts));
+        let expected = expected.get_or_insert_with(|| found.clone());
+        for (row, (found, expected)) in found.iter().zip(&*expected).enumerate() {
+            assert!(found == expected, "row {row} differs with {sessions} x {threads}, {max_batch_tokens} tokens");
+        }
+    }
+}
+
+/// The title and abstract of the example papers, by bibcode, as the reference embeddings were made from them.
+fn example_texts() -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for year in ["2010", "2011", "2012"] {
+        let path = Path::new(ROOT).join(format!("examples/data/ads_metadata_by_year_full/{year}.json.gz"));
+        let mut lines = String::new();
+        flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut lines).unwrap();
+        for line in lines.lines() {
+            let record: Value = serde_json::from_str(line).unwrap();
+            let field = |value: &Value| value.as_str().unwrap().to_owned();
+            let text = format!("{}\n\n{}", field(&record["title"][0]), field(&record["abstract"]));
+            texts.insert(field(&record["bibcode"]), text);
+        }
+    }
+    texts
+}
+
+/// The oracle is sentence-transformers in fp32; our graph has int8 weights, hence 0.99 and not 1.
+#[test]
+fn vectors_agree_with_sentence_transformers() {
+    let Some(mut embedder) = started(&config(MODEL)) else { return };
+    let golden = std::fs::read(Path::new(ROOT).join("tests/fixtures/golden_minilm_60.json")).unwrap();
+    let golden: Value = serde_json::from_slice(&golden).unwrap();
+    let rows = golden["rows"].as_array().unwrap();
+    let texts = example_texts();
+    let texts: Vec<&str> = rows.iter().map(|row| texts[row["bibcode"].as_str().unwrap()].as_str()).collect();
+
+    let mut cosines = Vec::new();
+    for (row, embedding) in rows.iter().zip(embed_all(&mut *embedder, &texts)) {
+        let reference = row["embedding"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap());
+        let cosine: f64 = reference.zip(&embedding.vector).map(|(a, &b)| a * f64::from(b)).sum();
+        // The reference counts the whole text; the model sees 256 tokens of it, and the rest is counted as dropped.
+        let whole = row["tokens"].as_u64().unwrap();
+        let counted = (u64::from(embedding.tokens), u64::from(embedding.tokens_dropped));
+        assert_eq!(counted, (whole.min(256), whole.saturating_sub(256)), "{}", row["bibcode"]);
+        assert!(cosine >= 0.99, "{}: cosine {cosine}", row["bibcode"]);
+        cosines.push(cosine);
+    }
+    let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+    println!("cosine: min {:.5}, mean {mean:.5}", cosines.iter().copied().fold(1.0, f64::min));
+}
+
+#[test]
+fn tokens_and_dropped_tokens_are_counted_exactly() {
+    let mut short = config(MODEL);
+    short.max_length = Some(8);
+    let Some(mut embedder) = started(&short) else { return };
+    let counts = |embedding: &Embedding| (embedding.tokens, embedding.tokens_dropped);
+    let rows = embed_all(&mut *embedder, &["", "star", "star star star star star star", &"star ".repeat(600)]);
+    assert_eq!(rows.iter().map(counts).collect::<Vec<_>>(), [(2, 0), (3, 0), (8, 0), (8, 594)]);
+    assert_eq!(bits(&rows[2..3]), bits(&rows[3..4]), "what was dropped must not be seen");
+    for row in &rows {
+        let norm: f32 = row.vector.iter().map(|value| value * value).sum();
+        assert!((norm - 1.0).abs() < 1e-5);
+    }
+
+    // The file's own truncation (128) and padding (128) are gone: the limit is sentence_bert_config's 256.
+    let Some(mut embedder) = started(&config(MODEL)) else { return };
+    let rows = embed_all(&mut *embedder, &["star", &"star ".repeat(200), &"star ".repeat(300)]);
+    assert_eq!(rows.iter().map(counts).collect::<Vec<_>>(), [(3, 0), (202, 0), (256, 46)]);
+}
+
+#[test]
+fn a_broken_call_stops_and_the_next_one_is_whole() {
+    let texts = mixed_texts();
+    let texts = as_strs(&texts);
+    for embedder in [Some(fake("fake://12")), started(&config(MODEL))] {
+        let Some(mut embedder) = embedder else { continue };
+        let mut seen = 0;
+        let mut sink = |_: usize, _: Embedding| {
+            seen += 1;
+            if seen < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        embedder.embed(&texts, &mut sink).unwrap();
+        assert_eq!(seen, 3);
+        assert_eq!(embed_all(&mut *embedder, &texts).len(), texts.len());
+        embedder.embed(&[], &mut |_, _| panic!("there is no row")).unwrap();
+    }
+}
+
+#[test]
+fn the_description_says_what_ran() {
+    let Some(resolved) = resolved(&config(MODEL)) else { return };
+    let embedder = resolved.start(&environment()).unwrap();
+    let description = embedder.description();
+    assert_eq!((description.key, description.dim), (resolved.key, 384));
+    assert_eq!((description.numerics.as_str(), description.bit_stable), ("cpu-f32", true));
+    assert!(description.runtime.starts_with("onnxruntime 1."), "{}", description.runtime);
+    assert!(description.cpu_class.starts_with(std::env::consts::ARCH));
+
+    let mut auto = config(MODEL);
+    auto.onnx.device = Device::Auto;
+    let cpu_only = Environment { onnxruntime: Vec::new(), cores: 1 };
+    let auto = resolve(&auto, Path::new(ROOT), &cpu_only, &mut Digest::of_file).unwrap();
+    assert_eq!(auto.key, resolved.key, "auto is settled before the key is made");
+    assert!(auto.notes[0].contains("ONNX Runtime was not found"), "{:?}", auto.notes);
+    let missing = auto.start(&cpu_only).err().unwrap();
+    assert!(matches!(missing, EmbedderError::NoRuntime { .. }), "{missing}");
+}
+
+/// Copies the model's folder, with one file replaced.
+fn altered_model(file: &str, bytes: &[u8]) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("1_Pooling")).unwrap();
+    let original = Path::new(ROOT).join(MODEL);
+    for name in ["model.onnx", "tokenizer.json", "modules.json", "config.json", "1_Pooling/config.json"] {
+        std::fs::copy(original.join(name), copy.path().join(name)).unwrap();
+    }
+    std::fs::write(copy.path().join("sentence_bert_config.json"), r#"{"max_seq_length": 256}"#).unwrap();
+    std::fs::write(copy.path().join(file), bytes).unwrap();
+    copy
+}
+
+#[test]
+fn a_package_that_changed_or_cannot_run_is_refused() {
+    if resolved(&config(MODEL)).is_none() {
+        return;
+    }
+    let resolve_in = |folder: &Path| {
+        resolve(&config(folder.to_str().unwrap()), Path::new("/"), &environment(), &mut Digest::of_file).unwrap()
+    };
+    let complaint = |resolved: &ResolvedModel| resolved.start(&environment()).err().unwrap();
+
+    let changing = altered_model("README.md", b"no part of the package");
+    let before = resolve_in(changing.path());
+    std::fs::write(changing.path().join("README.md"), "still none").unwrap();
+    assert_eq!(resolve_in(changing.path()).key, before.key);
+    std::fs::write(changing.path().join("tokenizer.json"), "{}").unwrap();
+    assert!(matches!(complaint(&before), EmbedderError::Changed { .. }));
+    assert!(matches!(complaint(&resolve_in(changing.path())), EmbedderError::BadTokenizer { .. }));
+
+    let broken = altered_model("model.onnx", b"no graph");
+    let error = complaint(&resolve_in(broken.path()));
+    assert!(matches!(error, EmbedderError::Session { .. }), "{error}");
+
+    let narrow = altered_model("config.json", br#"{"max_position_embeddings": 512, "hidden_size": 128}"#);
+    std::fs::write(narrow.path().join("1_Pooling/config.json"), r#"{"pooling_mode_cls_token": true}"#).unwrap();
+    let mut embedder = resolve_in(narrow.path()).start(&environment()).unwrap();
+    let error = embedder.embed(&["star"], &mut |_, _| ControlFlow::Continue(())).unwrap_err().to_string();
+    assert!(error.contains("[1, 3, 384]") && error.contains("[1, 3, 128]"), "{error}");
+}
+
+#[test]
+fn the_fake_is_deterministic_and_truncates_like_a_model() {
+    let texts = ["", "dark matter", "dark energy", "dark matter"];
+    let rows = embed_all(&mut *fake("fake://16?delay_us=10"), &texts);
+    assert_eq!(bits(&rows), bits(&embed_all(&mut *fake("fake://16"), &texts)));
+    assert_eq!(bits(&rows[1..2]), bits(&rows[3..4]));
+    assert_ne!(bits(&rows[1..2]), bits(&rows[2..3]));
+    assert_eq!((rows[0].tokens, rows[1].tokens, rows[1].vector.len()), (2, 4, 16));
+
+    let mut short = config("fake://16");
+    short.max_length = Some(3);
+    let short = resolve(&short, Path::new(ROOT), &environment(), &mut Digest::of_file).unwrap();
+    let row = &embed_all(&mut *short.start(&environment()).unwrap(), &["dark matter"])[0];
+    assert_eq!((row.tokens, row.tokens_dropped), (3, 1));
+    assert_eq!(row.vector, embed_all(&mut *fake("fake://16"), &["dark"])[0].vector);
+}

@@ -1,0 +1,125 @@
+//! Which processor a model will run on, decided before any key by looking at files and loading nothing.
+//!
+//! `device = "auto"` must be settled here, because the numerics class is part of the embedder key. Asking the runtime
+//! would not help: it reports CUDA as available on machines without a GPU, and falls back to the CPU in silence.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::ModelError;
+use crate::manifest::config::Device;
+
+/// What to do about a missing or unfit ONNX Runtime.
+pub const RUNTIME_REMEDY: &str = "run ./setup.sh, which brings ONNX Runtime to lib/, or name the library with \
+                                  `--onnxruntime PATH`";
+
+/// The library of ONNX Runtime's CUDA provider, which must lie beside the runtime.
+const CUDA_PROVIDER: &str = "libonnxruntime_providers_cuda.so";
+
+/// The device file of the NVIDIA driver.
+const NVIDIA_DRIVER: &str = "/dev/nvidiactl";
+
+/// What the caller knows about this machine; this library reads no environment variable and no home directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Candidates for ONNX Runtime's shared library, in the order in which they are tried.
+    pub onnxruntime: Vec<PathBuf>,
+    /// Cores that a run may use.
+    pub cores: usize,
+}
+
+impl Environment {
+    /// The first candidate for ONNX Runtime that exists.
+    pub fn runtime(&self) -> Option<&Path> {
+        self.onnxruntime.iter().find(|path| path.is_file()).map(PathBuf::as_path)
+    }
+}
+
+/// Where a model runs, after `auto` was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processor {
+    /// The CPU.
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+}
+
+impl Processor {
+    /// The numerics class of a float32 graph there: vectors of one class may be mixed, vectors of two may not.
+    pub const fn numerics(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu-f32",
+            Self::Cuda => "cuda-f32",
+        }
+    }
+
+    /// Whether a text always gets the same bits there: CUDA picks kernels by batch shape and adds in varying order.
+    pub const fn bit_stable(self) -> bool {
+        matches!(self, Self::Cpu)
+    }
+}
+
+impl fmt::Display for Processor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        })
+    }
+}
+
+/// Settles `device`; the text says why where `auto` did not get a GPU.
+///
+/// # Errors
+/// [`ModelError::NoCuda`] for `cuda` on a machine that lacks something for it.
+pub(super) fn settle(device: Device, env: &Environment) -> Result<(Processor, Option<String>), ModelError> {
+    settle_with(device, env, Path::new(NVIDIA_DRIVER))
+}
+
+fn settle_with(device: Device, env: &Environment, driver: &Path) -> Result<(Processor, Option<String>), ModelError> {
+    match (device, cuda_lacks(env.runtime(), driver)) {
+        (Device::Cpu, _) => Ok((Processor::Cpu, None)),
+        (Device::Cuda | Device::Auto, None) => Ok((Processor::Cuda, None)),
+        (Device::Auto, Some(missing)) => Ok((Processor::Cpu, Some(format!("no GPU: {missing}")))),
+        (Device::Cuda, Some(missing)) => Err(ModelError::NoCuda { missing }),
+    }
+}
+
+/// The first thing that CUDA needs and this machine lacks.
+fn cuda_lacks(runtime: Option<&Path>, driver: &Path) -> Option<String> {
+    let Some(runtime) = runtime else { return Some("ONNX Runtime was not found".to_owned()) };
+    // A symlink may stand in another folder than the library; the provider is looked for beside the library itself.
+    let library = runtime.canonicalize().unwrap_or_else(|_| runtime.into());
+    let provider = library.with_file_name(CUDA_PROVIDER);
+    if !provider.is_file() {
+        return Some(format!("{} is missing; this is not the GPU build of ONNX Runtime", provider.display()));
+    }
+    (!driver.exists()).then(|| format!("{} is missing; no NVIDIA driver is loaded", driver.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn cuda_names_the_first_thing_that_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (runtime, driver) = (dir.path().join("libonnxruntime.so"), dir.path().join("nvidiactl"));
+        let env = Environment { onnxruntime: vec![dir.path().join("absent.so"), runtime.clone()], cores: 2 };
+        let complaint = || settle_with(Device::Cuda, &env, &driver).unwrap_err().to_string();
+
+        assert!(complaint().contains("ONNX Runtime was not found"));
+        fs::write(&runtime, "").unwrap();
+        assert!(complaint().contains(CUDA_PROVIDER));
+        fs::write(dir.path().join(CUDA_PROVIDER), "").unwrap();
+        assert!(complaint().contains("nvidiactl is missing"));
+        let (processor, why) = settle_with(Device::Auto, &env, &driver).unwrap();
+        assert_eq!(processor, Processor::Cpu);
+        assert!(why.unwrap().contains("no NVIDIA driver"));
+
+        fs::write(&driver, "").unwrap();
+        assert_eq!(settle_with(Device::Auto, &env, &driver).unwrap(), (Processor::Cuda, None));
+        assert_eq!(settle_with(Device::Cpu, &env, &driver).unwrap(), (Processor::Cpu, None));
+    }
+}

@@ -1,0 +1,87 @@
+//! What can be wrong with a model reference or a model folder. Every message names the file, the field and the value.
+
+use std::io;
+use std::path::PathBuf;
+
+/// An error of this room. The message fits behind "failed to".
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ModelError {
+    /// The reference's scheme is one that this version cannot fetch from.
+    #[error("use the model {reference:?}: {scheme}:// is not supported by this version")]
+    #[diagnostic(
+        code(sciembed::model::unsupported_scheme),
+        help(
+            "download the model's folder (model.onnx, tokenizer.json, modules.json, ..) and write its path as `model`"
+        )
+    )]
+    UnsupportedScheme { reference: String, scheme: String },
+
+    /// The reference cannot be read.
+    #[error("read the model reference {reference:?}: {reason}")]
+    #[diagnostic(
+        code(sciembed::model::bad_reference),
+        help("write the path of a model folder, relative to the manifest; tests may write fake://<dim>")
+    )]
+    BadReference { reference: String, reason: String },
+
+    /// There is no such folder.
+    #[error("open the model folder {}: it does not exist or is not a folder", folder.display())]
+    #[diagnostic(
+        code(sciembed::model::no_folder),
+        help("`model` is a path relative to the manifest; ./setup.sh brings all-MiniLM-L6-v2 to models/")
+    )]
+    NoFolder { folder: PathBuf },
+
+    /// A file that every package has is not there.
+    #[error("find {what} of the model in {}: looked for {}", folder.display(), looked_for.join(", "))]
+    #[diagnostic(code(sciembed::model::missing_file), help("{help}"))]
+    MissingFile { what: &'static str, folder: PathBuf, looked_for: Vec<String>, help: &'static str },
+
+    /// A file cannot be read.
+    #[error("read {}", file.display())]
+    #[diagnostic(code(sciembed::model::unreadable))]
+    Unreadable { file: PathBuf, source: io::Error },
+
+    /// A settings file is not the JSON that it should be.
+    #[error("read {} as a JSON {expected}", file.display())]
+    #[diagnostic(code(sciembed::model::bad_json))]
+    BadJson { file: PathBuf, expected: &'static str, source: serde_json::Error },
+
+    /// A field of a settings file holds something that it cannot mean.
+    #[error("read {}: {field} = {value}, expected {expected}", file.display())]
+    #[diagnostic(code(sciembed::model::bad_field))]
+    BadField { file: PathBuf, field: String, value: String, expected: &'static str },
+
+    /// The folder asks for something that this version would get wrong.
+    #[error("use the model of {}: {field} = {value} is not supported by this version", file.display())]
+    #[diagnostic(code(sciembed::model::unsupported), help("{help}"))]
+    Unsupported { file: PathBuf, field: String, value: String, help: &'static str },
+
+    /// A module's path leaves the model's folder.
+    #[error("use the model of {}: the module path {path:?} points outside the folder", file.display())]
+    #[diagnostic(code(sciembed::model::outside), help("module paths are relative, without `..`"))]
+    Outside { file: PathBuf, path: String },
+
+    /// A setting that decides vectors is stated nowhere.
+    #[error("settle {setting} for the model in {}: no file of it says", folder.display())]
+    #[diagnostic(code(sciembed::model::unstated), help("{help}"))]
+    Unstated { setting: &'static str, folder: PathBuf, help: String },
+
+    /// Two statements about the model contradict each other.
+    #[error("use the model in {}: {first}, but {second}", folder.display())]
+    #[diagnostic(code(sciembed::model::contradiction))]
+    Contradiction { folder: PathBuf, first: String, second: String },
+
+    /// The manifest overrides something with a value that cannot work.
+    #[error("use {field} = {value} for the model {reference:?}: {reason}")]
+    #[diagnostic(code(sciembed::model::bad_override), help("change or remove {field} in the manifest's embed section"))]
+    BadOverride { field: &'static str, value: String, reference: String, reason: String },
+
+    /// `device = "cuda"` on a machine that cannot do it.
+    #[error("use device = \"cuda\": {missing}")]
+    #[diagnostic(
+        code(sciembed::model::no_cuda),
+        help("install the GPU build of ONNX Runtime and the NVIDIA driver, or write device = \"cpu\" or \"auto\"")
+    )]
+    NoCuda { missing: String },
+}

@@ -1,0 +1,103 @@
+//! The table of what decides a vector, and the embedder key made from it.
+//!
+//! | ingredient | why it is in |
+//! |---|---|
+//! | `revision` | [`REVISION`]: how our own code tokenises, pools and normalises |
+//! | `model.graph`, `model.graph_data.*` | the graph that runs, hence its weights and their precision |
+//! | `model.tokenizer` | which tokens a text becomes |
+//! | `model.settings.*` | each settings file that was read; they are small, and a new reading of one is a new model |
+//! | `pooling`, `normalize`, `max_length`, `dim`, `lowercase` | as settled: the manifest may override the files |
+//! | `numerics` | `cpu-f32` or `cuda-f32`: the same graph gives other bits on another kind of processor |
+//!
+//! Out, because they change no vector: paths, sessions, threads, batch sizes, the reference as written.
+//! The key is the hash of exactly this map, so a reason for staleness that names ingredients can never disagree with
+//! the key.
+
+use std::collections::BTreeMap;
+
+use super::settings::Settings;
+use super::{ModelPackage, PackageFile, Processor};
+use crate::digest::{EmbedderKey, KeyHasher};
+use crate::manifest::config::Pooling;
+
+/// Raised whenever the same text under the same ingredients would get another vector.
+pub const REVISION: u32 = 1;
+
+/// What decides a vector, by name.
+pub type Ingredients = BTreeMap<String, String>;
+
+/// The key over all ingredients, in the order of their names.
+pub fn embedder_key(ingredients: &Ingredients) -> EmbedderKey {
+    let mut hasher = KeyHasher::new("sciembed 2026 embedder key v1");
+    hasher.count(ingredients.len() as u64);
+    for (name, value) in ingredients {
+        hasher.text(name).text(value);
+    }
+    hasher.embedder_key()
+}
+
+/// The ingredients of an ONNX package on one kind of processor.
+pub(super) fn of_package(package: &ModelPackage, processor: Processor) -> Ingredients {
+    // Destructured so that a new field does not compile until somebody has decided. `graph` and `tokenizer` are among
+    // `files`; the folder is where the package happens to lie.
+    let ModelPackage { folder: _, graph: _, tokenizer: _, files, settings } = package;
+    let mut ingredients = of_settings(settings);
+    for (role, PackageFile { path: _, digest }) in files {
+        ingredients.insert(role.ingredient(), digest.to_string());
+    }
+    ingredients.insert("numerics".to_owned(), processor.numerics().to_owned());
+    ingredients
+}
+
+fn of_settings(settings: &Settings) -> Ingredients {
+    let Settings { pooling, normalize, max_length, dim, lowercase } = settings;
+    named([
+        ("revision", REVISION.to_string()),
+        ("pooling", pooling_name(*pooling).to_owned()),
+        ("normalize", normalize.to_string()),
+        ("max_length", max_length.to_string()),
+        ("dim", dim.to_string()),
+        ("lowercase", lowercase.to_string()),
+    ])
+}
+
+/// The ingredients of the test embedder.
+pub(super) fn of_fake(dim: usize, max_length: Option<usize>) -> Ingredients {
+    let mut ingredients =
+        named([("revision", REVISION.to_string()), ("fake", "v1".to_owned()), ("dim", dim.to_string())]);
+    ingredients.extend(max_length.map(|length| ("max_length".to_owned(), length.to_string())));
+    ingredients
+}
+
+fn named<const N: usize>(pairs: [(&str, String); N]) -> Ingredients {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+const fn pooling_name(pooling: Pooling) -> &'static str {
+    match pooling {
+        Pooling::Mean => "mean",
+        Pooling::Cls => "cls",
+        Pooling::Max => "max",
+        Pooling::LastToken => "lasttoken",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A changed encoding would silently re-embed every corpus: it must be seen here first.
+    #[test]
+    fn one_embedder_key_is_pinned() {
+        let key = embedder_key(&of_fake(16, None)).to_string();
+        assert_eq!(key, "126c26fe353eae0ae2e8fd23cfd8870a66d595df13c5ce3afe2fa0a88a8db536");
+    }
+
+    #[test]
+    fn the_order_of_insertion_is_not_in_the_key() {
+        let forward = named([("a", "1".to_owned()), ("b", "2".to_owned())]);
+        let backward = named([("b", "2".to_owned()), ("a", "1".to_owned())]);
+        assert_eq!(embedder_key(&forward), embedder_key(&backward));
+        assert_ne!(embedder_key(&forward), embedder_key(&named([("a", "12".to_owned()), ("b", String::new())])));
+    }
+}

@@ -1,0 +1,146 @@
+//! From an embed node's configuration to everything that a plan needs to know about its embedder.
+//!
+//! Cheap: no runtime is loaded and no session made. What comes out says which key the vectors have, why, and how to
+//! start the embedder; starting it is the room `embedder`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::key::{self, Ingredients, embedder_key};
+use super::{DigestOf, Environment, ModelError, ModelPackage, ModelRef, Processor, device};
+use crate::digest::EmbedderKey;
+use crate::manifest::config::{EmbedConfig, OnnxConfig};
+
+/// The fewest tokens that leave room for special tokens and one of the text.
+const MIN_LENGTH: usize = 3;
+
+/// An embedder that has a key but is not running.
+#[derive(Clone, Debug)]
+pub struct ResolvedModel {
+    /// The hash of `ingredients`.
+    pub key: EmbedderKey,
+    /// What decides a vector, by name.
+    pub ingredients: Ingredients,
+    /// Components of a vector.
+    pub dim: usize,
+    /// Vectors of one numerics class may be mixed.
+    pub numerics: &'static str,
+    /// Whether a text always gets the same bits on one kind of machine.
+    pub bit_stable: bool,
+    /// What a person should know before paying for a run, such as why `auto` did not get a GPU.
+    pub notes: Vec<String>,
+    /// How the vectors are made.
+    pub runner: Runner,
+}
+
+/// How vectors are made.
+#[derive(Clone, Debug)]
+pub enum Runner {
+    /// By ONNX Runtime.
+    Onnx(Box<Onnx>),
+    /// By the deterministic test embedder.
+    Fake(Fake),
+}
+
+/// What ONNX Runtime will run.
+#[derive(Clone, Debug)]
+pub struct Onnx {
+    /// The model.
+    pub package: ModelPackage,
+    /// Where it runs.
+    pub processor: Processor,
+    /// Why `auto` fell back to the CPU.
+    pub fallback: Option<String>,
+    /// The speed settings; its `device` is already settled as `processor`.
+    pub config: OnnxConfig,
+}
+
+/// What the test embedder does.
+#[derive(Clone, Copy, Debug)]
+pub struct Fake {
+    /// Components of a vector.
+    pub dim: usize,
+    /// How long each row takes.
+    pub delay: Duration,
+    /// Words per text at most, plus two.
+    pub max_length: Option<usize>,
+}
+
+/// Resolves the embedder of `config`; model paths are relative to `manifest_dir`.
+///
+/// # Errors
+/// A reference, folder, setting or device that cannot be used; see [`ModelError`].
+pub fn resolve(
+    config: &EmbedConfig,
+    manifest_dir: &Path,
+    env: &Environment,
+    digest_of: DigestOf,
+) -> Result<ResolvedModel, ModelError> {
+    // Destructured so that a new field is considered here; `store_dtype` belongs to the node, not to the embedder.
+    let EmbedConfig { model, max_length, pooling: _, normalize: _, store_dtype: _, onnx } = config;
+    if let Some(length) = max_length.filter(|&length| length < MIN_LENGTH) {
+        let reason = format!("special tokens leave no room for text below {MIN_LENGTH}");
+        return Err(bad_override(config, "max_length", length, &reason));
+    }
+    match ModelRef::parse(model, manifest_dir)? {
+        ModelRef::Folder(folder) => {
+            refuse_zeros(config)?;
+            let package = ModelPackage::open(&folder, config, digest_of)?;
+            let (processor, fallback) = device::settle(onnx.device, env)?;
+            Ok(of_package(Onnx { package, processor, fallback, config: onnx.clone() }))
+        }
+        ModelRef::Fake { dim, delay } => of_fake(config, Fake { dim, delay, max_length: *max_length }),
+    }
+}
+
+fn of_package(onnx: Onnx) -> ResolvedModel {
+    let ingredients = key::of_package(&onnx.package, onnx.processor);
+    ResolvedModel {
+        key: embedder_key(&ingredients),
+        ingredients,
+        dim: onnx.package.settings.dim,
+        numerics: onnx.processor.numerics(),
+        bit_stable: onnx.processor.bit_stable(),
+        notes: onnx.fallback.iter().map(|why| format!("device = \"auto\" runs on the CPU: {why}")).collect(),
+        runner: Runner::Onnx(Box::new(onnx)),
+    }
+}
+
+fn of_fake(config: &EmbedConfig, fake: Fake) -> Result<ResolvedModel, ModelError> {
+    let reason = "the test embedder does neither pool nor leave vectors unnormalised";
+    if config.pooling.is_some() {
+        return Err(bad_override(config, "pooling", "..", reason));
+    }
+    if let Some(normalize) = config.normalize {
+        return Err(bad_override(config, "normalize", normalize, reason));
+    }
+    let ingredients = key::of_fake(fake.dim, fake.max_length);
+    Ok(ResolvedModel {
+        key: embedder_key(&ingredients),
+        ingredients,
+        dim: fake.dim,
+        numerics: "fake",
+        bit_stable: true,
+        notes: vec!["the vectors of fake:// mean nothing; it exists for tests".to_owned()],
+        runner: Runner::Fake(fake),
+    })
+}
+
+/// Zero sessions would wait for ever and zero tokens run nothing.
+fn refuse_zeros(config: &EmbedConfig) -> Result<(), ModelError> {
+    let OnnxConfig { device: _, sessions, threads, max_batch_tokens } = config.onnx;
+    let counts = [("onnx.sessions", sessions), ("onnx.threads", threads), ("onnx.max_batch_tokens", max_batch_tokens)];
+    match counts.into_iter().find(|(_, count)| *count == Some(0)) {
+        Some((field, _)) => Err(bad_override(config, field, 0, "it must be at least 1")),
+        None => Ok(()),
+    }
+}
+
+fn bad_override(config: &EmbedConfig, field: &'static str, value: impl ToString, reason: &str) -> ModelError {
+    ModelError::BadOverride {
+        field,
+        value: value.to_string(),
+        reference: config.model.clone(),
+        reason: reason.to_owned(),
+    }
+}

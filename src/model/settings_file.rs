@@ -1,0 +1,82 @@
+//! One JSON settings file of a model folder, read so that every complaint names the file, the field and the value.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::ModelError;
+
+/// Numbers from here on mean "no limit": transformers writes `model_max_length` as 10^30.
+const NO_LIMIT: f64 = 1e9;
+
+/// A settings file that exists and holds a JSON object.
+pub(super) struct SettingsFile {
+    /// Where it is.
+    pub path: PathBuf,
+    fields: Map<String, Value>,
+}
+
+/// Reads a file that may be absent.
+pub(super) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ModelError::Unreadable { file: path.into(), source }),
+    }
+}
+
+impl SettingsFile {
+    /// Reads `path`, if there is such a file.
+    pub fn read(path: PathBuf) -> Result<Option<Self>, ModelError> {
+        let Some(bytes) = read_if_present(&path)? else { return Ok(None) };
+        match serde_json::from_slice(&bytes) {
+            Ok(fields) => Ok(Some(Self { path, fields })),
+            Err(source) => Err(ModelError::BadJson { file: path, expected: "object", source }),
+        }
+    }
+
+    /// The fields whose name starts with `prefix`, in alphabetical order, with their values.
+    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        let mut fields: Vec<_> = self.fields.iter().filter(|(name, _)| name.starts_with(prefix)).collect();
+        fields.sort_by_key(|(name, _)| name.as_str());
+        fields.into_iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// A whole number above zero; `None` when absent, null, or so large that it means "no limit".
+    pub fn count(&self, field: &str) -> Result<Option<usize>, ModelError> {
+        let Some(value) = self.present(field) else { return Ok(None) };
+        if value.as_f64().is_some_and(|number| number >= NO_LIMIT) {
+            return Ok(None);
+        }
+        let count = value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|&number| number > 0);
+        count.map(Some).ok_or_else(|| self.bad(field, value, "a whole number above zero"))
+    }
+
+    /// True or false; `None` when absent or null.
+    pub fn flag(&self, field: &str) -> Result<Option<bool>, ModelError> {
+        let Some(value) = self.present(field) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| self.bad(field, value, "true or false"))
+    }
+
+    /// A string; `None` when absent or null.
+    pub fn text(&self, field: &str) -> Result<Option<&str>, ModelError> {
+        let Some(value) = self.present(field) else { return Ok(None) };
+        value.as_str().map(Some).ok_or_else(|| self.bad(field, value, "a string"))
+    }
+
+    /// The complaint that `field` cannot hold `value`.
+    pub fn bad(&self, field: &str, value: &Value, expected: &'static str) -> ModelError {
+        ModelError::BadField { file: self.path.clone(), field: field.into(), value: value.to_string(), expected }
+    }
+
+    /// The complaint that this version does not support what `field` says.
+    pub fn unsupported(&self, field: &str, value: impl ToString, help: &'static str) -> ModelError {
+        ModelError::Unsupported { file: self.path.clone(), field: field.into(), value: value.to_string(), help }
+    }
+
+    fn present(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field).filter(|value| !value.is_null())
+    }
+}
