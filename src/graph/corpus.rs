@@ -206,3 +206,32 @@ fn a_label_defaults_to_the_short_name_of_the_model() {
     assert!(last.contains("label: \"all-MiniLM-L6-v2\""), "{last}");
     assert!(Path::new(&graph.store).is_relative());
 }
+
+proptest::proptest! {
+    /// A manifest with any stretch cut out, doubled or replaced resolves or has faults whose spans lie in their source;
+    /// it never panics.
+    #[test]
+    fn broken_manifests_have_faults_within_their_text(
+        at in 0_usize..900,
+        len in 0_usize..60,
+        patch in "[a-z{}\\[\\]\"=.\\n0-9é]{0,6}",
+        value in "[a-z{}\\[\\]\"=.0-9]{0,6}",
+    ) {
+        let text = include_str!("../../tests/manifests/valid/exhaustive.toml");
+        let at = at.min(text.len());
+        let end = (at + len).min(text.len());
+        let text = format!("{}{patch}{}", &text[..at], &text[end..]);
+        let overrides = [format!("embed.minilm.model={value}"), format!("prepare.texts.truncate={value}")];
+        for overrides in [&overrides[..], &[]] {
+            let source = Source { name: "broken.toml".into(), text: text.clone() };
+            let Err(faults) = resolve(&source, overrides) else { continue };
+            proptest::prop_assert!(!faults.diagnostics().is_empty());
+            for fault in faults.diagnostics() {
+                for label in fault.labels().into_iter().flatten() {
+                    let code = fault.source_code().unwrap();
+                    proptest::prop_assert!(code.read_span(label.inner(), 0, 0).is_ok(), "{fault}: {label:?}");
+                }
+            }
+        }
+    }
+}

@@ -111,7 +111,7 @@ fn judge(nodes: &[Node<'_>], index: usize, meant: Option<usize>) -> Result<Optio
     let candidates: Vec<&str> = nodes.iter().filter(|other| other.kind == needed).map(|other| other.name).collect();
     let there = |candidates: &[&str]| match candidates {
         [] => format!("the manifest has no {needed} node"),
-        _ => format!("the {needed} nodes are {}", listed(candidates.iter().copied())),
+        _ => format!("the manifest's {needed} nodes: {}", listed(candidates.iter().copied())),
     };
     let Some(meant) = meant else {
         return Err(Fault::new(Code::UnknownNode, format!("no node is named `{from}`"))

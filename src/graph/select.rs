@@ -177,7 +177,7 @@ impl Graph {
             let nodes: BTreeSet<&str> = self.steps.iter().map(|step| step.id.node.as_str()).collect();
             let nodes: Vec<&str> = nodes.into_iter().collect();
             let short = node.split_once('.').map_or(node, |(_, name)| name);
-            hint(short, &nodes, |nodes| format!("the nodes are {}", listed(nodes.iter().copied())))
+            hint(short, &nodes, |nodes| format!("the workflow's nodes: {}", listed(nodes.iter().copied())))
         };
         SelectError::UnknownTarget { target: target.to_owned(), help }
     }

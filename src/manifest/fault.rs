@@ -135,7 +135,7 @@ pub struct Faults {
 
 impl Faults {
     pub(crate) fn new(text: &Text, mut faults: Vec<Fault>) -> Self {
-        faults.sort_by(|a, b| (a.span(), a.code).cmp(&(b.span(), b.code)));
+        faults.sort_by_key(|fault| (fault.span(), fault.code));
         faults.dedup();
         let diagnoses = faults.into_iter().map(|fault| Diagnosis::new(text, fault)).collect();
         Self { name: text.manifest_name().to_owned(), diagnoses }
@@ -232,7 +232,9 @@ impl std::error::Error for Diagnosis {}
 
 impl Diagnostic for Diagnosis {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(self.code.as_str()))
+        // What lies elsewhere belongs to the fault above it and is not counted as another.
+        let own = self.severity == Severity::Error;
+        own.then(|| Box::new(self.code.as_str()) as Box<dyn fmt::Display>)
     }
 
     fn severity(&self) -> Option<Severity> {

@@ -133,7 +133,7 @@ impl<'t> Peeler<'t> {
             self.want_table(&path, &head, &format!("write `[{section}.NAME]`"));
             for node in self.keys(&path) {
                 let path = vec![section.to_owned(), node.clone()];
-                let head = format!("`{section}.{node}` must be a table");
+                let head = format!("`{section}.{node}` is no node");
                 let help = format!("keys belong to a node, and a node has a name: `[{section}.NAME]`");
                 if !self.want_table(&path, &head, &help) {
                     self.take_out_strays(section);

@@ -122,7 +122,7 @@ fn plain_found(found: &str) -> &str {
         Some("boolean") => "this is `true` or `false`",
         Some("sequence") => "this is a list",
         Some("map") => "this is a table or a date",
-        _ => "this is something else",
+        _ => "of another type",
     }
 }
 
