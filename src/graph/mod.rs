@@ -1,7 +1,9 @@
 //! The workflow as a typed, acyclic graph of node instances.
 //!
 //! One [`Step`] is one node under one choice of matrix values. Steps stand in topological order, upstreams first, so
-//! whoever walks them front to back has seen every input. Nothing unresolved gets in here: see `manifest/`.
+//! whoever walks them front to back has seen every input. Nothing unresolved gets in here: [`resolve`] settles names
+//! (`names.rs`), multiplies nodes by the matrix (`expand.rs`, `steps.rs`), and either returns a graph without fault or every fault.
+//! Which steps a command is about is chosen in `select.rs`. No I/O, here or below.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +11,17 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::config::{EmbedConfig, LoadConfig, PersistConfig, PrepareConfig};
+
+#[cfg(test)]
+mod corpus;
+mod expand;
+mod names;
+mod resolve;
+mod select;
+mod steps;
+
+pub use resolve::resolve;
+pub use select::{SelectError, Selection};
 
 /// The kinds of node, in the order data flows through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,14 +37,31 @@ pub enum NodeKind {
     Persist,
 }
 
-impl fmt::Display for NodeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl NodeKind {
+    /// The kind's section in the manifest.
+    pub const fn section(self) -> &'static str {
+        match self {
             Self::Load => "load",
             Self::Prepare => "prepare",
             Self::Embed => "embed",
             Self::Persist => "persist",
-        })
+        }
+    }
+
+    /// The kind that a node of this kind reads from; none for load.
+    pub const fn reads_from(self) -> Option<Self> {
+        match self {
+            Self::Load => None,
+            Self::Prepare => Some(Self::Load),
+            Self::Embed => Some(Self::Prepare),
+            Self::Persist => Some(Self::Embed),
+        }
+    }
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.section())
     }
 }
 
@@ -95,4 +125,9 @@ pub struct Graph {
     pub steps: Vec<Step>,
     /// The overrides given with `--set`, as written.
     pub overrides: Vec<String>,
+}
+
+/// The name of a dataset, which is the stem of its files: the label, then the matrix values in the order of their axes.
+pub fn dataset_name(label: &str, cells: &BTreeMap<String, String>) -> String {
+    std::iter::once(label).chain(cells.values().map(String::as_str)).collect::<Vec<_>>().join("_")
 }

@@ -1,0 +1,89 @@
+//! From a manifest to a graph: the way in, and the checks that need two nodes.
+
+use super::names::Node;
+use super::{Graph, NodeKind, expand, names};
+use crate::manifest::config::Dtype;
+use crate::manifest::spec::Workflow;
+use crate::manifest::{self, Code, Fault, Faults, Reading, Source, Text, hint, listed};
+
+/// Reads a manifest, with overrides of the form `section.node.key=value`, and resolves it into a graph.
+///
+/// # Errors
+///
+/// Everything that is wrong with the manifest and the overrides, at once.
+pub fn resolve(source: &Source, overrides: &[String]) -> Result<Graph, Faults> {
+    let text = Text::new(source, overrides);
+    let mut reading = manifest::read(&text);
+    let mut faults = std::mem::take(&mut reading.faults);
+    let workflow = reading.workflow.take();
+    let graph = workflow.map(|workflow| build(&workflow, &reading, &text, &mut faults));
+    match graph {
+        Some(graph) if faults.is_empty() => Ok(Graph { overrides: overrides.to_vec(), ..graph }),
+        _ => Err(Faults::new(&text, faults)),
+    }
+}
+
+fn build(workflow: &Workflow, reading: &Reading, text: &Text, faults: &mut Vec<Fault>) -> Graph {
+    manifest::check(workflow, reading, faults);
+    let mut nodes = names::nodes(workflow, reading);
+    if nodes.is_empty() && reading.removed.is_empty() {
+        faults.push(no_nodes(reading));
+    }
+    names::link(&mut nodes, reading, faults);
+    for node in &nodes {
+        check_fields(workflow, reading, &nodes, node, faults);
+        check_width(workflow, reading, &nodes, node, faults);
+    }
+    let steps = expand::expand(workflow, reading, text, nodes, faults);
+    Graph { name: workflow.name.clone(), store: workflow.store.clone(), steps, overrides: Vec::new() }
+}
+
+fn no_nodes(reading: &Reading) -> Fault {
+    let span = reading.places.value(&["name"]).unwrap_or(manifest::Span::new(0, 0));
+    Fault::new(Code::NoNodes, "the workflow has no nodes")
+        .at(span, "nothing to do")
+        .help("add `[load.NAME]`, `[prepare.NAME]`, `[embed.NAME]` and `[persist.NAME]`")
+}
+
+/// Fields that make a text must have been kept by the load upstream.
+fn check_fields(workflow: &Workflow, reading: &Reading, nodes: &[Node<'_>], node: &Node<'_>, faults: &mut Vec<Fault>) {
+    let (NodeKind::Prepare, Some(upstream)) = (node.kind, node.upstream) else { return };
+    let load = nodes[upstream].name;
+    let Some(kept_at) = reading.places.value(&["load", load, "fields"]) else { return };
+    if reading.damaged(&["load", load, "fields"]) {
+        return;
+    }
+    let kept: Vec<&str> = workflow.load[load].fields.iter().map(String::as_str).collect();
+    for (n, field) in workflow.prepare[node.name].fields.iter().enumerate() {
+        let Some(span) = reading.places.value(&["prepare", node.name, "fields", &n.to_string()]) else { continue };
+        if !kept.contains(&field.as_str()) && !field.trim().is_empty() {
+            faults.push(
+                Fault::new(Code::UnknownField, format!("`load.{load}` does not keep the field `{field}`"))
+                    .at(span, "not kept")
+                    .at(kept_at, "the fields that are kept")
+                    .help(hint(field, &kept, |kept| format!("`load.{load}` keeps {}", listed(kept.iter().copied())))),
+            );
+        }
+    }
+}
+
+/// Publishing may narrow vectors. Widening would print digits that the store never had.
+fn check_width(workflow: &Workflow, reading: &Reading, nodes: &[Node<'_>], node: &Node<'_>, faults: &mut Vec<Fault>) {
+    let (NodeKind::Persist, Some(upstream)) = (node.kind, node.upstream) else { return };
+    let embed = &nodes[upstream];
+    let (published, stored) = (workflow.persist[node.name].dtype, workflow.embed[embed.name].store_dtype);
+    let Some(span) = reading.places.value(&["persist", node.name, "dtype"]) else { return };
+    if published <= stored || reading.damaged(&["embed", embed.name, "store_dtype"]) {
+        return;
+    }
+    let (stored_at, label) = match reading.places.value(&["embed", embed.name, "store_dtype"]) {
+        Some(span) => (span, format!("kept as {stored}")),
+        None => (embed.head, format!("keeps {stored}, the default")),
+    };
+    faults.push(
+        Fault::new(Code::Widened, format!("{stored} vectors cannot be published as {published}"))
+            .at(span, format!("wider than what `{}` keeps", embed.id()))
+            .at(stored_at, label)
+            .help(format!("to keep the digits, set `embed.{}.store_dtype = \"{}\"`", embed.name, Dtype::F32)),
+    );
+}

@@ -1,0 +1,208 @@
+//! The steps themselves: every sound node under every choice of values, with its configuration filled in.
+//!
+//! `expand.rs` has counted them and knows their axes. Only here do labels have their final text, so here they are
+//! judged, and the names under which two steps would publish are compared.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Component, Path};
+
+use super::expand::Spread;
+use super::{Config, NodeKind, Step, StepId, StepIndex, dataset_name};
+use crate::manifest::config::{EmbedConfig, LoadConfig, OnnxConfig, PersistConfig, PrepareConfig};
+use crate::manifest::spec::Workflow;
+use crate::manifest::{Code, Fault, Matrix, NAME_FORM, Reading, Span, Values, bad_label, is_name};
+
+/// One choice of values: axis -> value.
+type Cells = BTreeMap<String, String>;
+
+/// Makes the steps, upstreams first, and reports labels and datasets that cannot be.
+pub(super) fn make(
+    workflow: &Workflow,
+    reading: &Reading,
+    matrix: &Matrix,
+    spreads: &[Spread<'_>],
+    faults: &mut Vec<Fault>,
+) -> Vec<Step> {
+    let mut maker = Maker { workflow, reading, matrix, spreads, steps: Vec::new(), by_cells: HashMap::new() };
+    for (index, spread) in spreads.iter().enumerate().filter(|(_, spread)| spread.node.sound) {
+        maker.make(index, spread, faults);
+    }
+    maker.datasets(faults);
+    maker.steps
+}
+
+/// Makes steps.
+struct Maker<'a> {
+    workflow: &'a Workflow,
+    reading: &'a Reading,
+    matrix: &'a Matrix,
+    spreads: &'a [Spread<'a>],
+    steps: Vec<Step>,
+    by_cells: HashMap<(usize, Cells), StepIndex>,
+}
+
+impl Maker<'_> {
+    fn make(&mut self, index: usize, spread: &Spread<'_>, faults: &mut Vec<Fault>) {
+        let mut judged = false;
+        for cells in combinations(&spread.axes, self.matrix) {
+            let upstream = spread.node.upstream.map(|node| self.upstream(node, &cells));
+            let config = self.config(spread, upstream, &cells);
+            if let (Config::Persist(persist), false) = (&config, judged) {
+                // One fault per node: the values of axes cannot make a good label bad.
+                judged = true;
+                faults.extend(self.bad_label(spread, &persist.label));
+            }
+            let id = StepId { kind: spread.node.kind, node: spread.node.name.to_owned(), cells: cells.clone() };
+            self.by_cells.insert((index, cells), self.steps.len());
+            self.steps.push(Step { id, config, upstreams: upstream.into_iter().collect() });
+        }
+    }
+
+    /// The step of `node` under the same values, as far as the node has those axes.
+    fn upstream(&self, node: usize, cells: &Cells) -> StepIndex {
+        let shared = cells.iter().filter(|(axis, _)| self.spreads[node].axes.contains(*axis));
+        let shared: Cells = shared.map(|(axis, value)| (axis.clone(), value.clone())).collect();
+        self.by_cells[&(node, shared)]
+    }
+
+    fn config(&self, spread: &Spread<'_>, upstream: Option<StepIndex>, cells: &Cells) -> Config {
+        let name = spread.node.name;
+        let filled = |key: &str| spread.templates[key].render(cells);
+        match spread.node.kind {
+            NodeKind::Load => {
+                let load = &self.workflow.load[name];
+                Config::Load(LoadConfig { input: filled("input"), fields: load.fields.clone(), missing: load.missing })
+            }
+            NodeKind::Prepare => {
+                let prepare = &self.workflow.prepare[name];
+                Config::Prepare(PrepareConfig {
+                    fields: prepare.fields.clone(),
+                    prefix: filled("prefix"),
+                    suffix: filled("suffix"),
+                    delimiter: prepare.delimiter.clone(),
+                    list_delimiter: prepare.list_delimiter.clone(),
+                    lowercase: prepare.lowercase,
+                    truncate: prepare.truncate,
+                })
+            }
+            NodeKind::Embed => Config::Embed(self.embed(name, filled("model"))),
+            NodeKind::Persist => {
+                let label = spread.templates.get("label").map(|label| label.render(cells));
+                let label = label.unwrap_or_else(|| self.default_label(upstream));
+                let dtype = self.workflow.persist[name].dtype;
+                Config::Persist(PersistConfig { dir: filled("dir"), label, dtype })
+            }
+        }
+    }
+
+    fn embed(&self, name: &str, model: String) -> EmbedConfig {
+        let embed = &self.workflow.embed[name];
+        let onnx = &embed.onnx;
+        EmbedConfig {
+            model,
+            max_length: embed.max_length.map(Into::into),
+            pooling: embed.pooling,
+            normalize: embed.normalize,
+            store_dtype: embed.store_dtype,
+            onnx: OnnxConfig {
+                device: onnx.device,
+                sessions: onnx.sessions.map(Into::into),
+                threads: onnx.threads.map(Into::into),
+                max_batch_tokens: onnx.max_batch_tokens.map(Into::into),
+            },
+        }
+    }
+
+    fn default_label(&self, upstream: Option<StepIndex>) -> String {
+        match upstream.map(|upstream| &self.steps[upstream].config) {
+            Some(Config::Embed(embed)) => short_name(&embed.model).to_owned(),
+            _ => unreachable!("a sound persist node reads from an embed node"),
+        }
+    }
+
+    fn bad_label(&self, spread: &Spread<'_>, label: &str) -> Option<Fault> {
+        if is_name(label) {
+            return None;
+        }
+        match self.reading.places.value(&["persist", spread.node.name, "label"]) {
+            Some(span) => Some(bad_label(label, span)),
+            None => Some(
+                Fault::new(Code::InvalidName, format!("`{label}` cannot be the label of a dataset"))
+                    .at(spread.node.head, "labelled after the model, because it has no `label`")
+                    .help(format!("write `label = \"...\"`: {NAME_FORM}")),
+            ),
+        }
+    }
+
+    /// Reports datasets that two steps would publish, once for each pair of nodes.
+    fn datasets(&self, faults: &mut Vec<Fault>) {
+        let mut owners: BTreeMap<(Vec<Component<'_>>, String), &Step> = BTreeMap::new();
+        let mut told = BTreeSet::new();
+        for step in &self.steps {
+            let Config::Persist(persist) = &step.config else { continue };
+            let name = dataset_name(&persist.label, &step.id.cells);
+            // Components, so that "out" and "./out/" are one directory.
+            let dir = Path::new(&persist.dir).components().filter(|part| *part != Component::CurDir);
+            let key = (dir.collect::<Vec<_>>(), name.clone());
+            let Some(owner) = owners.get(&key) else {
+                owners.insert(key, step);
+                continue;
+            };
+            if told.insert((&owner.id.node, &step.id.node)) {
+                faults.push(self.duplicate(owner, step, &name, &persist.dir));
+            }
+        }
+    }
+
+    fn duplicate(&self, first: &Step, second: &Step, name: &str, dir: &str) -> Fault {
+        let label = |step: &Step| format!("`{}` publishes it", step.id);
+        let fault = Fault::new(Code::DuplicateDataset, format!("two steps publish `{name}` in `{dir}`"));
+        let fault = fault.at(self.label_span(second), label(second));
+        let same = first.id.node == second.id.node;
+        let fault = if same { fault } else { fault.at(self.label_span(first), label(first)) };
+        fault.help(match same {
+            true => format!("so does `{}`: choose a label that keeps their values apart", first.id),
+            false => "give one of them another `label` or `dir`".to_owned(),
+        })
+    }
+
+    fn label_span(&self, step: &Step) -> Span {
+        let written = self.reading.places.value(&["persist", &step.id.node, "label"]);
+        let own = |spread: &&Spread<'_>| spread.node.kind == step.id.kind && spread.node.name == step.id.node;
+        let head = self.spreads.iter().find(own).map_or(Span::new(0, 0), |spread| spread.node.head);
+        written.unwrap_or(head)
+    }
+}
+
+/// Every choice of values, in the order of the matrix; the last axis turns fastest.
+fn combinations(axes: &BTreeSet<String>, matrix: &Matrix) -> Vec<Cells> {
+    axes.iter().fold(vec![Cells::new()], |choices, axis| {
+        let values = matrix[axis].as_ref().map(Values::to_vec).unwrap_or_default();
+        let with = |cells: &Cells, value: &String| {
+            cells.iter().map(|(a, v)| (a.clone(), v.clone())).chain([(axis.clone(), value.clone())]).collect()
+        };
+        choices.iter().flat_map(|cells| values.iter().map(move |value| with(cells, value))).collect()
+    })
+}
+
+/// The last part of a model's URI or path, without query and revision.
+fn short_name(model: &str) -> &str {
+    let path = match model.split_once("://") {
+        Some((_, rest)) => rest.split(['@', '?', '#']).next().unwrap_or(rest),
+        None => model,
+    };
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_of_models() {
+        assert_eq!(short_name("hf://sentence-transformers/all-MiniLM-L6-v2"), "all-MiniLM-L6-v2");
+        assert_eq!(short_name("hf://org/name@refs/pr/1?dtype=f16"), "name");
+        assert_eq!(short_name("../models/minilm/"), "minilm");
+        assert_eq!(short_name("minilm"), "minilm");
+    }
+}

@@ -1,0 +1,141 @@
+//! Checks of one section by itself: version, names, empty values, lists.
+//!
+//! What needs two nodes to be judged is in `graph/`.
+
+use std::collections::BTreeMap;
+
+use super::fault::{Code, Fault};
+use super::parse::Reading;
+use super::spec::{VERSION, Workflow};
+use super::text::Span;
+
+/// The key field. Every record has it, so nobody lists it.
+const KEY_FIELD: &str = "bibcode";
+
+/// Reports what is wrong within single sections.
+pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fault>) {
+    let mut check = Check { reading, faults };
+    check.version(workflow.version);
+    check.name(&["name"], &workflow.name, "the workflow", true);
+    check.filled(&["store"], &workflow.store);
+    for (name, load) in &workflow.load {
+        check.node("load", name);
+        check.filled(&["load", name, "input"], &load.input);
+        check.fields("load", name, &load.fields);
+    }
+    for (name, prepare) in &workflow.prepare {
+        check.node("prepare", name);
+        check.fields("prepare", name, &prepare.fields);
+    }
+    for (name, embed) in &workflow.embed {
+        check.node("embed", name);
+        check.filled(&["embed", name, "model"], &embed.model);
+    }
+    for (name, persist) in &workflow.persist {
+        check.node("persist", name);
+        check.filled(&["persist", name, "dir"], &persist.dir);
+        check.label(name, persist.label.as_deref());
+    }
+}
+
+/// Whether a word can be the name of a node, a label or a workflow: it becomes part of file names.
+pub(crate) fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed) && !name.contains("..")
+}
+
+/// What [`is_name`] asks for, as help.
+pub(crate) const NAME_FORM: &str = "letters, digits, `_`, `.` and `-`; a letter or digit first, and no `..`";
+
+/// The fault of a label that was written at `span`.
+pub(crate) fn bad_label(label: &str, span: Span) -> Fault {
+    Fault::new(Code::InvalidName, format!("`{label}` cannot be the label of a dataset"))
+        .at(span, "cannot be part of a file name")
+        .help(NAME_FORM)
+}
+
+struct Check<'a> {
+    reading: &'a Reading,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Check<'_> {
+    fn version(&mut self, version: u32) {
+        let Some(span) = self.reading.places.value(&["version"]) else { return };
+        if version != VERSION {
+            self.faults.push(
+                Fault::new(Code::Version, format!("the manifest is of version {version}"))
+                    .at(span, format!("this program reads version {VERSION}")),
+            );
+        }
+    }
+
+    fn node(&mut self, section: &str, name: &str) {
+        self.name(&[section, name], name, "a node", false);
+    }
+
+    fn name(&mut self, path: &[&str], name: &str, what: &str, in_value: bool) {
+        let Some(place) = self.reading.places.get(path) else { return };
+        if !is_name(name) {
+            let span = if in_value { place.value } else { place.key };
+            let fault = Fault::new(Code::InvalidName, format!("`{name}` cannot name {what}")).at(span, "not a name");
+            self.faults.push(fault.help(NAME_FORM));
+        }
+    }
+
+    /// A label with braces is judged in `graph/`, once they are filled in.
+    fn label(&mut self, node: &str, label: Option<&str>) {
+        let Some(label) = label.filter(|label| !label.contains(['{', '}'])) else { return };
+        let Some(span) = self.reading.places.value(&["persist", node, "label"]) else { return };
+        if !is_name(label) {
+            self.faults.push(bad_label(label, span));
+        }
+    }
+
+    fn filled(&mut self, path: &[&str], value: &str) {
+        let Some(span) = self.reading.places.value(path) else { return };
+        if value.trim().is_empty() {
+            let message = format!("`{}` is empty", path.join("."));
+            self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "empty"));
+        }
+    }
+
+    fn fields(&mut self, section: &str, node: &str, fields: &[String]) {
+        let Some(whole) = self.reading.places.value(&[section, node, "fields"]) else { return };
+        if fields.is_empty() && !self.reading.damaged(&[section, node, "fields"]) {
+            let message = format!("`{section}.{node}.fields` is empty");
+            self.faults.push(Fault::new(Code::InvalidValue, message).at(whole, "list at least one field"));
+        }
+        let mut seen = BTreeMap::new();
+        for (n, field) in fields.iter().enumerate() {
+            let span = self.reading.places.value(&[section, node, "fields", &n.to_string()]).unwrap_or(whole);
+            if field.trim().is_empty() {
+                let message = format!("an empty field name in `{section}.{node}.fields`");
+                self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "empty"));
+            } else if field == KEY_FIELD && section == "load" {
+                let message = format!("`{KEY_FIELD}` is always kept and is not listed");
+                self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "the key of every record"));
+            }
+            if let Some(first) = seen.insert(field, span) {
+                let message = format!("`{field}` is twice in `{section}.{node}.fields`");
+                let fault = Fault::new(Code::DuplicateValue, message).at(span, "the second time");
+                self.faults.push(fault.at(first, "the first time"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_file_names() {
+        for name in ["minilm", "all-MiniLM-L6-v2", "7b", "a_b.c"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", ".hidden", "a/b", "a..b", "-x", "_x", "é", "a b"] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

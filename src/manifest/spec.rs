@@ -1,0 +1,325 @@
+//! The manifest as written: one struct per section.
+//!
+//! These doc comments are the manual and, through schemars, `schemas/workflow.schema.json`. Every struct denies
+//! unknown fields, because a misspelt key must not silently change, or fail to change, a cached result. Nothing is
+//! flattened, untagged or tagged: serde would buffer it and lose the position of an error. What these values mean
+//! once names, axes and defaults are settled is in `config.rs`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::config::{Device, Dtype, Missing, Pooling};
+
+/// The version of the manifest that this program reads.
+pub const VERSION: u32 = 1;
+
+/// A sciembed workflow: nodes that load, prepare, embed and persist, run once for every value of the matrix.
+///
+/// `{axis}` in `load.input`, `prepare.prefix`, `prepare.suffix`, `embed.model`, `persist.dir` and `persist.label` stands
+/// for a value of that axis of the matrix; `{{` and `}}` are literal braces. A node runs once per value of the axes in
+/// its own strings and in those of the nodes upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "sciembed workflow")]
+pub struct Workflow {
+    /// The version of the manifest's format. This program reads version 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+
+    /// The workflow's name: letters, digits, `_`, `.` and `-`. The store remembers what was applied under it.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"))]
+    pub name: String,
+
+    /// The directory of the store, relative to the manifest. Workflows may share one.
+    #[schemars(length(min = 1))]
+    pub store: String,
+
+    /// The axes over which nodes are repeated, such as `year = "2015..=2020"`.
+    #[serde(default)]
+    pub matrix: BTreeMap<String, Axis>,
+
+    /// Nodes that read metadata, `[load.NAME]`.
+    #[serde(default)]
+    pub load: BTreeMap<String, Load>,
+
+    /// Nodes that make one text of each paper, `[prepare.NAME]`.
+    #[serde(default)]
+    pub prepare: BTreeMap<String, Prepare>,
+
+    /// Nodes that make one vector of each text, `[embed.NAME]`.
+    #[serde(default)]
+    pub embed: BTreeMap<String, Embed>,
+
+    /// Nodes that publish vectors as a dataset, `[persist.NAME]`.
+    #[serde(default)]
+    pub persist: BTreeMap<String, Persist>,
+}
+
+/// Reads metadata of papers from JSON files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// The path of the input, or a glob, relative to the manifest. JSON lines or one JSON array, plain or compressed;
+    /// the format is told by the file's first bytes. May contain `{axis}`.
+    #[schemars(length(min = 1))]
+    pub input: String,
+
+    /// The fields to keep, at least one. The key, `bibcode`, is always kept and is not listed.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub fields: Vec<String>,
+
+    /// What a missing file, or a glob that matches none, means: `"error"` (the default), or `"skip"` to count it as
+    /// empty and list it.
+    #[serde(default)]
+    pub missing: Missing,
+}
+
+/// Makes one text of each paper: the fields in order, between prefix and suffix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prepare {
+    /// The load node to read from.
+    pub from: String,
+
+    /// The fields that make the text, in this order; each one must be kept by the load node.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub fields: Vec<String>,
+
+    /// Text put before the fields, exactly as written: end it with a space if one is wanted. May contain `{axis}`.
+    #[serde(default)]
+    pub prefix: String,
+
+    /// Text put after the fields. May contain `{axis}`.
+    #[serde(default)]
+    pub suffix: String,
+
+    /// Text put between two fields. Default: an empty line.
+    #[serde(default = "default_delimiter")]
+    pub delimiter: String,
+
+    /// Text put between the values of a field that is a list, such as several titles. Default: `"; "`.
+    #[serde(default = "default_list_delimiter")]
+    pub list_delimiter: String,
+
+    /// Whether the fields' text is made lower case; prefix and suffix stay as written. Default: false.
+    #[serde(default)]
+    pub lowercase: bool,
+
+    /// How many characters (Unicode scalar values, not tokens) of the fields' text to keep. Default: 0, which keeps all.
+    #[serde(default)]
+    pub truncate: u64,
+}
+
+/// Makes one vector of each text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Embed {
+    /// The prepare node to read from.
+    pub from: String,
+
+    /// The model: `hf://organisation/name`, with `@revision` if wanted, or the path of a local model directory,
+    /// relative to the manifest. May contain `{axis}`.
+    #[schemars(length(min = 1))]
+    pub model: String,
+
+    /// How many tokens of a text the model sees, special tokens included. Default: the model's own limit.
+    #[serde(default)]
+    pub max_length: Option<NonZeroUsize>,
+
+    /// How token vectors become one vector: `"mean"`, `"cls"`, `"max"` or `"lasttoken"`. Default: as the model's own
+    /// settings say.
+    #[serde(default)]
+    pub pooling: Option<Pooling>,
+
+    /// Whether vectors are scaled to length 1 (L2). Default: as the model's own settings say.
+    #[serde(default)]
+    pub normalize: Option<bool>,
+
+    /// The element type of the vectors kept in the store: `"f16"` (the default) or `"f32"`. What is published can only
+    /// be as wide as this.
+    #[serde(default = "default_dtype")]
+    pub store_dtype: Dtype,
+
+    /// How ONNX Runtime runs the model, `[embed.NAME.onnx]`.
+    #[serde(default)]
+    pub onnx: Onnx,
+}
+
+/// How ONNX Runtime runs a model. Apart from the device, these change the speed and never a vector.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Onnx {
+    /// Where the model runs: `"cpu"`, `"cuda"`, or `"auto"` (the default), a GPU where there is one.
+    #[serde(default)]
+    pub device: Device,
+
+    /// How many sessions run side by side. Default: one per core.
+    #[serde(default)]
+    pub sessions: Option<NonZeroUsize>,
+
+    /// How many threads each session uses. Default: 1.
+    #[serde(default)]
+    pub threads: Option<NonZeroUsize>,
+
+    /// How many tokens, padding included, go into one run of the model. A longer text still runs, alone.
+    #[serde(default)]
+    pub max_batch_tokens: Option<NonZeroUsize>,
+}
+
+/// Publishes vectors and their bibcodes as a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Persist {
+    /// The embed node to read from.
+    pub from: String,
+
+    /// The directory in which the dataset appears, relative to the manifest. May contain `{axis}`.
+    #[schemars(length(min = 1))]
+    pub dir: String,
+
+    /// The first part of the published names; the values of the axes follow, as in `minilm_2017`. Letters, digits, `_`,
+    /// `.` and `-`. May contain `{axis}`. Default: the last part of the model's name, without its revision.
+    #[serde(default)]
+    pub label: Option<String>,
+
+    /// The element type of the published vectors: `"f16"` (the default) or `"f32"`. It cannot be wider than the embed
+    /// node's `store_dtype`.
+    #[serde(default = "default_dtype")]
+    pub dtype: Dtype,
+}
+
+fn default_delimiter() -> String {
+    "\n\n".to_owned()
+}
+
+fn default_list_delimiter() -> String {
+    "; ".to_owned()
+}
+
+const fn default_dtype() -> Dtype {
+    Dtype::F16
+}
+
+/// The values of one axis, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// `"2015..=2020"`, or `"2015..2021"` without its end. Checked in `matrix.rs`, where the fault can be told.
+    Range(String),
+    /// `[2015, 2016]` or `["astro", "earth"]`.
+    List(Vec<Cell>),
+}
+
+/// One value in an axis' list, as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Cell(pub String);
+
+/// What an axis may be; it completes the sentence "must be ...".
+const AXIS_FORMS: &str = "a range such as \"2015..=2020\", or a list";
+
+// By hand, because an untagged enum would lose the position of a fault inside the list.
+impl<'de> Deserialize<'de> for Axis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AxisVisitor;
+
+        impl<'de> Visitor<'de> for AxisVisitor {
+            type Value = Axis;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(AXIS_FORMS)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Axis, E> {
+                if !text.contains("..") {
+                    return Err(E::invalid_value(de::Unexpected::Str(text), &self));
+                }
+                Ok(Axis::Range(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Axis, A::Error> {
+                let mut cells = Vec::new();
+                while let Some(cell) = seq.next_element()? {
+                    cells.push(cell);
+                }
+                Ok(Axis::List(cells))
+            }
+        }
+
+        deserializer.deserialize_any(AxisVisitor)
+    }
+}
+
+impl Serialize for Axis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Range(range) => range.serialize(serializer),
+            Self::List(cells) => cells.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CellVisitor;
+
+        impl Visitor<'_> for CellVisitor {
+            type Value = Cell;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer or a string")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Cell, E> {
+                Ok(Cell(value.to_string()))
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Cell, E> {
+                Ok(Cell(value.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_any(CellVisitor)
+    }
+}
+
+impl JsonSchema for Axis {
+    fn schema_name() -> Cow<'static, str> {
+        "Axis".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The values of one axis: a range such as \"2015..=2020\" (its end included) or \"2015..2021\" \
+                            (its end left out), or a list of integers or strings. Values become parts of file names: \
+                            letters, digits, `_`, `.` and `-`.",
+            "anyOf": [
+                { "type": "string", "pattern": r"^\s*[0-9]+\s*\.\.=?\s*[0-9]+\s*$" },
+                {
+                    "type": "array",
+                    "minItems": 1,
+                    "uniqueItems": true,
+                    "items": {
+                        "anyOf": [
+                            { "type": "integer" },
+                            { "type": "string", "pattern": r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$" },
+                        ],
+                    },
+                },
+            ],
+        })
+    }
+}
+
+/// The JSON Schema of the manifest, as committed in `schemas/workflow.schema.json`.
+pub fn json_schema() -> String {
+    let schema = schemars::schema_for!(Workflow);
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema is plain JSON");
+    text.push('\n');
+    text
+}
