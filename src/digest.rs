@@ -227,7 +227,7 @@ impl<R: Read> DigestReader<R> {
     }
 
     /// How many bytes were read so far.
-    pub fn bytes(&self) -> u64 {
+    pub fn bytes_read(&self) -> u64 {
         self.bytes
     }
 

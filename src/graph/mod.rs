@@ -22,6 +22,7 @@ mod steps;
 
 pub use resolve::resolve;
 pub use select::{SelectError, Selection};
+pub use steps::short_name;
 
 /// The kinds of node, in the order data flows through them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

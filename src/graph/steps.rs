@@ -186,7 +186,7 @@ fn combinations(axes: &BTreeSet<String>, matrix: &Matrix) -> Vec<Cells> {
 }
 
 /// The last part of a model's URI or path, without query and revision.
-fn short_name(model: &str) -> &str {
+pub fn short_name(model: &str) -> &str {
     let path = match model.split_once("://") {
         Some((_, rest)) => rest.split(['@', '?', '#']).next().unwrap_or(rest),
         None => model,

@@ -145,6 +145,11 @@ impl Faults {
     pub fn diagnostics(&self) -> &[Diagnosis] {
         &self.diagnoses
     }
+
+    /// Each fault by value, for whoever renders them one by one.
+    pub fn into_diagnostics(self) -> Vec<Diagnosis> {
+        self.diagnoses
+    }
 }
 
 impl fmt::Display for Faults {

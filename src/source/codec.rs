@@ -15,7 +15,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 31;
 ///
 /// # Errors
 /// Whatever reading the first bytes gives.
-pub fn decompress<'a, R: Read + 'a>(inner: R) -> io::Result<Box<dyn Read + 'a>> {
+pub fn decompress<R: Read + Send + 'static>(inner: R) -> io::Result<Box<dyn Read + Send>> {
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, inner);
     let head = reader.fill_buf()?;
     if head.starts_with(GZIP) {

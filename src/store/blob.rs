@@ -66,6 +66,12 @@ impl Store {
         blob.finish(rows)
     }
 
+    /// Removes a blob that was an intermediate of one node and was never recorded.
+    pub fn discard_blob(&self, digest: &Digest) {
+        // If it stays, it is garbage: harmless, and found by gc.
+        let _ = fs::remove_file(self.blob_path(digest));
+    }
+
     /// Memory-maps a blob.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub mod segment;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use blob::BlobWriter;
+pub use blob::{BlobWriter, map_file};
 pub use digest_cache::DigestCache;
 pub use error::StoreError;
 pub use journal::Journal;

@@ -1,0 +1,100 @@
+//! `sciembed apply`: does what the plan says, shows progress, and ends with a summary.
+
+use std::future::Future;
+use std::io::IsTerminal;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::environment::{Machine, cores};
+use super::progress::Progress;
+use super::summary::Summary;
+use super::workflow::{SelectionArguments, WorkflowArguments};
+use super::{DoorError, Failure, tell};
+use crate::error::{Exit, exit_of_failures};
+use crate::event::Outcome;
+use crate::run::{self, Options, Report};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    workflow: WorkflowArguments,
+    #[command(flatten)]
+    selection: SelectionArguments,
+    #[command(flatten)]
+    machine: Machine,
+    /// Steps other than embed that run side by side [default: one per core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    jobs: Option<u32>,
+    /// Publish under names that belong to another workflow or step, and own them from now on
+    #[arg(long)]
+    take_over: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let workflow = arguments.workflow.read()?;
+    let selection = arguments.selection.select(&workflow.graph)?;
+    let observer = workflow.observer(&arguments.machine)?;
+    let options = Options {
+        run: run::run_id(),
+        jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize),
+        take_over: arguments.take_over,
+    };
+    let mut progress = Progress::new(std::io::stderr().is_terminal());
+    let mut summary = Summary::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DoorError::Runtime)?;
+    let report = runtime.block_on(async {
+        let mut listen = |event: &_| {
+            progress.show(event);
+            summary.add(event);
+        };
+        run::apply(observer, &selection, &options, &mut listen, interruption()).await
+    });
+    progress.end();
+    Ok(end(report?, &summary, &arguments.workflow.path.display().to_string()))
+}
+
+fn end(report: Report, summary: &Summary, workflow: &str) -> Exit {
+    summary.print(&report, workflow);
+    let exit = match report.outcome {
+        Outcome::NothingToDo | Outcome::Done => Exit::Done,
+        Outcome::Interrupted => Exit::Interrupted,
+        Outcome::Failed => exit_of_failures(report.failed.iter().map(|(_, error)| error)),
+    };
+    for (step, error) in report.failed {
+        eprintln!("{step} failed:");
+        tell(error);
+    }
+    exit
+}
+
+/// Ready at the first SIGINT or SIGTERM; the second one ends the program at once.
+fn interruption() -> impl Future<Output = ()> {
+    let (first, interrupted) = oneshot::channel();
+    tokio::spawn(watch_signals(first));
+    async {
+        // Without handlers a signal simply ends the program: what was sealed is kept all the same.
+        if interrupted.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn watch_signals(first: oneshot::Sender<()>) {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
+    let mut first = Some(first);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        match first.take() {
+            Some(first) => {
+                eprintln!("interrupted: sealing what is finished; once more to stop at once");
+                let _ = first.send(());
+            }
+            None => std::process::exit(i32::from(Exit::Interrupted.code())),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What the library needs to know of this machine and may not look up itself.
+
+use std::env;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use crate::model::Environment;
+
+/// The runtime library's name without a version.
+const LIBRARY: &str = "libonnxruntime.so";
+
+/// Where things are on this machine.
+#[derive(clap::Args)]
+pub struct Machine {
+    /// ONNX Runtime's shared library [default: beside the program, in ../lib, or where setup.sh puts it]
+    #[arg(long, value_name = "PATH", env = "SCIEMBED_ONNXRUNTIME")]
+    onnxruntime: Option<PathBuf>,
+}
+
+impl Machine {
+    /// Resolves candidates for the runtime, in order, and the cores that a run may use.
+    pub fn environment(&self) -> Environment {
+        let onnxruntime = match &self.onnxruntime {
+            Some(path) => vec![path.clone()],
+            None => candidates(),
+        };
+        Environment { onnxruntime, cores: cores() }
+    }
+}
+
+/// Cores that this process may use.
+pub fn cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+fn candidates() -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    if let Some(folder) = env::current_exe().ok().as_deref().and_then(|program| program.parent()) {
+        folders.push(folder.to_owned());
+        folders.push(folder.join("../lib"));
+    }
+    let home = env::var_os("HOME").map(PathBuf::from);
+    let data = env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(|| Some(home?.join(".local/share")));
+    folders.extend(data.map(|data| data.join("sciembed/lib")));
+    folders.into_iter().map(|folder| folder.join(LIBRARY)).collect()
+}

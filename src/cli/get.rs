@@ -1,0 +1,152 @@
+//! `sciembed get`: papers by bibcode, from the arguments or one a line on standard input.
+
+use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::{DoorError, Failure, npy};
+use crate::dataset::{Dataset, Row, names};
+use crate::error::Exit;
+
+/// Near matches shown for an unknown bibcode.
+const NEAR: usize = 5;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The directory that a persist node publishes into
+    #[arg(long, value_name = "DIR", default_value = "embeddings")]
+    dir: PathBuf,
+    /// The dataset, as in minilm_2012 [default: all that the directory shows]
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+    /// The bibcodes [default: one a line on standard input]
+    bibcodes: Vec<String>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// One JSON object a line: metadata and vector
+    Json,
+    /// One NumPy array, n x dim, float32
+    Npy,
+    /// Bare float32 components, little-endian, n x dim
+    F32le,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let datasets = open(arguments)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut answers = Answers::default();
+    for bibcode in bibcodes(arguments) {
+        let bibcode = bibcode.map_err(DoorError::Input)?;
+        let bibcode = bibcode.trim();
+        if bibcode.is_empty() {
+            continue;
+        }
+        answers.asked += 1;
+        match look_up(&datasets, bibcode)? {
+            Some((dataset, row)) => match arguments.format {
+                Format::Json => writeln!(out, "{}", as_json(dataset, &row)).map_err(DoorError::Output)?,
+                Format::F32le => write_f32le(&mut out, &row.vector).map_err(DoorError::Output)?,
+                Format::Npy => answers.vectors.push(row.vector),
+            },
+            None => {
+                answers.unknown += 1;
+                tell_unknown(&datasets, bibcode);
+            }
+        }
+    }
+    if matches!(arguments.format, Format::Npy) {
+        let dim = datasets.first().map_or(0, |dataset| dataset.description().dim);
+        npy::write(&mut out, &answers.vectors, dim).map_err(DoorError::Output)?;
+    }
+    out.flush().map_err(DoorError::Output)?;
+    Ok(answers.exit())
+}
+
+/// What was asked and what came of it.
+#[derive(Default)]
+struct Answers {
+    asked: usize,
+    unknown: usize,
+    /// Kept only for NumPy, whose header tells the number of rows first.
+    vectors: Vec<Vec<f32>>,
+}
+
+impl Answers {
+    fn exit(&self) -> Exit {
+        if self.unknown == 0 {
+            return Exit::Done;
+        }
+        if self.asked > 1 {
+            eprintln!("{} of {} bibcodes are unknown", self.unknown, self.asked);
+        }
+        Exit::Error
+    }
+}
+
+fn open(arguments: &Arguments) -> Result<Vec<Dataset>, Failure> {
+    let names = match &arguments.dataset {
+        Some(name) => vec![name.clone()],
+        None => names(&arguments.dir)?,
+    };
+    let open = |name: &String| Dataset::open(&arguments.dir, name);
+    Ok(names.iter().map(open).collect::<Result<_, _>>()?)
+}
+
+/// The bibcodes asked for, streamed from standard input if none is an argument.
+fn bibcodes(arguments: &Arguments) -> Box<dyn Iterator<Item = io::Result<String>>> {
+    if !arguments.bibcodes.is_empty() {
+        return Box::new(arguments.bibcodes.clone().into_iter().map(Ok));
+    }
+    if io::stdin().is_terminal() {
+        eprintln!("reading bibcodes, one a line; end with Ctrl-D");
+    }
+    Box::new(io::stdin().lock().lines())
+}
+
+fn look_up<'a>(datasets: &'a [Dataset], bibcode: &str) -> Result<Option<(&'a Dataset, Row)>, Failure> {
+    let mut holding: Vec<(&Dataset, Row)> =
+        datasets.iter().filter_map(|dataset| Some((dataset, dataset.get(bibcode)?))).collect();
+    if holding.len() > 1 {
+        let names: Vec<&str> = holding.iter().map(|(dataset, _)| dataset.description().dataset.as_str()).collect();
+        eprintln!("{bibcode} is in several datasets: {}; choose one with --dataset NAME", names.join(", "));
+        return Err(Failure::Told(Exit::Error));
+    }
+    Ok(holding.pop())
+}
+
+fn as_json(dataset: &Dataset, row: &Row) -> Value {
+    let description = dataset.description();
+    json!({
+        "bibcode": row.bibcode,
+        "dataset": description.dataset,
+        "set": description.set,
+        "row": row.row,
+        "model": description.model,
+        "dim": description.dim,
+        "dtype": description.dtype,
+        "metadata_digest": row.metadata_digest,
+        "row_key": row.row_key,
+        "embedding": row.vector,
+    })
+}
+
+fn write_f32le(out: &mut impl Write, vector: &[f32]) -> io::Result<()> {
+    vector.iter().try_for_each(|component| out.write_all(&component.to_le_bytes()))
+}
+
+fn tell_unknown(datasets: &[Dataset], bibcode: &str) {
+    let mut near: Vec<String> = datasets.iter().flat_map(|dataset| dataset.near(bibcode, NEAR)).collect();
+    near.sort();
+    near.dedup();
+    near.truncate(NEAR);
+    match near.len() {
+        0 => eprintln!("{bibcode} is unknown"),
+        _ => eprintln!("{bibcode} is unknown; near it: {}", near.join(", ")),
+    }
+}

@@ -1,0 +1,155 @@
+//! The command line: one file per command; parse, call the library, print.
+//!
+//! Only this room touches the terminal, the environment and the home directory, and only it words errors: everything
+//! else returns values. Results go to standard output, progress and errors to standard error.
+
+mod apply;
+mod check;
+mod environment;
+mod get;
+mod npy;
+mod peek;
+mod plan;
+mod progress;
+mod schema;
+mod summary;
+mod workflow;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use miette::Diagnostic;
+
+use crate::error::{Error, Exit};
+
+/// Turns yearly dumps of bibliographic metadata into embeddings that can be trusted, reused and searched.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a workflow and show every fault at once.
+    Check(check::Arguments),
+    /// Show what an apply would do, and why; exits with 0 if nothing, 2 if something, 1 on an error.
+    Plan(plan::Arguments),
+    /// Do what the plan says: compute what is missing and publish it.
+    Apply(apply::Arguments),
+    /// Look up papers by bibcode in a published directory.
+    Get(get::Arguments),
+    /// Print the rows of a step's table, one JSON object a line: what was rejected, what a text became.
+    Peek(peek::Arguments),
+    /// Print the JSON schema of workflows, for editors.
+    Schema,
+}
+
+/// What a command can fail with.
+enum Failure {
+    /// An error of the library.
+    Library(Box<Error>),
+    /// An error of this room.
+    Door(Box<DoorError>),
+    /// One that was already told, in full.
+    Told(Exit),
+}
+
+/// What can go wrong at the door.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum DoorError {
+    /// The workflow's file.
+    #[error("read {path}: {reason}")]
+    #[diagnostic(code(sciembed::cli::workflow), help("name a workflow file, such as workflows/quickstart.toml"))]
+    Workflow { path: String, reason: String },
+    /// Output.
+    #[error("write the output: {0}")]
+    #[diagnostic(code(sciembed::cli::output))]
+    Output(std::io::Error),
+    /// Input.
+    #[error("read bibcodes from standard input: {0}")]
+    #[diagnostic(code(sciembed::cli::input), help("give one bibcode a line, as UTF-8"))]
+    Input(std::io::Error),
+    /// The runtime.
+    #[error("start the run's event loop: {0}")]
+    #[diagnostic(code(sciembed::cli::runtime))]
+    Runtime(std::io::Error),
+    /// A question about a step.
+    #[error("peek at {step}: {reason}")]
+    #[diagnostic(code(sciembed::cli::peek), help("{help}"))]
+    Peek { step: String, reason: String, help: String },
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Library(Box::new(error.into()))
+    }
+}
+
+impl From<DoorError> for Failure {
+    fn from(error: DoorError) -> Self {
+        Self::Door(Box::new(error))
+    }
+}
+
+/// Parses the command line, runs the command and gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap would exit with 2 on a usage error, which means "something to do" here.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Error.code() } else { Exit::Done.code() });
+        }
+    };
+    let exit = match cli.command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Apply(arguments) => apply::run(&arguments),
+        Command::Get(arguments) => get::run(&arguments),
+        Command::Peek(arguments) => peek::run(&arguments),
+        Command::Schema => schema::run(),
+    };
+    ExitCode::from(exit.unwrap_or_else(Failure::tell).code())
+}
+
+impl Failure {
+    /// Words the error for people, and gives the exit that it means.
+    fn tell(self) -> Exit {
+        match self {
+            // Whoever reads the output has seen enough: `sciembed peek … | head`.
+            Self::Door(error) if matches!(&*error, DoorError::Output(error) if is_broken_pipe(error)) => Exit::Done,
+            Self::Door(error) => {
+                tell(*error);
+                Exit::Error
+            }
+            Self::Library(error) => {
+                let exit = error.exit();
+                match *error {
+                    Error::Manifest(faults) => tell_faults(faults),
+                    other => tell(other),
+                }
+                exit
+            }
+            Self::Told(exit) => exit,
+        }
+    }
+}
+
+fn is_broken_pipe(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::BrokenPipe
+}
+
+/// Prints one diagnostic to standard error.
+fn tell(error: impl Diagnostic + Send + Sync + 'static) {
+    eprintln!("{:?}", miette::Report::new(error));
+}
+
+/// Prints each fault of a manifest to standard error, and how many there are.
+fn tell_faults(faults: crate::manifest::Faults) {
+    let faults = faults.into_diagnostics();
+    let count = faults.len();
+    faults.into_iter().for_each(tell);
+    eprintln!("{count} fault{} in the workflow", if count == 1 { "" } else { "s" });
+}

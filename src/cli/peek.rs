@@ -1,0 +1,106 @@
+//! `sciembed peek`: rows of a step's table, one JSON object a line.
+
+use std::io::{self, BufWriter, Write};
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use arrow_json::LineDelimitedWriter;
+
+use super::environment::Machine;
+use super::workflow::WorkflowArguments;
+use super::{DoorError, Failure};
+use crate::error::Exit;
+use crate::graph::{Graph, StepIndex};
+use crate::plan::Observed;
+use crate::record::{Output, Record};
+use crate::run::RunError;
+use crate::store::Store;
+
+/// The tables that can be looked at; the first one that a step has is its main one.
+const TABLES: [&str; 4] = ["records", "texts", "vectors", "rejects"];
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    workflow: WorkflowArguments,
+    /// The step, as plan names it: load.records[2010]
+    step: String,
+    /// The table: records, rejects, texts or vectors [default: the step's main one]
+    table: Option<String>,
+    /// Print at most this many rows
+    #[arg(long, short = 'n', value_name = "N")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let workflow = arguments.workflow.read()?;
+    let selection = workflow.graph.select(None, std::slice::from_ref(&arguments.step))?;
+    let index = only_step(&workflow.graph, &selection, &arguments.step)?;
+    let mut observer = workflow.observer(&arguments.machine)?;
+    let observed = observer.observe(&selection).map_err(|errors| RunError::Observe { errors })?;
+    let record = record(&workflow.graph, &observed, index, &arguments.step)?;
+    let output = output(record, arguments)?;
+    print(&observer.store, output, arguments.limit.unwrap_or(usize::MAX))
+}
+
+/// The step that was named: the last of the selection, unless the name stands for several.
+fn only_step(graph: &Graph, selection: &[StepIndex], step: &str) -> Result<StepIndex, DoorError> {
+    let same_node = |a: StepIndex, b: StepIndex| graph.steps[a].id.node == graph.steps[b].id.node;
+    let only = |last: &StepIndex| selection.iter().filter(|&&other| same_node(other, *last)).count() == 1;
+    selection.last().copied().filter(only).ok_or_else(|| {
+        let help = "name one of them, as in load.records[2010]";
+        refused(step, "it stands for several steps", help.to_owned())
+    })
+}
+
+fn record<'a>(graph: &Graph, observed: &'a Observed, index: StepIndex, step: &str) -> Result<&'a Record, DoorError> {
+    let reason = "it has no record for the workflow as it stands";
+    observed.record(graph, index).ok_or_else(|| refused(step, reason, "apply the workflow first".to_owned()))
+}
+
+fn output(record: &Record, arguments: &Arguments) -> Result<Output, DoorError> {
+    let known: Vec<&str> = TABLES.into_iter().filter(|table| record.outputs.contains_key(*table)).collect();
+    let wanted = arguments.table.as_deref().or(known.first().copied()).unwrap_or("records");
+    let output = record.outputs.get(wanted).filter(|_| known.contains(&wanted));
+    output.copied().ok_or_else(|| {
+        let help = match known.len() {
+            0 => "look papers up with `sciembed get`".to_owned(),
+            _ => format!("its tables are {}", known.join(", ")),
+        };
+        refused(&arguments.step, &format!("it has no table {wanted:?}"), help)
+    })
+}
+
+fn refused(step: &str, reason: &str, help: String) -> DoorError {
+    DoorError::Peek { step: step.to_owned(), reason: reason.to_owned(), help }
+}
+
+fn print(store: &Store, output: Output, limit: usize) -> Result<Exit, Failure> {
+    let mut writer = LineDelimitedWriter::new(BufWriter::new(io::stdout().lock()));
+    let mut left = limit;
+    let mut write = |batch: &RecordBatch| {
+        let rows = batch.num_rows().min(left);
+        left -= rows;
+        writer.write(&batch.slice(0, rows)).map_err(output_error)
+    };
+    if let Ok(table) = store.read_ipc(&output.digest) {
+        table.batches().iter().try_for_each(&mut write)?;
+    } else {
+        for batch in store.read_parquet(&output.digest)? {
+            write(&batch.map_err(output_error)?)?;
+        }
+    }
+    writer.finish().map_err(output_error)?;
+    writer.into_inner().flush().map_err(DoorError::Output)?;
+    Ok(Exit::Done)
+}
+
+/// Keeps a broken pipe recognisable inside Arrow's error.
+fn output_error(error: ArrowError) -> DoorError {
+    match error {
+        ArrowError::IoError(_, error) => DoorError::Output(error),
+        other => DoorError::Output(io::Error::other(other)),
+    }
+}

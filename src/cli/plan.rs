@@ -1,0 +1,115 @@
+//! `sciembed plan`: a line per step, fresh, stale with its reason, or pending.
+
+use console::style;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::environment::Machine;
+use super::workflow::{SelectionArguments, WorkflowArguments};
+use crate::error::Exit;
+use crate::plan::{Plan, PlannedStep, Rows, State, plan};
+use crate::run::RunError;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    workflow: WorkflowArguments,
+    #[command(flatten)]
+    selection: SelectionArguments,
+    #[command(flatten)]
+    machine: Machine,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let workflow = arguments.workflow.read()?;
+    let selection = arguments.selection.select(&workflow.graph)?;
+    let mut observer = workflow.observer(&arguments.machine)?;
+    let observed = observer.observe(&selection).map_err(|errors| RunError::Observe { errors })?;
+    let plan = plan(&workflow.graph, &selection, &observed);
+    observer.remember();
+    if arguments.json {
+        println!("{:#}", as_json(&plan));
+    } else {
+        print(&plan);
+    }
+    Ok(if plan.is_fresh() { Exit::Done } else { Exit::Stale })
+}
+
+fn print(plan: &Plan) {
+    let width = plan.steps.iter().map(|step| step.step.to_string().chars().count()).max().unwrap_or(0);
+    for step in &plan.steps {
+        let (state, detail) = words(step);
+        let padded = format!("{state:7}");
+        let padded = match step.state {
+            State::Fresh => style(padded).green(),
+            State::Stale(_) => style(padded).yellow(),
+            State::Pending(_) => style(padded).dim(),
+        };
+        println!("{:width$}  {padded}  {detail}", step.step.to_string());
+    }
+    println!("{}", totals(plan));
+}
+
+/// The last line: how many steps there are of each state.
+pub fn totals(plan: &Plan) -> String {
+    let [fresh, stale, pending] = counts(plan);
+    match (stale, pending) {
+        (0, 0) => format!("nothing to do: all {fresh} steps are fresh"),
+        _ => format!("{} steps: {fresh} fresh, {stale} stale, {pending} pending", plan.steps.len()),
+    }
+}
+
+fn counts(plan: &Plan) -> [usize; 3] {
+    let mut counts = [0; 3];
+    for step in &plan.steps {
+        counts[match step.state {
+            State::Fresh => 0,
+            State::Stale(_) => 1,
+            State::Pending(_) => 2,
+        }] += 1;
+    }
+    counts
+}
+
+fn words(step: &PlannedStep) -> (&'static str, String) {
+    let rows = match step.rows {
+        Rows::Exact(rows) => format!("{rows} rows"),
+        Rows::LastApplied(rows) => format!("{rows} rows when last applied"),
+        Rows::Unknown => String::new(),
+    };
+    let aside = if rows.is_empty() { String::new() } else { format!(" ({rows})") };
+    match &step.state {
+        State::Fresh => ("fresh", rows),
+        State::Stale(reason) => ("stale", format!("{}{aside}", reason.describe(&step.step))),
+        State::Pending(upstream) => ("pending", format!("on {upstream}{aside}")),
+    }
+}
+
+fn as_json(plan: &Plan) -> Value {
+    let steps: Vec<Value> = plan.steps.iter().map(step_json).collect();
+    let [fresh, stale, pending] = counts(plan);
+    json!({ "workflow": plan.workflow, "fresh": fresh, "stale": stale, "pending": pending, "steps": steps })
+}
+
+fn step_json(step: &PlannedStep) -> Value {
+    let (reason, told, upstream) = match &step.state {
+        State::Fresh => (None, None, None),
+        State::Stale(reason) => (Some(reason), Some(reason.describe(&step.step)), None),
+        State::Pending(upstream) => (None, None, Some(upstream.to_string())),
+    };
+    json!({
+        "step": step.step.to_string(),
+        "kind": step.step.kind,
+        "node": step.step.node,
+        "cells": step.step.cells,
+        "state": words(step).0,
+        "reason": reason,
+        "reason_text": told,
+        "pending_on": upstream,
+        "key": step.key,
+        "rows": step.rows,
+    })
+}

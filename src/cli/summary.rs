@@ -1,0 +1,125 @@
+//! What a run did, added up from its events, in a few lines.
+
+use std::collections::BTreeMap;
+
+use super::plan::totals;
+use crate::event::{Event, Outcome};
+use crate::graph::{NodeKind, StepId};
+use crate::run::Report;
+
+/// Counts over all steps that finished, by node kind.
+#[derive(Default)]
+pub struct Summary {
+    counts: BTreeMap<(NodeKind, String), u64>,
+    steps: BTreeMap<NodeKind, u64>,
+    embed_seconds: f64,
+    seconds: f64,
+    rejecting: Vec<(StepId, u64)>,
+}
+
+impl Summary {
+    /// Takes an event in.
+    pub fn add(&mut self, event: &Event) {
+        match event {
+            Event::StepFinished { step, counts, run_counts, seconds } => {
+                *self.steps.entry(step.kind).or_default() += 1;
+                for (name, count) in counts.iter().chain(run_counts) {
+                    *self.counts.entry((step.kind, name.clone())).or_default() += count;
+                }
+                if step.kind == NodeKind::Embed {
+                    self.embed_seconds += seconds;
+                }
+                if let Some(&rejected) = counts.get("rejected").filter(|count| **count > 0) {
+                    self.rejecting.push((step.clone(), rejected));
+                }
+            }
+            Event::RunFinished { seconds, .. } => self.seconds = *seconds,
+            _ => {}
+        }
+    }
+
+    /// Prints the summary to standard output.
+    pub fn print(&self, report: &Report, workflow: &str) {
+        match report.outcome {
+            Outcome::NothingToDo => println!("{}", totals(&report.plan)),
+            Outcome::Done => println!("done in {:.1} s", self.seconds),
+            Outcome::Interrupted => println!("interrupted after {:.1} s: apply again to go on from here", self.seconds),
+            Outcome::Failed => println!(
+                "incomplete after {:.1} s: {} failed, {} not reached",
+                self.seconds,
+                listed(report.failed.iter().map(|(step, _)| step)),
+                listed(report.skipped.iter()),
+            ),
+        }
+        self.print_counts();
+        for (step, rejected) in &self.rejecting {
+            println!("  rejected   {rejected} in {step}; list them: sciembed peek {workflow} '{step}' rejects");
+        }
+    }
+
+    fn count(&self, kind: NodeKind, name: &str) -> u64 {
+        self.counts.get(&(kind, name.to_owned())).copied().unwrap_or(0)
+    }
+
+    fn print_counts(&self) {
+        for kind in self.steps.keys() {
+            println!(
+                "{}",
+                match kind {
+                    NodeKind::Load => self.loaded(),
+                    NodeKind::Prepare => self.prepared(),
+                    NodeKind::Embed => self.embedded(),
+                    NodeKind::Persist => self.published(),
+                }
+            );
+        }
+    }
+
+    fn loaded(&self) -> String {
+        let count = |name| self.count(NodeKind::Load, name);
+        format!("  loaded     {} rows in, {} kept, {} rejected", count("rows_in"), count("rows"), count("rejected"))
+    }
+
+    fn prepared(&self) -> String {
+        let count = |name| self.count(NodeKind::Prepare, name);
+        format!(
+            "  prepared   {} texts, {} truncated, {} rejected",
+            count("rows"),
+            count("truncated"),
+            count("rejected")
+        )
+    }
+
+    fn embedded(&self) -> String {
+        let count = |name| self.count(NodeKind::Embed, name);
+        let mut told = format!("  embedded   {} new, {} reused", count("embedded"), count("reused"));
+        if count("embedded") > 0 && self.embed_seconds > 0.0 {
+            told.push_str(&format!(", {:.1} papers/s", count("embedded") as f64 / self.embed_seconds));
+        }
+        if count("truncated") > 0 {
+            let (rows, tokens) = (count("truncated"), count("tokens_dropped"));
+            told.push_str(&format!("; {rows} longer than the model reads, {tokens} tokens dropped"));
+        }
+        told
+    }
+
+    fn published(&self) -> String {
+        let count = |name| self.count(NodeKind::Persist, name);
+        let datasets = self.steps[&NodeKind::Persist];
+        let plural = if datasets == 1 { "" } else { "s" };
+        let mut told = format!("  published  {datasets} dataset{plural}: {} vectors", count("rows"));
+        if let Some(each) = count("bytes").checked_div(count("rows")) {
+            told.push_str(&format!(", {each} bytes each, all files counted"));
+        }
+        told
+    }
+}
+
+fn listed<'a>(steps: impl Iterator<Item = &'a StepId>) -> String {
+    let steps: Vec<String> = steps.map(ToString::to_string).collect();
+    match steps.len() {
+        0 => "none".to_owned(),
+        1..=4 => steps.join(", "),
+        more => format!("{more} steps"),
+    }
+}

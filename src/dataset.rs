@@ -1,0 +1,215 @@
+//! Reading what persist published: a dataset by name, a vector by bibcode, in constant time and constant memory.
+//!
+//! [`Dataset::open`] resolves the dataset's one link once and opens everything in the set behind it; every file that
+//! carries a set digest must carry that set's. A publisher may tidy an old set away just then: opening is tried again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, AsArray, StringArray};
+use arrow::datatypes::{Float16Type, Float32Type};
+use serde::Deserialize;
+
+use crate::digest::{MetadataDigest, NodeKey, RowKey};
+use crate::index::keys::KeyIndex;
+use crate::published::Layout;
+use crate::store::StoreError;
+use crate::store::ipc::IpcTable;
+use crate::table;
+
+/// How often opening is tried when sets are swapped underneath: each try sees a newer link.
+const OPEN_TRIES: usize = 10;
+
+/// What can go wrong when reading published datasets.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum DatasetError {
+    /// The directory holds no dataset.
+    #[error("find a dataset in {}", dir.display())]
+    #[diagnostic(code(sciembed::dataset::none), help("name a directory that a persist node publishes into: its `dir`"))]
+    NoDataset {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// No dataset of this name.
+    #[error("find dataset {name} in {}", dir.display())]
+    #[diagnostic(code(sciembed::dataset::unknown), help("it holds {known}"))]
+    Unknown {
+        /// The directory.
+        dir: PathBuf,
+        /// The name.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// A file of another set.
+    #[error("open {}: it belongs to set {found}, not to {expected}", path.display())]
+    #[diagnostic(
+        code(sciembed::dataset::mixed),
+        help("apply the workflow that publishes this dataset: it will publish it anew")
+    )]
+    Mixed {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// A file.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The description that a dataset carries, as far as readers need it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Description {
+    /// The dataset's name.
+    pub dataset: String,
+    /// The set.
+    pub set: NodeKey,
+    /// The model's short name.
+    pub model: Option<String>,
+    /// Components per vector.
+    pub dim: usize,
+    /// Element type.
+    pub dtype: crate::manifest::config::Dtype,
+    /// Rows.
+    pub rows: usize,
+}
+
+/// One row of a dataset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Its place, from 0: the line of the bibcode in `bibcodes_*.txt`, less one.
+    pub row: usize,
+    /// Its bibcode.
+    pub bibcode: String,
+    /// `dim` components, widened from the published type.
+    pub vector: Vec<f32>,
+    /// Digest of the record's selected fields.
+    pub metadata_digest: MetadataDigest,
+    /// Key of the text under its embedder.
+    pub row_key: RowKey,
+}
+
+/// An open dataset: the set that was published when it was opened, whatever is published later.
+pub struct Dataset {
+    description: Description,
+    vectors: IpcTable,
+    keys: KeyIndex,
+}
+
+/// The names of the datasets that a directory shows, sorted.
+///
+/// # Errors
+/// [`DatasetError::NoDataset`] if there is none; whatever listing gives.
+pub fn names(dir: &Path) -> Result<Vec<String>, DatasetError> {
+    let links = Layout::new(dir).links();
+    let entries = match fs::read_dir(&links) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(DatasetError::NoDataset { dir: dir.to_owned() });
+        }
+        Err(error) => return Err(StoreError::read(&links, error).into()),
+    };
+    let named = |name: &String| !name.starts_with('.');
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(named).collect();
+    names.sort();
+    if names.is_empty() { Err(DatasetError::NoDataset { dir: dir.to_owned() }) } else { Ok(names) }
+}
+
+impl Dataset {
+    /// Opens the dataset `name` that `dir` shows now.
+    ///
+    /// # Errors
+    /// [`DatasetError`]; never a mixture of two sets.
+    pub fn open(dir: &Path, name: &str) -> Result<Self, DatasetError> {
+        let mut last = None;
+        for _ in 0..OPEN_TRIES {
+            match Self::open_shown(dir, name) {
+                // The set was tidied away between resolving the link and opening its files.
+                Err(DatasetError::Store(StoreError::Read { source, .. }))
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    last = Some(source);
+                }
+                other => return other,
+            }
+        }
+        let known = names(dir)?;
+        if known.iter().any(|known| known == name) {
+            let error = last.unwrap_or_else(|| io::ErrorKind::NotFound.into());
+            return Err(StoreError::read(&Layout::new(dir).link(name), error).into());
+        }
+        Err(DatasetError::Unknown { dir: dir.to_owned(), name: name.to_owned(), known: known.join(", ") })
+    }
+
+    fn open_shown(dir: &Path, name: &str) -> Result<Self, DatasetError> {
+        let link = Layout::new(dir).link(name);
+        let set = fs::canonicalize(&link).map_err(|error| StoreError::read(&link, error))?;
+        let manifest = set.join(format!("manifest_{name}.json"));
+        let bytes = fs::read(&manifest).map_err(|error| StoreError::read(&manifest, error))?;
+        let description: Description =
+            serde_json::from_slice(&bytes).map_err(|error| StoreError::damaged(&manifest, error))?;
+        let expected = set.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        same_set(&manifest, &description.set.to_string(), &expected)?;
+        let path = set.join(format!("embeddings_{name}.{}", description.dtype));
+        let vectors = IpcTable::open(&path)?;
+        let found = vectors.schema().metadata().get("sciembed.set").cloned().unwrap_or_default();
+        same_set(&path, &found, &expected)?;
+        let path = set.join(format!("keys_{name}.fst"));
+        let keys = KeyIndex::open(&path)?;
+        same_set(&path, &keys.set().to_string(), &expected)?;
+        Ok(Self { description, vectors, keys })
+    }
+
+    /// What the dataset says of itself.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// The row of a bibcode; none if the dataset does not hold it.
+    pub fn get(&self, bibcode: &str) -> Option<Row> {
+        let row = self.keys.row(bibcode)?;
+        let (batch, at) = self.vectors.locate(row)?;
+        let bibcodes: &StringArray = batch[table::BIBCODE].as_string_opt()?;
+        // An index that points elsewhere is worse than none.
+        if bibcodes.value(at) != bibcode {
+            return None;
+        }
+        let vector = batch[table::EMBEDDING].as_fixed_size_list_opt()?.value(at);
+        let mut metadata_digest = [0; MetadataDigest::LEN];
+        metadata_digest.copy_from_slice(batch["metadata_digest"].as_fixed_size_binary_opt()?.value(at));
+        let mut row_key = [0; RowKey::LEN];
+        row_key.copy_from_slice(batch["row_key"].as_fixed_size_binary_opt()?.value(at));
+        Some(Row {
+            row,
+            bibcode: bibcode.to_owned(),
+            vector: widened(vector.as_ref())?,
+            metadata_digest: MetadataDigest::from_bytes(metadata_digest),
+            row_key: RowKey::from_bytes(row_key),
+        })
+    }
+
+    /// Bibcodes like this one, for a question that found nothing.
+    pub fn near(&self, bibcode: &str, limit: usize) -> Vec<String> {
+        self.keys.near(bibcode, limit)
+    }
+}
+
+fn same_set(path: &Path, found: &str, expected: &str) -> Result<(), DatasetError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(DatasetError::Mixed { path: path.to_owned(), found: found.to_owned(), expected: expected.to_owned() })
+}
+
+fn widened(vector: &dyn Array) -> Option<Vec<f32>> {
+    if let Some(halves) = vector.as_primitive_opt::<Float16Type>() {
+        return Some(halves.values().iter().map(|component| component.to_f32()).collect());
+    }
+    Some(vector.as_primitive_opt::<Float32Type>()?.values().to_vec())
+}

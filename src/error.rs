@@ -1,0 +1,103 @@
+//! The sum of the rooms' errors, and the exit code that each one means.
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done, or nothing to do |
+//! | 1 | an error that the user can mend: the message says how |
+//! | 2 | `plan` found something to do |
+//! | 3 | `apply` ended incomplete: some steps failed or were skipped, the others are done |
+//! | 4 | the store is damaged |
+//! | 130 | interrupted; what was sealed is kept |
+
+use crate::dataset::DatasetError;
+use crate::graph::SelectError;
+use crate::manifest::Faults;
+use crate::node::NodeError;
+use crate::observe::ObserveError;
+use crate::run::RunError;
+use crate::store::StoreError;
+
+/// Any error of the library.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    /// The manifest.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Manifest(#[from] Faults),
+    /// `--years` or `--target`.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Select(#[from] SelectError),
+    /// Planning or running as a whole.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Run(#[from] RunError),
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// A published dataset.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Dataset(#[from] DatasetError),
+}
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// An error that the user can mend.
+    Error,
+    /// A plan with something to do.
+    Stale,
+    /// Some steps failed, others are done.
+    Incomplete,
+    /// The store is damaged.
+    Damaged,
+    /// Interrupted by a signal.
+    Interrupted,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Error => 1,
+            Self::Stale => 2,
+            Self::Incomplete => 3,
+            Self::Damaged => 4,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl Error {
+    /// The exit that this error means.
+    pub fn exit(&self) -> Exit {
+        let damage = match self {
+            Self::Store(error) | Self::Run(RunError::Store(error)) | Self::Dataset(DatasetError::Store(error)) => {
+                error.is_damage()
+            }
+            Self::Run(RunError::Observe { errors }) => {
+                errors.iter().any(|error| matches!(error, ObserveError::Store(error) if error.is_damage()))
+            }
+            Self::Dataset(DatasetError::Mixed { .. }) => true,
+            Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
+        };
+        if damage { Exit::Damaged } else { Exit::Error }
+    }
+}
+
+/// The exit that the failure of some steps means: damage weighs more than one year's missing file.
+pub fn exit_of_failures<'a>(failures: impl Iterator<Item = &'a NodeError>) -> Exit {
+    let mut exit = Exit::Incomplete;
+    for failure in failures {
+        if matches!(failure, NodeError::Table { .. }) || matches!(failure, NodeError::Store(error) if error.is_damage())
+        {
+            exit = Exit::Damaged;
+        }
+    }
+    exit
+}

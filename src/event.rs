@@ -1,0 +1,110 @@
+//! What a run tells the world. Bars, plain lines and the journal are all listeners to this one enum.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::StaleReason;
+use crate::graph::StepId;
+
+/// What progress counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// Bytes of the input files, compressed as they are.
+    Bytes,
+    /// Rows.
+    Rows,
+}
+
+/// Something that happened in a run, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The run began.
+    RunStarted {
+        /// The run's id.
+        run: String,
+        /// The workflow's name.
+        workflow: String,
+        /// The overrides in force.
+        overrides: Vec<String>,
+        /// sciembed's version.
+        version: String,
+        /// Seconds since 1970-01-01 UTC.
+        at: u64,
+    },
+    /// A step began.
+    StepStarted {
+        /// The step.
+        step: StepId,
+        /// Why it runs.
+        reason: StaleReason,
+    },
+    /// A step got on.
+    StepProgress {
+        /// The step.
+        step: StepId,
+        /// How much is done.
+        done: u64,
+        /// Of how much, where that is known.
+        total: Option<u64>,
+        /// Of what.
+        unit: Unit,
+    },
+    /// Something that the user should know about a step.
+    StepNote {
+        /// The step.
+        step: StepId,
+        /// In words.
+        note: String,
+    },
+    /// A step's record landed.
+    StepFinished {
+        /// The step.
+        step: StepId,
+        /// Counts that follow from its inputs.
+        counts: BTreeMap<String, u64>,
+        /// Counts of this run: embedded, reused.
+        run_counts: BTreeMap<String, u64>,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// A step failed; steps that do not need it go on.
+    StepFailed {
+        /// The step.
+        step: StepId,
+        /// Why, in words.
+        error: String,
+    },
+    /// The run ended.
+    RunFinished {
+        /// How it ended.
+        outcome: Outcome,
+        /// How long it took.
+        seconds: f64,
+        /// Seconds since 1970-01-01 UTC.
+        at: u64,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Nothing was to be done.
+    NothingToDo,
+    /// Everything selected is fresh now.
+    Done,
+    /// Some step failed.
+    Failed,
+    /// It was interrupted; what was sealed is kept.
+    Interrupted,
+}
+
+impl Event {
+    /// Whether the journal keeps it: progress would only drown the rest.
+    pub fn is_kept(&self) -> bool {
+        !matches!(self, Self::StepProgress { .. })
+    }
+}

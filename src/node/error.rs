@@ -1,0 +1,72 @@
+//! What can end a node before it made its outputs.
+
+use arrow::error::ArrowError;
+
+use crate::embedder::EmbedderError;
+use crate::pool::Panicked;
+use crate::published::PublishError;
+use crate::source::SourceError;
+use crate::store::StoreError;
+
+/// An error of a node.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum NodeError {
+    /// The run was interrupted; what was sealed is kept.
+    #[error("finish: the run was interrupted")]
+    #[diagnostic(code(sciembed::node::interrupted), help("apply again: it goes on from where it stopped"))]
+    Interrupted,
+    /// An input file.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Source(#[from] SourceError),
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// The embedder.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Embedder(#[from] Box<EmbedderError>),
+    /// The dataset directory.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Publish(#[from] PublishError),
+    /// A thread.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Panicked(#[from] Panicked),
+    /// A table that does not have the shape that its maker gives it.
+    #[error("understand the {table} table: {detail}")]
+    #[diagnostic(
+        code(sciembed::node::table),
+        help("the store is damaged: remove that blob, and the next apply makes it again")
+    )]
+    Table {
+        /// Which table.
+        table: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A vector that half precision cannot hold.
+    #[error("store the vector of text {text:?} as f16: a component is beyond 65,504")]
+    #[diagnostic(
+        code(sciembed::node::range),
+        help("set `store_dtype = \"f32\"` in this embed node, or `normalize = true`")
+    )]
+    Range {
+        /// The beginning of the text.
+        text: String,
+    },
+}
+
+impl NodeError {
+    /// A table of another shape than expected.
+    pub fn table(table: &'static str, detail: impl ToString) -> Self {
+        Self::Table { table, detail: detail.to_string() }
+    }
+
+    /// For use with `map_err` on Arrow's own errors.
+    pub fn arrow(table: &'static str) -> impl Fn(ArrowError) -> Self {
+        move |error| Self::table(table, error)
+    }
+}

@@ -1,0 +1,166 @@
+//! All the I/O that a plan needs: digests of sources and models, records, references, and what directories show.
+//!
+//! Walks the steps upstreams first, because a key is known only once the records above it are. Writes nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::fingerprint::Fingerprint;
+use crate::graph::{Config, Graph, StepId, StepIndex};
+use crate::manifest::config::{LoadConfig, Missing, PersistConfig};
+use crate::model::{Environment, ModelError, ResolvedModel, resolve};
+use crate::plan::{EmbedderFacts, Observed};
+use crate::published;
+use crate::record::{RecordState, SourceFile};
+use crate::source::{SourceError, files};
+use crate::store::{DigestCache, Store, StoreError};
+
+/// What can keep a plan from being made, with the step it belongs to.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ObserveError {
+    /// An input file.
+    #[error("plan {step}: {source}")]
+    Source {
+        /// The step.
+        step: StepId,
+        /// What is wrong.
+        #[source]
+        #[diagnostic_source]
+        source: SourceError,
+    },
+    /// A model.
+    #[error("plan {step}: {source}")]
+    Model {
+        /// The step.
+        step: StepId,
+        /// What is wrong.
+        #[source]
+        #[diagnostic_source]
+        source: ModelError,
+    },
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Looks at the world on behalf of a plan.
+pub struct Observer<'a> {
+    /// The workflow.
+    pub graph: &'a Graph,
+    /// The manifest's folder, which paths are relative to.
+    pub base: PathBuf,
+    /// The store.
+    pub store: Store,
+    /// What is known of this machine.
+    pub environment: Environment,
+    /// Digests of files remembered between runs.
+    pub digests: DigestCache,
+    /// The resolved models, so that a run can start what the plan looked at.
+    pub models: BTreeMap<StepIndex, ResolvedModel>,
+}
+
+impl<'a> Observer<'a> {
+    /// An observer of `graph`, whose paths are relative to `base`.
+    pub fn new(graph: &'a Graph, base: &Path, store: Store, environment: Environment) -> Self {
+        let digests = store.digest_cache();
+        Self { graph, base: base.to_owned(), store, environment, digests, models: BTreeMap::new() }
+    }
+
+    /// Observes everything that planning these steps needs. All faults are reported, not just the first.
+    ///
+    /// # Errors
+    /// One error per step that cannot be planned.
+    pub fn observe(&mut self, selection: &[StepIndex]) -> Result<Observed, Vec<ObserveError>> {
+        let mut observed = Observed::default();
+        let mut errors = Vec::new();
+        for &index in selection {
+            if let Err(error) = self.observe_step(&mut observed, index) {
+                errors.push(error);
+            }
+        }
+        if errors.is_empty() { Ok(observed) } else { Err(errors) }
+    }
+
+    fn observe_step(&mut self, observed: &mut Observed, index: StepIndex) -> Result<(), ObserveError> {
+        let step = &self.graph.steps[index];
+        match &step.config {
+            Config::Load(config) => {
+                let sources = self.sources(config);
+                let sources = sources.map_err(|source| ObserveError::Source { step: step.id.clone(), source })?;
+                observed.sources.insert(index, sources);
+            }
+            Config::Embed(config) => {
+                let digest_of = &mut |path: &Path| self.digests.digest(path);
+                let model = resolve(config, &self.base, &self.environment, digest_of)
+                    .map_err(|source| ObserveError::Model { step: step.id.clone(), source })?;
+                observed.embedders.insert(index, facts(&model));
+                self.models.insert(index, model);
+            }
+            Config::Prepare(_) | Config::Persist(_) => {}
+        }
+        if let Some(reference) = self.store.reference(&self.graph.name, &step.id)? {
+            observed.references.insert(index, reference);
+        }
+        self.look_up(observed, index)
+    }
+
+    /// Looks for the record of a step, if its key is known, and at what its directory shows.
+    ///
+    /// # Errors
+    /// [`ObserveError::Store`].
+    pub fn look_up(&mut self, observed: &mut Observed, index: StepIndex) -> Result<(), ObserveError> {
+        let Some(key) = observed.fingerprint(self.graph, index).as_ref().map(Fingerprint::key) else { return Ok(()) };
+        if let Some(state) = self.store.record(&key)? {
+            observed.records.insert(key, state);
+        }
+        // The last applied record tells how many rows to expect of a step that has no key yet.
+        if let Some(last) = observed.references.get(&index).map(|reference| reference.key)
+            && !observed.records.contains_key(&last)
+            && let Some(state) = self.store.record(&last)?
+        {
+            observed.records.insert(last, state);
+        }
+        observed.published.remove(&index);
+        if let (Config::Persist(config), Some(RecordState::Whole(record))) =
+            (&self.graph.steps[index].config, observed.records.get(&key))
+        {
+            let name = crate::graph::dataset_name(&config.label, &self.graph.steps[index].id.cells);
+            let dir = self.directory(config);
+            if let Some(fault) = published::fault(&dir, &name, &key, &record.outputs, &mut self.digests) {
+                observed.published.insert(index, (key, fault));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the digests that were taken, for the next time.
+    pub fn remember(&mut self) {
+        // A cache that cannot be written costs time, not truth: a plan over a read-only store still stands.
+        let _ = self.store.save_digest_cache(&mut self.digests);
+    }
+
+    /// The directory that a persist step publishes into.
+    pub fn directory(&self, config: &PersistConfig) -> PathBuf {
+        self.base.join(&config.dir)
+    }
+
+    fn sources(&mut self, config: &LoadConfig) -> Result<Vec<SourceFile>, SourceError> {
+        let found = files::find(&self.base, &config.input)?;
+        if found.is_empty() && config.missing == Missing::Error {
+            return Err(SourceError::Missing { path: self.base.join(&config.input) });
+        }
+        found.into_iter().map(|source| self.digested(source)).collect()
+    }
+
+    fn digested(&mut self, source: files::SourcePath) -> Result<SourceFile, SourceError> {
+        let failed = |error| SourceError::Read { path: source.path.clone(), bytes: 0, source: error };
+        let bytes = std::fs::metadata(&source.path).map_err(failed)?.len();
+        let digest = self.digests.digest(&source.path).map_err(failed)?;
+        Ok(SourceFile { name: source.name.clone(), digest, bytes })
+    }
+}
+
+fn facts(model: &ResolvedModel) -> EmbedderFacts {
+    EmbedderFacts { key: model.key, dim: model.dim, ingredients: model.ingredients.clone(), notes: model.notes.clone() }
+}

@@ -1,0 +1,15 @@
+//! Time, where a run needs it: provenance and run ids, never keys.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970-01-01 UTC.
+pub fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// An id for a run that starts now: UTC time and process, so that ids sort by time and no two are equal.
+pub fn run_id() -> String {
+    let seconds = i64::try_from(now_seconds()).unwrap_or(0);
+    let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    format!("{}-{}", time.format("%Y%m%dT%H%M%SZ"), std::process::id())
+}

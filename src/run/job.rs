@@ -1,0 +1,324 @@
+//! One step on its thread: reads its inputs from the store, runs its node, writes record, publication and reference.
+//!
+//! Everything a job needs is copied out of the dispatcher's state before it starts; it answers by messages alone.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::sync::mpsc::Sender;
+
+use super::{Options, now_seconds};
+use crate::digest::{EmbedderKey, NodeKey};
+use crate::embedder::Embedder;
+use crate::event::Event;
+use crate::fingerprint::{Fingerprint, StaleReason};
+use crate::graph::{Config, Graph, StepId, StepIndex, dataset_name, short_name};
+use crate::manifest::config::{EmbedConfig, PersistConfig};
+use crate::model::{Environment, ResolvedModel};
+use crate::node::embed::EmbedPlan;
+use crate::node::persist::SetInputs;
+use crate::node::{Context, Made, NodeError, embed, load, persist, prepare};
+use crate::observe::Observer;
+use crate::plan::{Observed, PlannedStep, load_above};
+use crate::pool::Panicked;
+use crate::published::{Owner, Publication};
+use crate::record::{Output, Provenance, Record, Reference, SourceFile};
+use crate::store::{Store, durable};
+
+/// Progress is told at most this often: eyes see no more, and the channel stays empty.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// What a step's thread tells the dispatcher.
+pub enum Message {
+    /// Something for the listeners.
+    Told(Event),
+    /// The step ended.
+    Ended {
+        /// Which step.
+        index: StepIndex,
+        /// What it landed.
+        result: Result<Box<Landed>, NodeError>,
+        /// The embedder, handed back for the next step.
+        embedder: Option<(EmbedderKey, Box<dyn Embedder>)>,
+    },
+}
+
+/// What a step left in the store.
+pub struct Landed {
+    /// Its record.
+    pub record: Record,
+    /// Its reference.
+    pub reference: Reference,
+    /// Counts of this run.
+    pub run_counts: BTreeMap<String, u64>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// One step, ready to run.
+pub struct Job {
+    index: StepIndex,
+    id: StepId,
+    key: NodeKey,
+    workflow: String,
+    store: Store,
+    base: PathBuf,
+    environment: Environment,
+    options: Options,
+    reference: Reference,
+    work: Work,
+    embedder: Option<(EmbedderKey, Box<dyn Embedder>)>,
+}
+
+/// What is to be done, with the inputs it consumes.
+enum Work {
+    Load { config: crate::manifest::config::LoadConfig, sources: Vec<SourceFile> },
+    Prepare { config: crate::manifest::config::PrepareConfig, records: Output },
+    Embed { config: EmbedConfig, texts: Output, model: Box<ResolvedModel> },
+    Persist(Box<PersistWork>),
+}
+
+struct PersistWork {
+    config: PersistConfig,
+    dir: PathBuf,
+    vectors: Output,
+    records: Output,
+    embed_record: Record,
+    owner: Owner,
+    /// The record, if the set stands already and only its directory does not show it.
+    built: Option<Record>,
+}
+
+/// The reference that a step's record gets.
+pub fn reference(graph: &Graph, index: StepIndex, fingerprint: Fingerprint, run: &str) -> Reference {
+    Reference {
+        version: 1,
+        step: graph.steps[index].id.clone(),
+        key: fingerprint.key(),
+        fingerprint,
+        overrides: graph.overrides.clone(),
+        run: run.to_owned(),
+    }
+}
+
+impl Job {
+    /// Copies out of the dispatcher's state what a stale step needs.
+    pub fn new(
+        observer: &Observer,
+        observed: &Observed,
+        step: &PlannedStep,
+        reason: &StaleReason,
+        options: &Options,
+        embedder: Option<(EmbedderKey, Box<dyn Embedder>)>,
+    ) -> Self {
+        let graph = observer.graph;
+        let fingerprint = observed.fingerprint(graph, step.index).expect("a stale step knows what it consumes");
+        let reference = reference(graph, step.index, fingerprint, &options.run);
+        Self {
+            index: step.index,
+            id: step.step.clone(),
+            key: reference.key,
+            workflow: graph.name.clone(),
+            store: observer.store.clone(),
+            base: observer.base.clone(),
+            environment: observer.environment.clone(),
+            options: options.clone(),
+            work: work(observer, observed, step, reason, reference.key),
+            reference,
+            embedder,
+        }
+    }
+
+    /// Runs on a thread of its own and answers through `sender`.
+    pub fn spawn(mut self, sender: Sender<Message>, cancel: Arc<AtomicBool>) {
+        std::thread::spawn(move || {
+            let run = std::panic::AssertUnwindSafe(|| self.run(&sender, &cancel));
+            let result = std::panic::catch_unwind(run).unwrap_or(Err(NodeError::Panicked(Panicked)));
+            let ended =
+                Message::Ended { index: self.index, result: result.map(Box::new), embedder: self.embedder.take() };
+            // Nobody listens any more: the run ended without this step.
+            let _ = sender.blocking_send(ended);
+        });
+    }
+
+    fn run(&mut self, sender: &Sender<Message>, cancel: &AtomicBool) -> Result<Landed, NodeError> {
+        let (started, at) = (Instant::now(), now_seconds());
+        let last = Mutex::new(None::<Instant>);
+        let step = self.id.clone();
+        let progress = |done, total, unit| {
+            if is_due(&last, Some(done) == total) {
+                let step = step.clone();
+                let _ = sender.blocking_send(Message::Told(Event::StepProgress { step, done, total, unit }));
+            }
+        };
+        let note = |note| {
+            let _ = sender.blocking_send(Message::Told(Event::StepNote { step: step.clone(), note }));
+        };
+        let (store, base) = (self.store.clone(), self.base.clone());
+        let context = Context { store: &store, base: &base, cancel, progress: &progress, note: &note };
+        let (record, run_counts) = self.make(&context, started, at)?;
+        if let Work::Persist(work) = &self.work {
+            self.publish(work, &record, at)?;
+        }
+        self.store.write_reference(&self.workflow, &self.reference)?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Landed { record, reference: self.reference.clone(), run_counts, seconds })
+    }
+
+    /// Makes the outputs and records them, or takes the record that stands already.
+    fn make(
+        &mut self,
+        context: &Context,
+        started: Instant,
+        at: u64,
+    ) -> Result<(Record, BTreeMap<String, u64>), NodeError> {
+        if let Work::Persist(work) = &self.work
+            && let Some(record) = &work.built
+        {
+            return Ok((record.clone(), BTreeMap::new()));
+        }
+        let sources = match &self.work {
+            Work::Load { sources, .. } => sources.clone(),
+            _ => Vec::new(),
+        };
+        let made = self.make_outputs(context)?;
+        let record = record(self.key, &made, sources, self.provenance(&made, started, at));
+        Ok((self.store.write_record(record)?, made.run_counts))
+    }
+
+    fn make_outputs(&mut self, context: &Context) -> Result<Made, NodeError> {
+        match &self.work {
+            Work::Load { config, sources } => load::run(context, config, sources),
+            Work::Prepare { config, records } => prepare::run(context, config, records),
+            Work::Embed { config, texts, model } => {
+                let plan = EmbedPlan {
+                    key: model.key,
+                    dim: model.dim,
+                    dtype: config.store_dtype,
+                    model: short_name(&config.model),
+                    bit_stable: model.bit_stable,
+                };
+                let (slot, environment) = (&mut self.embedder, &self.environment);
+                embed::run(context, &plan, texts, || {
+                    if slot.as_ref().is_none_or(|(key, _)| *key != model.key) {
+                        *slot = None;
+                        *slot = Some((model.key, model.start(environment)?));
+                    }
+                    Ok(slot.as_mut().expect("it was just filled").1.as_mut())
+                })
+            }
+            Work::Persist(work) => {
+                let name = self.dataset_name(&work.config);
+                let inputs = SetInputs {
+                    set: self.key,
+                    name: &name,
+                    cells: &self.id.cells,
+                    vectors: &work.vectors,
+                    records: &work.records,
+                    facts: &work.embed_record.facts,
+                    bit_stable: work.embed_record.bit_stable,
+                };
+                persist::run(context, &work.config, &inputs)
+            }
+        }
+    }
+
+    fn dataset_name(&self, config: &PersistConfig) -> String {
+        dataset_name(&config.label, &self.id.cells)
+    }
+
+    fn provenance(&self, made: &Made, started: Instant, at: u64) -> Provenance {
+        Provenance {
+            run: self.options.run.clone(),
+            host: durable::host(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: at,
+            seconds: started.elapsed().as_secs_f64(),
+            counts: made.run_counts.clone(),
+            machine: made.machine.clone(),
+        }
+    }
+
+    fn publish(&self, work: &PersistWork, record: &Record, at: u64) -> Result<(), NodeError> {
+        let name = self.dataset_name(&work.config);
+        let provenance = json!({
+            "dataset": name,
+            "set": record.key,
+            "owner": work.owner,
+            "published": { "at": at, "run": self.options.run, "host": durable::host() },
+            "built": record.provenance,
+            "embedded": work.embed_record.provenance,
+            "overrides": self.reference.overrides,
+        });
+        let mut provenance = serde_json::to_vec_pretty(&provenance).expect("provenance is plain data");
+        provenance.push(b'\n');
+        let publication = Publication {
+            dir: &work.dir,
+            name: &name,
+            set: record.key,
+            outputs: &record.outputs,
+            provenance: &provenance,
+            owner: &work.owner,
+            take_over: self.options.take_over,
+        };
+        Ok(publication.publish(&self.store)?)
+    }
+}
+
+fn is_due(last: &Mutex<Option<Instant>>, is_end: bool) -> bool {
+    let Ok(mut last) = last.lock() else { return false };
+    let due = is_end || last.is_none_or(|at| at.elapsed() >= TELL_EVERY);
+    if due {
+        *last = Some(Instant::now());
+    }
+    due
+}
+
+fn record(key: NodeKey, made: &Made, sources: Vec<SourceFile>, provenance: Provenance) -> Record {
+    Record {
+        version: 1,
+        key,
+        outputs: made.outputs.clone(),
+        counts: made.counts.clone(),
+        sources,
+        facts: made.facts.clone(),
+        bit_stable: !made.not_bit_stable,
+        provenance,
+    }
+}
+
+fn work(observer: &Observer, observed: &Observed, step: &PlannedStep, reason: &StaleReason, key: NodeKey) -> Work {
+    let (graph, index) = (observer.graph, step.index);
+    let upstreams = &graph.steps[index].upstreams;
+    let consumed =
+        |from: StepIndex, name: &str| observed.output(graph, from, name).expect("a stale step's inputs are recorded");
+    match &graph.steps[index].config {
+        Config::Load(config) => {
+            Work::Load { config: config.clone(), sources: observed.sources.get(&index).cloned().unwrap_or_default() }
+        }
+        Config::Prepare(config) => Work::Prepare { config: config.clone(), records: consumed(upstreams[0], "records") },
+        Config::Embed(config) => {
+            let model = observer.models.get(&index).expect("observing resolved every embed step's model");
+            let model = Box::new(model.clone());
+            Work::Embed { config: config.clone(), texts: consumed(upstreams[0], "texts"), model }
+        }
+        Config::Persist(config) => {
+            let load = load_above(graph, index).expect("every dataset's rows come from a load step");
+            let publish_only = matches!(reason, StaleReason::NotPublished { .. });
+            Work::Persist(Box::new(PersistWork {
+                config: config.clone(),
+                dir: observer.directory(config),
+                vectors: consumed(upstreams[0], "vectors"),
+                records: consumed(load, "records"),
+                embed_record: observed.record(graph, upstreams[0]).expect("its vectors are recorded").clone(),
+                owner: Owner { workflow: graph.name.clone(), step: step.step.to_string() },
+                built: observed.record(graph, index).filter(|record| publish_only && record.key == key).cloned(),
+            }))
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The dispatcher: sole owner of a run's state.
+//!
+//! ```text
+//!            plan                     start            threads, one per running step
+//!   observed ----> fresh/stale/pending ----> Job::run ----> records, references, published sets
+//!      ^                                        |
+//!      +------------- record lands <--- messages (bounded channel) ----> events for doors and the journal
+//! ```
+//!
+//! Each time a record lands the world is planned again: pending steps turn fresh or stale, and nothing outside the
+//! first plan's closure ever runs. Steps are independent threads; the dispatcher alone decides, and never blocks on them.
+
+mod clock;
+mod job;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+pub use clock::{now_seconds, run_id};
+
+use crate::digest::EmbedderKey;
+use crate::embedder::Embedder;
+use crate::event::{Event, Outcome};
+use crate::fingerprint::StaleReason;
+use crate::graph::{NodeKind, StepId, StepIndex};
+use crate::node::NodeError;
+use crate::observe::{ObserveError, Observer};
+use crate::plan::{Observed, Plan, PlannedStep, State, plan};
+use crate::record::RecordState;
+use crate::store::{HEARTBEAT, Journal, Lock, LockOutcome, Store, StoreError};
+use job::{Job, Landed, Message};
+
+/// Messages under way from steps to the dispatcher. Progress is throttled at its source, so this only has to cover
+/// the moment in which the dispatcher writes a reference.
+const MESSAGES: usize = 256;
+/// How often a step that somebody else computes is looked at.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// How a run is to go about it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The run's id; see [`run_id`].
+    pub run: String,
+    /// Steps other than embed that run side by side.
+    pub jobs: usize,
+    /// Whether published names of other owners may be taken.
+    pub take_over: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Report {
+    /// In one word.
+    pub outcome: Outcome,
+    /// Steps that failed, and why.
+    pub failed: Vec<(StepId, NodeError)>,
+    /// Steps that did not run because a step above them failed.
+    pub skipped: Vec<StepId>,
+    /// The last plan.
+    pub plan: Plan,
+}
+
+/// What ends a run as a whole.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RunError {
+    /// Some steps cannot be planned.
+    #[error("plan {} of the steps", errors.len())]
+    #[diagnostic(code(sciembed::run::observe))]
+    Observe {
+        /// One error per step.
+        #[related]
+        errors: Vec<ObserveError>,
+    },
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Applies the steps `selection`, which holds every upstream of its members: plans, runs what is stale, plans again.
+///
+/// `interrupted` becomes ready when the run should end in order. Events go to `listen`, in order, and to the journal.
+///
+/// # Errors
+/// [`RunError`] if it cannot be planned or the store fails; a failing step is in the [`Report`] instead.
+pub async fn apply(
+    observer: Observer<'_>,
+    selection: &[StepIndex],
+    options: &Options,
+    listen: &mut dyn FnMut(&Event),
+    interrupted: impl Future<Output = ()>,
+) -> Result<Report, RunError> {
+    let mut observer = observer;
+    let observed = observer.observe(selection).map_err(|errors| RunError::Observe { errors })?;
+    let first = plan(observer.graph, selection, &observed);
+    let idle = first.is_fresh();
+    // Nothing to do writes nothing but references: a journal of nothing would only hide the others.
+    let journal = if idle { None } else { Some(open(&observer.store, options)?) };
+    let (sender, messages) = mpsc::channel(MESSAGES);
+    let mut dispatcher = Dispatcher {
+        observer,
+        observed,
+        selection,
+        options,
+        started: Instant::now(),
+        listen,
+        journal,
+        sender,
+        running: BTreeMap::new(),
+        waiting: BTreeSet::new(),
+        failed: Vec::new(),
+        embedder: None,
+        cancel: Arc::new(AtomicBool::new(false)),
+    };
+    dispatcher.begin()?;
+    let plan = if idle { first } else { dispatcher.drive(messages, interrupted).await? };
+    dispatcher.settle_references(&plan)?;
+    dispatcher.end(plan, idle)
+}
+
+fn open(store: &Store, options: &Options) -> Result<Journal, StoreError> {
+    let store = Store::create(store.root())?;
+    store.sweep_temporaries();
+    store.journal(&options.run)
+}
+
+struct Dispatcher<'a> {
+    observer: Observer<'a>,
+    observed: Observed,
+    selection: &'a [StepIndex],
+    options: &'a Options,
+    started: Instant,
+    listen: &'a mut dyn FnMut(&Event),
+    journal: Option<Journal>,
+    sender: mpsc::Sender<Message>,
+    running: BTreeMap<StepIndex, Lock>,
+    /// Steps that somebody else computes, already told of.
+    waiting: BTreeSet<StepIndex>,
+    failed: Vec<(StepIndex, NodeError)>,
+    /// The embedder of the last embed step, kept warm for the next one of the same key.
+    embedder: Option<(EmbedderKey, Box<dyn Embedder>)>,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Dispatcher<'_> {
+    fn begin(&mut self) -> Result<(), RunError> {
+        self.tell(Event::RunStarted {
+            run: self.options.run.clone(),
+            workflow: self.observer.graph.name.clone(),
+            overrides: self.observer.graph.overrides.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: now_seconds(),
+        })
+    }
+
+    async fn drive(
+        &mut self,
+        mut messages: mpsc::Receiver<Message>,
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<Plan, RunError> {
+        tokio::pin!(interrupted);
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut plan = self.advance()?;
+        loop {
+            if self.running.is_empty() && (self.waiting.is_empty() || self.is_cancelled()) {
+                return Ok(plan);
+            }
+            tokio::select! {
+                Some(message) = messages.recv() => {
+                    if self.hear(message)? {
+                        plan = self.advance()?;
+                    }
+                }
+                () = &mut interrupted, if !self.is_cancelled() => self.cancel.store(true, Ordering::Relaxed),
+                () = tokio::time::sleep(WAIT), if !self.waiting.is_empty() => plan = self.look_again()?,
+                _ = heartbeat.tick() => self.running.values().for_each(Lock::beat),
+            }
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Plans again and starts what can start, the furthest downstream first, so that years flow through one by one.
+    fn advance(&mut self) -> Result<Plan, RunError> {
+        let plan = plan(self.observer.graph, self.selection, &self.observed);
+        if self.is_cancelled() {
+            return Ok(plan);
+        }
+        let mut ready: Vec<&PlannedStep> = plan.stale().filter(|step| !self.is_taken(step.index)).collect();
+        ready.sort_by_key(|step| (std::cmp::Reverse(step.step.kind), step.index));
+        for step in ready {
+            if self.has_slot(step.step.kind) {
+                self.start(step)?;
+            }
+        }
+        Ok(plan)
+    }
+
+    fn is_taken(&self, index: StepIndex) -> bool {
+        self.running.contains_key(&index) || self.failed.iter().any(|(failed, _)| *failed == index)
+    }
+
+    /// Embed steps run one at a time, since one uses every core; the others share the jobs.
+    fn has_slot(&self, kind: NodeKind) -> bool {
+        let is_embed = |index: &StepIndex| self.observer.graph.steps[*index].id.kind == NodeKind::Embed;
+        let embedding = self.running.keys().filter(|index| is_embed(index)).count();
+        if kind == NodeKind::Embed { embedding == 0 } else { self.running.len() - embedding < self.options.jobs }
+    }
+
+    fn start(&mut self, step: &PlannedStep) -> Result<(), RunError> {
+        let (Some(key), State::Stale(reason)) = (step.key, &step.state) else { return Ok(()) };
+        match self.observer.store.lock(&key, &self.options.run)? {
+            LockOutcome::Busy(holder) => {
+                if self.waiting.insert(step.index) {
+                    let note = format!("waits for run {} (process {} on {})", holder.run, holder.pid, holder.host);
+                    self.tell(Event::StepNote { step: step.step.clone(), note })?;
+                }
+                Ok(())
+            }
+            LockOutcome::Held(lock) => {
+                self.waiting.remove(&step.index);
+                self.launch(step, reason, lock)
+            }
+        }
+    }
+
+    fn launch(&mut self, step: &PlannedStep, reason: &StaleReason, lock: Lock) -> Result<(), RunError> {
+        let embedder = if step.step.kind == NodeKind::Embed { self.embedder.take() } else { None };
+        let job = Job::new(&self.observer, &self.observed, step, reason, self.options, embedder);
+        self.running.insert(step.index, lock);
+        self.tell(Event::StepStarted { step: step.step.clone(), reason: reason.clone() })?;
+        if step.step.kind == NodeKind::Embed {
+            let notes = self.observed.embedders.get(&step.index).map(|facts| facts.notes.clone()).unwrap_or_default();
+            for note in notes {
+                self.tell(Event::StepNote { step: step.step.clone(), note })?;
+            }
+        }
+        job.spawn(self.sender.clone(), Arc::clone(&self.cancel));
+        Ok(())
+    }
+
+    /// Takes a message in; says whether the plan may have changed.
+    fn hear(&mut self, message: Message) -> Result<bool, RunError> {
+        match message {
+            Message::Told(event) => self.tell(event).map(|()| false),
+            Message::Ended { index, result, embedder } => {
+                self.running.remove(&index);
+                if let Some(embedder) = embedder {
+                    self.embedder = Some(embedder);
+                }
+                match result {
+                    Ok(landed) => self.land(index, *landed)?,
+                    Err(NodeError::Interrupted) => {}
+                    Err(error) => self.fail(index, error)?,
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn land(&mut self, index: StepIndex, landed: Landed) -> Result<(), RunError> {
+        let step = self.observer.graph.steps[index].id.clone();
+        let Landed { record, reference, run_counts, seconds } = landed;
+        let counts = record.counts.clone();
+        self.observed.records.insert(record.key, RecordState::Whole(Box::new(record)));
+        self.observed.references.insert(index, reference);
+        self.look_below(index)?;
+        self.tell(Event::StepFinished { step, counts, run_counts, seconds })
+    }
+
+    fn fail(&mut self, index: StepIndex, error: NodeError) -> Result<(), RunError> {
+        let step = self.observer.graph.steps[index].id.clone();
+        self.tell(Event::StepFailed { step, error: error.to_string() })?;
+        self.failed.push((index, error));
+        Ok(())
+    }
+
+    /// Looks up the records of a step and of everything below it, whose keys may just have become known.
+    fn look_below(&mut self, landed: StepIndex) -> Result<(), RunError> {
+        let mut below = BTreeSet::from([landed]);
+        for &index in self.selection {
+            if index == landed || self.observer.graph.steps[index].upstreams.iter().any(|up| below.contains(up)) {
+                below.insert(index);
+                self.observer
+                    .look_up(&mut self.observed, index)
+                    .map_err(|error| RunError::Observe { errors: vec![error] })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether those who hold the locks that this run waits for are done, or gone.
+    fn look_again(&mut self) -> Result<Plan, RunError> {
+        for index in self.waiting.clone() {
+            self.look_below(index)?;
+        }
+        self.waiting.retain(|&index| {
+            let key = self.observed.fingerprint(self.observer.graph, index).map(|fingerprint| fingerprint.key());
+            !matches!(key.and_then(|key| self.observed.records.get(&key)), Some(RecordState::Whole(_)))
+        });
+        self.advance()
+    }
+
+    /// Fresh steps whose reference names another record: an edit was taken back, or another workflow made it.
+    fn settle_references(&mut self, plan: &Plan) -> Result<(), RunError> {
+        for step in plan.steps.iter().filter(|step| step.state == State::Fresh) {
+            let Some(fingerprint) = self.observed.fingerprint(self.observer.graph, step.index) else { continue };
+            let standing = self.observed.references.get(&step.index);
+            if standing.is_none_or(|reference| reference.fingerprint != fingerprint) {
+                let reference = job::reference(self.observer.graph, step.index, fingerprint, &self.options.run);
+                self.observer.store.write_reference(&self.observer.graph.name, &reference)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(mut self, plan: Plan, idle: bool) -> Result<Report, RunError> {
+        let outcome = match () {
+            () if self.is_cancelled() => Outcome::Interrupted,
+            () if !self.failed.is_empty() => Outcome::Failed,
+            () if idle => Outcome::NothingToDo,
+            () => Outcome::Done,
+        };
+        self.observer.remember();
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.tell(Event::RunFinished { outcome, seconds, at: now_seconds() })?;
+        let graph = self.observer.graph;
+        let failed: Vec<_> =
+            self.failed.into_iter().map(|(index, error)| (graph.steps[index].id.clone(), error)).collect();
+        let pending = plan.steps.iter().filter(|step| matches!(step.state, State::Pending(_)));
+        let skipped = pending.map(|step| step.step.clone()).collect();
+        Ok(Report { outcome, failed, skipped, plan })
+    }
+
+    fn tell(&mut self, event: Event) -> Result<(), RunError> {
+        (self.listen)(&event);
+        if let Some(journal) = self.journal.as_mut().filter(|_| event.is_kept()) {
+            journal.append(&event)?;
+        }
+        Ok(())
+    }
+}
