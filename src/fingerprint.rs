@@ -139,7 +139,7 @@ impl Fingerprint {
     pub fn changes_since(&self, old: &Self) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.revision != old.revision {
-            changes.push(Change::new("revision", Some(old.revision.to_string()), Some(self.revision.to_string())));
+            changes.push(Change::new("node revision", Some(old.revision.to_string()), Some(self.revision.to_string())));
         }
         let names: BTreeSet<&String> = self.config.keys().chain(old.config.keys()).collect();
         for name in names {

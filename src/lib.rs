@@ -1,23 +1,78 @@
 //! sciembed turns yearly dumps of bibliographic metadata into embeddings that can be trusted, reused and searched.
+//!
+//! A TOML workflow declares a graph of load, prepare, embed and persist nodes. Every output is named by the BLAKE3 of its
+//! bytes and found again by a key over everything that made it, so what was computed once is never computed again.
+//!
+//! # The map of the house
+//!
+//! The modules are rooms, in the order data flows through them. A room uses only rooms above it; a test reads every
+//! `use crate::` line and says so when one does not. `ARCHITECTURE.md` has a chapter on each.
+//!
+//! ```text
+//! GROUND FLOOR: pure and synchronous
+//!   digest       names by content: Digest, NodeKey, EmbedderKey, RowKey
+//!   manifest     what the user wrote, with spans; every fault at once
+//!   table        the Arrow schemas that pass between nodes
+//!   graph        names resolved into a typed, acyclic graph of steps
+//!   fingerprint  what makes a step stale, and the story of what changed
+//!   record       what a key produced, and who last used it, as plain data
+//!   plan         pure: graph + what was observed -> fresh, stale (why), pending (on what)
+//! CELLAR: storage, synchronous I/O
+//!   store        blobs, records, references, segments, locks, journal
+//!   source       input files: codec by magic bytes, lines, fields, refusals
+//!   model        from a model reference to a package and an embedder key
+//!   published    what a dataset directory shows: one set behind one link
+//!   observe      all the I/O that a plan needs
+//! ENGINE ROOM
+//!   pool         the door to the CPU pool: parallel work back in order
+//!   embedder     texts to vectors: ONNX Runtime, and a deterministic one for tests
+//!   index        bibcode -> row
+//!   event        what a run tells the world
+//!   node         one file per node kind
+//!   run          the dispatcher: sole owner of a run's state; the only async room
+//!   dataset      reading what persist published
+//! DOORS
+//!   error        the sum of the rooms' errors; exit codes
+//!   cli          one file per command: parse, call the library, print
+//! ```
+//!
+//! The library never prints, never exits and reads neither environment nor home directory: `cli` does, and passes on
+//! what it found. To run a workflow from Rust: [`graph::resolve`] a manifest, make an [`observe::Observer`], and
+//! [`run::apply`] the steps that [`graph::Graph::select`] gives. To read what came of it: [`dataset::Dataset::open`].
+
+pub mod digest;
+pub mod manifest;
+pub mod table;
+
+pub mod graph;
+
+pub mod fingerprint;
+pub mod record;
+
+pub mod plan;
+
+pub mod store;
+
+pub mod source;
+
+pub mod model;
+pub mod published;
+
+pub mod observe;
+
+pub mod pool;
+
+pub mod embedder;
+pub mod index;
+
+pub mod event;
+
+pub mod node;
+
+pub mod run;
+
+pub mod dataset;
+
+pub mod error;
 
 pub mod cli;
-pub mod dataset;
-pub mod digest;
-pub mod embedder;
-pub mod error;
-pub mod event;
-pub mod fingerprint;
-pub mod graph;
-pub mod index;
-pub mod manifest;
-pub mod model;
-pub mod node;
-pub mod observe;
-pub mod plan;
-pub mod pool;
-pub mod published;
-pub mod record;
-pub mod run;
-pub mod source;
-pub mod store;
-pub mod table;

@@ -19,7 +19,7 @@ use crate::store::{DigestCache, Store, StoreError};
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ObserveError {
     /// An input file.
-    #[error("plan {step}: {source}")]
+    #[error("plan {step}")]
     Source {
         /// The step.
         step: StepId,
@@ -29,7 +29,7 @@ pub enum ObserveError {
         source: SourceError,
     },
     /// A model.
-    #[error("plan {step}: {source}")]
+    #[error("plan {step}")]
     Model {
         /// The step.
         step: StepId,
@@ -82,6 +82,7 @@ impl<'a> Observer<'a> {
         if errors.is_empty() { Ok(observed) } else { Err(errors) }
     }
 
+    #[expect(clippy::result_large_err, reason = "once per step and only when planning fails")]
     fn observe_step(&mut self, observed: &mut Observed, index: StepIndex) -> Result<(), ObserveError> {
         let step = &self.graph.steps[index];
         match &step.config {
@@ -109,17 +110,18 @@ impl<'a> Observer<'a> {
     ///
     /// # Errors
     /// [`ObserveError::Store`].
+    #[expect(clippy::result_large_err, reason = "once per step and only when planning fails")]
     pub fn look_up(&mut self, observed: &mut Observed, index: StepIndex) -> Result<(), ObserveError> {
-        let Some(key) = observed.fingerprint(self.graph, index).as_ref().map(Fingerprint::key) else { return Ok(()) };
-        if let Some(state) = self.store.record(&key)? {
-            observed.records.insert(key, state);
-        }
         // The last applied record tells how many rows to expect of a step that has no key yet.
         if let Some(last) = observed.references.get(&index).map(|reference| reference.key)
             && !observed.records.contains_key(&last)
             && let Some(state) = self.store.record(&last)?
         {
             observed.records.insert(last, state);
+        }
+        let Some(key) = observed.fingerprint(self.graph, index).as_ref().map(Fingerprint::key) else { return Ok(()) };
+        if let Some(state) = self.store.record(&key)? {
+            observed.records.insert(key, state);
         }
         observed.published.remove(&index);
         if let (Config::Persist(config), Some(RecordState::Whole(record))) =

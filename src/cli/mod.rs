@@ -15,12 +15,14 @@ mod schema;
 mod summary;
 mod workflow;
 
+use std::fmt;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use miette::Diagnostic;
 
 use crate::error::{Error, Exit};
+use crate::run::RunError;
 
 /// Turns yearly dumps of bibliographic metadata into embeddings that can be trusted, reused and searched.
 #[derive(Parser)]
@@ -128,6 +130,8 @@ impl Failure {
                 let exit = error.exit();
                 match *error {
                     Error::Manifest(faults) => tell_faults(faults),
+                    Error::Select(error) => render(error),
+                    Error::Run(RunError::Observe { errors }) => errors.into_iter().for_each(tell),
                     other => tell(other),
                 }
                 exit
@@ -141,15 +145,54 @@ fn is_broken_pipe(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::BrokenPipe
 }
 
-/// Prints one diagnostic to standard error.
+/// Prints an error to standard error. The library words errors as fragments of what it tried: `read x.json`.
 fn tell(error: impl Diagnostic + Send + Sync + 'static) {
+    render(Failed(Box::new(error)));
+}
+
+/// Prints a diagnostic to standard error as it is worded.
+fn render(error: impl Diagnostic + Send + Sync + 'static) {
     eprintln!("{:?}", miette::Report::new(error));
+}
+
+/// An error of the library, worded as a sentence; all else is the error's own.
+#[derive(Debug)]
+struct Failed(Box<dyn Diagnostic + Send + Sync>);
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to {}", self.0)
+    }
+}
+
+impl std::error::Error for Failed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl Diagnostic for Failed {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.0.code()
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.0.help()
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        self.0.related()
+    }
+
+    fn diagnostic_source(&self) -> Option<&dyn Diagnostic> {
+        self.0.diagnostic_source()
+    }
 }
 
 /// Prints each fault of a manifest to standard error, and how many there are.
 fn tell_faults(faults: crate::manifest::Faults) {
     let faults = faults.into_diagnostics();
     let count = faults.len();
-    faults.into_iter().for_each(tell);
+    faults.into_iter().for_each(render);
     eprintln!("{count} fault{} in the workflow", if count == 1 { "" } else { "s" });
 }

@@ -10,7 +10,7 @@
 //! order of the vectors table is that of the texts, and segments are only where its vectors come from. The same text
 //! twice is embedded once.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ const SEAL_AFTER: Duration = Duration::from_secs(15);
 pub struct EmbedPlan<'a> {
     /// The embedder's key.
     pub key: EmbedderKey,
+    /// What the key is made of.
+    pub ingredients: &'a BTreeMap<String, String>,
     /// Components per vector.
     pub dim: usize,
     /// Element type of the vectors table.
@@ -91,7 +93,10 @@ fn made(
     made.run_counts.insert("reused".into(), texts.rows - embedded);
     made.fact("model", plan.model);
     made.fact("embedder", plan.key);
-    made.fact("dim", plan.dim);
+    made.fact("texts", texts.digest);
+    for (name, value) in plan.ingredients {
+        made.fact(&format!("embedder.{name}"), value);
+    }
     let list = |of: fn(&SegmentHeader) -> &str| {
         let distinct: std::collections::BTreeSet<&str> = origins.iter().map(|header| of(header)).collect();
         distinct.into_iter().collect::<Vec<_>>().join(", ")

@@ -35,6 +35,9 @@ use crate::table;
 /// # Errors
 /// A file that cannot be read or changed since it was planned with, and whatever the store gives.
 pub fn run(context: &Context, config: &LoadConfig, sources: &[SourceFile]) -> Result<Made, NodeError> {
+    if sources.is_empty() {
+        (context.note)(format!("{} is not there, and counts as empty (missing = \"skip\")", config.input));
+    }
     let mut loader = Loader::new(context, config)?;
     let total = sources.iter().map(|source| source.bytes).sum();
     let read = AtomicU64::new(0);

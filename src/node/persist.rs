@@ -22,7 +22,7 @@ use serde_json::json;
 
 use super::gather::vectors_array;
 use super::{Context, Made, NodeError};
-use crate::digest::{Digest, NodeKey};
+use crate::digest::NodeKey;
 use crate::event::Unit;
 use crate::index::keys;
 use crate::manifest::config::{Dtype, PersistConfig};
@@ -63,7 +63,7 @@ pub fn run(context: &Context, config: &PersistConfig, inputs: &SetInputs) -> Res
     made.outputs.insert(format!("embeddings_{}.{}", inputs.name, config.dtype), embeddings);
     made.outputs.insert(format!("bibcodes_{}.txt", inputs.name), bibcodes);
     made.outputs.insert(format!("keys_{}.fst", inputs.name), keys);
-    let manifest = manifest(config, inputs, &made.outputs);
+    let manifest = manifest(config, inputs, dim(&vectors)?, &made.outputs);
     let manifest = context.store.put_blob(&manifest, 0)?;
     made.outputs.insert(format!("manifest_{}.json", inputs.name), manifest);
     made.count("rows_in", inputs.vectors.rows);
@@ -192,12 +192,13 @@ fn write_names(context: &Context, inputs: &SetInputs, table: &IpcTable) -> Resul
 }
 
 /// The deterministic description of the set. It names each other file's digest.
-fn manifest(config: &PersistConfig, inputs: &SetInputs, outputs: &BTreeMap<String, Output>) -> Vec<u8> {
+fn manifest(config: &PersistConfig, inputs: &SetInputs, dim: usize, outputs: &BTreeMap<String, Output>) -> Vec<u8> {
     let files: BTreeMap<&String, serde_json::Value> = outputs
         .iter()
         .map(|(name, output)| (name, json!({ "blake3": output.digest, "bytes": output.bytes })))
         .collect();
-    let number = |name: &str| inputs.facts.get(name).and_then(|value| value.parse::<u64>().ok());
+    let ingredients: BTreeMap<&str, &String> =
+        inputs.facts.iter().filter_map(|(name, value)| Some((name.strip_prefix("embedder.")?, value))).collect();
     let value = json!({
         "version": 1,
         "dataset": inputs.name,
@@ -206,12 +207,14 @@ fn manifest(config: &PersistConfig, inputs: &SetInputs, outputs: &BTreeMap<Strin
         "cells": inputs.cells,
         "model": inputs.facts.get("model"),
         "embedder": inputs.facts.get("embedder"),
-        "dim": number("dim"),
+        "embedder_ingredients": ingredients,
+        "dim": dim,
         "dtype": config.dtype,
         "rows": inputs.vectors.rows,
         "bit_stable": inputs.bit_stable,
-        "vectors": Digest::to_string(&inputs.vectors.digest),
-        "records": Digest::to_string(&inputs.records.digest),
+        "records": inputs.records.digest,
+        "texts": inputs.facts.get("texts"),
+        "vectors": inputs.vectors.digest,
         "files": files,
     });
     let mut bytes = serde_json::to_vec_pretty(&value).expect("a manifest is plain data with string keys");

@@ -198,6 +198,7 @@ impl Job {
             Work::Embed { config, texts, model } => {
                 let plan = EmbedPlan {
                     key: model.key,
+                    ingredients: &model.ingredients,
                     dim: model.dim,
                     dtype: config.store_dtype,
                     model: short_name(&config.model),

@@ -68,7 +68,7 @@ pub struct Report {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum RunError {
     /// Some steps cannot be planned.
-    #[error("plan {} of the steps", errors.len())]
+    #[error("plan the workflow")]
     #[diagnostic(code(sciembed::run::observe))]
     Observe {
         /// One error per step.
@@ -120,6 +120,16 @@ pub async fn apply(
     let plan = if idle { first } else { dispatcher.drive(messages, interrupted).await? };
     dispatcher.settle_references(&plan)?;
     dispatcher.end(plan, idle)
+}
+
+/// An error with what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        // A transparent error words its cause already.
+        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+    })
 }
 
 fn open(store: &Store, options: &Options) -> Result<Journal, StoreError> {
@@ -276,7 +286,7 @@ impl Dispatcher<'_> {
 
     fn fail(&mut self, index: StepIndex, error: NodeError) -> Result<(), RunError> {
         let step = self.observer.graph.steps[index].id.clone();
-        self.tell(Event::StepFailed { step, error: error.to_string() })?;
+        self.tell(Event::StepFailed { step, error: with_causes(&error) })?;
         self.failed.push((index, error));
         Ok(())
     }
