@@ -1,0 +1,7 @@
+//! The integration tests: one binary, a module per theme. They run the program as people do, over small projects.
+//!
+//! `env.rs` makes the projects; what a single file promises is tested at that file's foot.
+
+mod env;
+mod plans;
+mod rooms;
