@@ -3,5 +3,9 @@
 //! `env.rs` makes the projects; what a single file promises is tested at that file's foot.
 
 mod env;
+mod load;
 mod plans;
+mod resume;
 mod rooms;
+mod same_bytes;
+mod two_runs;
