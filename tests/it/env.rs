@@ -1,6 +1,6 @@
 //! A project in a folder of its own, and the program run in it as a person would, with nothing of this machine around.
 //!
-//! What the program prints comes back with paths, times and rates made steady, so that it can stand in a snapshot.
+//! What the program prints comes back with paths, times and sizes made steady, so that it can stand in a snapshot.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -221,15 +221,16 @@ impl TestEnv {
     }
 }
 
-/// Seconds and rates become `#`, run ids `$RUN`.
+/// Seconds, rates and bytes per vector become `#`, run ids `$RUN`.
 fn steady_line(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let steady = words.iter().enumerate().map(|(at, word)| {
         let unit = words.get(at + 1).is_some_and(|next| next.starts_with("s)") || ["s", "s\n", "s:"].contains(next));
         let rate = words.get(at + 1).is_some_and(|next| next.starts_with("papers/s"));
+        let size = words.get(at + 1..at + 3).is_some_and(|next| next[0] == "bytes" && next[1].starts_with("each"));
         let number = word.trim_start_matches('(');
         match number.parse::<f64>() {
-            Ok(_) if unit || rate => word.replace(number, "#"),
+            Ok(_) if unit || rate || size => word.replace(number, "#"),
             _ if is_run_id(word) => "$RUN".to_owned(),
             _ => (*word).to_owned(),
         }

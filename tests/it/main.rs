@@ -3,8 +3,10 @@
 //! `env.rs` makes the projects; what a single file promises is tested at that file's foot.
 
 mod env;
+mod get;
 mod load;
 mod plans;
+mod publish;
 mod resume;
 mod rooms;
 mod same_bytes;

@@ -47,7 +47,7 @@ fn at_first_everything_then_nothing() {
           loaded     6 rows in, 6 kept, 0 rejected
           prepared   6 texts, 0 truncated, 0 rejected
           embedded   6 new, 0 reused, # papers/s
-          published  2 datasets: 6 vectors, 1005 bytes each, all files counted
+          published  2 datasets: 6 vectors, # bytes each, all files counted
         ");
     let plan = env.plan(&[]);
     assert_eq!(plan.code, Some(0));
@@ -77,10 +77,10 @@ fn a_changed_prefix() {
         load.records[2011]    fresh    3 rows
         prepare.texts[2010]   stale    prepare.texts.prefix "" -> "You are an astrophysicist. " (3 rows when last applied)
         prepare.texts[2011]   stale    prepare.texts.prefix "" -> "You are an astrophysicist. " (3 rows when last applied)
-        embed.minilm[2010]    pending  on prepare.texts[2010]
-        embed.minilm[2011]    pending  on prepare.texts[2011]
-        persist.yearly[2010]  pending  on embed.minilm[2010]
-        persist.yearly[2011]  pending  on embed.minilm[2011]
+        embed.minilm[2010]    pending  on prepare.texts[2010] (3 rows when last applied)
+        embed.minilm[2011]    pending  on prepare.texts[2011] (3 rows when last applied)
+        persist.yearly[2010]  pending  on embed.minilm[2010] (3 rows when last applied)
+        persist.yearly[2011]  pending  on embed.minilm[2011] (3 rows when last applied)
         8 steps: 2 fresh, 2 stale, 4 pending
         "#);
     let apply = env.applied(&[]);
@@ -112,10 +112,10 @@ fn an_override_that_is_gone() {
         load.records[2011]    fresh    3 rows
         prepare.texts[2010]   stale    prepare.texts.prefix "Abstract: " (by --set) -> "" (3 rows when last applied)
         prepare.texts[2011]   stale    prepare.texts.prefix "Abstract: " (by --set) -> "" (3 rows when last applied)
-        embed.minilm[2010]    pending  on prepare.texts[2010]
-        embed.minilm[2011]    pending  on prepare.texts[2011]
-        persist.yearly[2010]  pending  on embed.minilm[2010]
-        persist.yearly[2011]  pending  on embed.minilm[2011]
+        embed.minilm[2010]    pending  on prepare.texts[2010] (3 rows when last applied)
+        embed.minilm[2011]    pending  on prepare.texts[2011] (3 rows when last applied)
+        persist.yearly[2010]  pending  on embed.minilm[2010] (3 rows when last applied)
+        persist.yearly[2011]  pending  on embed.minilm[2011] (3 rows when last applied)
         8 steps: 2 fresh, 2 stale, 4 pending
         "#);
 }
@@ -173,9 +173,9 @@ fn one_edited_title() {
     let told: Vec<&str> = plan.out.lines().filter(|line| !line.contains(" fresh ")).collect();
     assert!(told[0].starts_with("load.records[2011]    stale    source data/2011.json.gz "), "{}", plan.out);
     insta::assert_snapshot!(told[1..].join("\n"), @"
-        prepare.texts[2011]   pending  on load.records[2011]
-        embed.minilm[2011]    pending  on prepare.texts[2011]
-        persist.yearly[2011]  pending  on embed.minilm[2011]
+        prepare.texts[2011]   pending  on load.records[2011] (3 rows when last applied)
+        embed.minilm[2011]    pending  on prepare.texts[2011] (3 rows when last applied)
+        persist.yearly[2011]  pending  on embed.minilm[2011] (3 rows when last applied)
         8 steps: 4 fresh, 1 stale, 3 pending
         ");
     let apply = env.applied(&[]);
