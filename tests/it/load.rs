@@ -199,6 +199,27 @@ fn a_file_cut_short_is_an_error() {
     assert_eq!(env.applied(&[]).started().len(), 4);
 }
 
+/// The bytes that are read must be those that were planned with. Here the plan trusts a digest that it remembers by
+/// size and time, and both were put back: load finds it out, names the file, and records nothing.
+#[test]
+fn a_source_that_is_not_what_was_planned_with() {
+    let env = TestEnv::over("data/papers.json");
+    let write = |title: &str| {
+        env.write("data/papers.json", json_lines(&[titled("a", title)]));
+        let file = fs::File::options().write(true).open(env.path("data/papers.json")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
+    };
+    write("One");
+    assert_eq!(loaded(&env), ["a"]);
+    assert_eq!(env.plan(&["--target", "load.records"]).code, Some(0));
+    write("Two");
+    env.edit("fields = [\"title\", \"abstract\"]\n\n[prepare", "fields = [\"abstract\", \"title\"]\n\n[prepare");
+    let told = env.apply(&["--target", "load.records"]);
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    assert!(told.err.contains("data/papers.json: it changed while it was being read"), "{}", told.err);
+    assert_eq!(env.records().len(), 1);
+}
+
 /// A missing file is an error that names it, unless missing ones are to be skipped.
 #[test]
 fn a_missing_file() {

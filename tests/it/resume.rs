@@ -145,3 +145,30 @@ fn a_changed_source_keeps_what_was_sealed() {
     // The repeated texts are new now too, for each of those papers has its own again.
     assert_eq!(env.applied(&[]).embedded_and_reused(), (1 + REPEATED, ROWS - 1 - REPEATED));
 }
+
+/// Killed again and again, wherever it happens to be: in the end everything stands as if nothing had happened.
+#[test]
+fn killed_at_any_moment() {
+    let project = || {
+        let env = TestEnv::of(2_000);
+        env.edit("fake://16", "fake://16?delay_us=20");
+        env
+    };
+    let env = project();
+    for round in 0..12 {
+        let mut child = env.start(&["apply", "workflow.toml"]);
+        sleep(Duration::from_millis(5 + 23 * round));
+        // It may have ended already.
+        let _ = child.kill();
+        let _ = env.wait(child);
+        for record in env.records() {
+            let whole = |output: &sciembed::record::Output| fs::metadata(env.blob(&output.digest)).unwrap().len();
+            assert!(record.outputs.values().all(|output| whole(output) == output.bytes), "a record is never ahead");
+        }
+    }
+    env.applied(&[]);
+    let undisturbed = project();
+    undisturbed.applied(&[]);
+    assert_eq!(env.keyed(), undisturbed.keyed());
+    assert_eq!(env.plan(&[]).code, Some(0));
+}

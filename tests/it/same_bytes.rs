@@ -54,6 +54,23 @@ fn names_of_sources_change_no_byte() {
     assert_eq!(moved.keyed(), env.keyed());
 }
 
+/// Nor is the name of the model's folder: its files' digests say what it is.
+#[test]
+fn the_name_of_a_models_folder_changes_no_byte() {
+    let Some((model, runtime)) = minilm() else { return };
+    let keyed = |name: &str| {
+        let env = TestEnv::of(2);
+        std::os::unix::fs::symlink(&model, env.path(name)).unwrap();
+        env.edit("fake://16", name);
+        let told = env.run_with(&["apply", "workflow.toml"], "", &[("SCIEMBED_ONNXRUNTIME", runtime.as_path())]);
+        assert_eq!(told.code, Some(0), "{}", told.err);
+        env.keyed()
+    };
+    let (one, other) = (keyed("minilm"), keyed("a-copy-of-minilm"));
+    let differ: Vec<&String> = one.keys().filter(|file| one.get(*file) != other.get(*file)).collect();
+    assert_eq!(differ, Vec::<&String>::new());
+}
+
 /// The first lines of the sample years, as a year of their own.
 fn sample_records() -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/ads_metadata_by_year_full");
