@@ -13,6 +13,7 @@
 //! | embed: sessions, threads, max_batch_tokens | no | vectors do not depend on them: tests say so |
 //! | embed: the model's path | no | its files' digests say what it is |
 //! | persist: label, cells, dtype | yes | the set's files carry them |
+//! | persist: what the embed step says of its embedder | yes | the set's manifest states it |
 //! | persist: dir | no | publishing is reconciled at every plan |
 //! | digests of the upstream outputs a node **consumes** | yes | not their keys: an equal output stops the change there |
 //!
@@ -107,12 +108,14 @@ impl Fingerprint {
         fingerprint
     }
 
-    /// Of a persist step over these vectors, and the records that they come from.
+    /// Of a persist step over these vectors, the records that they come from, and what is said of
+    /// their embedder.
     pub fn of_persist(
         config: &PersistConfig,
         cells: &BTreeMap<String, String>,
         vectors: Digest,
         records: Digest,
+        description: Digest,
     ) -> Self {
         let PersistConfig { dir, label, dtype } = config;
         let mut fingerprint = Self::empty(NodeKind::Persist);
@@ -123,6 +126,7 @@ impl Fingerprint {
         }
         fingerprint.inputs.push(("vectors".into(), vectors));
         fingerprint.inputs.push(("records".into(), records));
+        fingerprint.inputs.push(("description".into(), description));
         fingerprint.names.insert("dir".into(), quoted(dir));
         fingerprint
     }
@@ -303,7 +307,8 @@ impl StaleReason {
 }
 
 fn describe_change(step: &StepId, change: &Change) -> String {
-    let is_input = ["source", "records", "texts", "vectors"].iter().any(|role| change.what.starts_with(role));
+    let is_input =
+        ["source", "records", "texts", "vectors", "description"].iter().any(|role| change.what.starts_with(role));
     if is_input { change.to_string() } else { format!("{}.{}.{change}", step.kind, step.node) }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, NodeKey};
+use crate::digest::{Digest, KeyHasher, NodeKey};
 use crate::fingerprint::Fingerprint;
 use crate::graph::StepId;
 
@@ -42,6 +42,18 @@ pub struct Record {
     pub bit_stable: bool,
     /// Who made it, when and where; in no key.
     pub provenance: Provenance,
+}
+
+impl Record {
+    /// The digest of what this record says besides its outputs, for whoever passes it on in an output of its own.
+    pub fn description(&self) -> Digest {
+        let mut hasher = KeyHasher::new("sciembed 2026 record description v1");
+        hasher.count(self.facts.len() as u64);
+        for (name, value) in &self.facts {
+            hasher.text(name).text(value);
+        }
+        hasher.count(u64::from(self.bit_stable)).digest()
+    }
 }
 
 /// A source file as it was read.
