@@ -13,11 +13,17 @@ fn project() -> TestEnv {
     env
 }
 
-/// Every vector is computed by one of them alone, and what is published is what a lone run publishes.
+/// Every vector is computed by one of them alone, and what is published is what a lone run publishes. With one year
+/// both want the same step: with two, they may by chance each take another.
 #[test]
 fn two_runs_started_together() {
+    let project = || {
+        let env = project();
+        env.edit("[2010, 2011]", "[2010]");
+        env
+    };
     let env = project();
-    let apply = ["apply", "workflow.toml", "--set", "embed.minilm.model=fake://16?delay_us=300"];
+    let apply = ["apply", "workflow.toml", "--set", "embed.minilm.model=fake://16?delay_us=500"];
     let children = [env.start(&apply), env.start(&apply)];
     let told = children.map(|child| env.wait(child));
     let mut embedded = 0;
@@ -25,8 +31,9 @@ fn two_runs_started_together() {
         assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
         embedded += told.embedded_and_reused().0;
     }
-    assert_eq!(embedded, 2 * ROWS, "{}\n{}", told[0].err, told[1].err);
-    assert_eq!(env.sealed_rows(), 2 * ROWS);
+    eprintln!("A {} B {} {}{}", told[0].out, told[1].out, told[0].err, told[1].err);
+    assert_eq!(embedded, ROWS, "{}\n{}", told[0].err, told[1].err);
+    assert_eq!(env.sealed_rows(), ROWS);
     let lone = project();
     lone.applied(&[]);
     assert_eq!(env.keyed(), lone.keyed());
