@@ -67,7 +67,7 @@ schemas:
     @mv schemas/.workflow.schema.json schemas/workflow.schema.json
 
 # read the published vectors in Python, memory-mapped, and check them against their bibcodes
-pyarrow dir="embeddings":
+pyarrow dir="embeddings" bibcode=emcee:
     #!/usr/bin/env bash
     set -euo pipefail
     # One folder per Python and pins; it appears by a rename, when it is whole.
@@ -81,7 +81,7 @@ pyarrow dir="embeddings":
             --only-binary=:all: --target="$new" {{ pyarrow_pins }}
         mv -T "$new" "$packages"
     fi
-    PYTHONPATH=$packages python3 examples/read_with_pyarrow.py "$1" {{ emcee }}
+    PYTHONPATH=$packages python3 examples/read_with_pyarrow.py "$1" "$2"
 
 # delete ./store and ./embeddings: every vector computed in this checkout
 [confirm("Delete ./store and ./embeddings, with every vector computed in this checkout? [y/N]")]

@@ -42,6 +42,26 @@ pub enum DatasetError {
         /// What there is.
         known: String,
     },
+    /// A file that the set should have.
+    #[error("open {}: the published set lacks it", path.display())]
+    #[diagnostic(
+        code(sciembed::dataset::incomplete),
+        help("apply the workflow that publishes this dataset: it will publish it anew")
+    )]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The directory itself.
+    #[error("find a dataset in {}: there is no such directory", dir.display())]
+    #[diagnostic(
+        code(sciembed::dataset::no_dir),
+        help("name the directory that a persist node publishes into: its `dir`")
+    )]
+    NoDirectory {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// A file of another set.
     #[error("open {}: it belongs to set {found}, not to {expected}", path.display())]
     #[diagnostic(
@@ -110,7 +130,8 @@ pub fn names(dir: &Path) -> Result<Vec<String>, DatasetError> {
     let entries = match fs::read_dir(&links) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(DatasetError::NoDataset { dir: dir.to_owned() });
+            let dir = dir.to_owned();
+            return Err(if dir.is_dir() { DatasetError::NoDataset { dir } } else { DatasetError::NoDirectory { dir } });
         }
         Err(error) => return Err(StoreError::read(&links, error).into()),
     };
@@ -131,18 +152,17 @@ impl Dataset {
         for _ in 0..OPEN_TRIES {
             match Self::open_shown(dir, name) {
                 // The set was tidied away between resolving the link and opening its files.
-                Err(DatasetError::Store(StoreError::Read { source, .. }))
+                Err(DatasetError::Store(StoreError::Read { path, source }))
                     if source.kind() == io::ErrorKind::NotFound =>
                 {
-                    last = Some(source);
+                    last = Some(path);
                 }
                 other => return other,
             }
         }
         let known = names(dir)?;
-        if known.iter().any(|known| known == name) {
-            let error = last.unwrap_or_else(|| io::ErrorKind::NotFound.into());
-            return Err(StoreError::read(&Layout::new(dir).link(name), error).into());
+        if let Some(path) = last.filter(|_| known.iter().any(|known| known == name)) {
+            return Err(DatasetError::Incomplete { path });
         }
         Err(DatasetError::Unknown { dir: dir.to_owned(), name: name.to_owned(), known: known.join(", ") })
     }
@@ -175,16 +195,16 @@ impl Dataset {
     pub fn get(&self, bibcode: &str) -> Option<Row> {
         let row = self.keys.row(bibcode)?;
         let (batch, at) = self.vectors.locate(row)?;
-        let bibcodes: &StringArray = batch[table::BIBCODE].as_string_opt()?;
+        let bibcodes: &StringArray = batch.column_by_name(table::BIBCODE)?.as_string_opt()?;
         // An index that points elsewhere is worse than none.
         if bibcodes.value(at) != bibcode {
             return None;
         }
-        let vector = batch[table::EMBEDDING].as_fixed_size_list_opt()?.value(at);
+        let vector = batch.column_by_name(table::EMBEDDING)?.as_fixed_size_list_opt()?.value(at);
         let mut metadata_digest = [0; MetadataDigest::LEN];
-        metadata_digest.copy_from_slice(batch["metadata_digest"].as_fixed_size_binary_opt()?.value(at));
+        metadata_digest.copy_from_slice(batch.column_by_name("metadata_digest")?.as_fixed_size_binary_opt()?.value(at));
         let mut row_key = [0; RowKey::LEN];
-        row_key.copy_from_slice(batch["row_key"].as_fixed_size_binary_opt()?.value(at));
+        row_key.copy_from_slice(batch.column_by_name("row_key")?.as_fixed_size_binary_opt()?.value(at));
         Some(Row {
             row,
             bibcode: bibcode.to_owned(),

@@ -83,7 +83,7 @@ impl Error {
             Self::Run(RunError::Observe { errors }) => {
                 errors.iter().any(|error| matches!(error, ObserveError::Store(error) if error.is_damage()))
             }
-            Self::Dataset(DatasetError::Mixed { .. }) => true,
+            Self::Dataset(DatasetError::Mixed { .. } | DatasetError::Incomplete { .. }) => true,
             Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
         };
         if damage { Exit::Damaged } else { Exit::Error }

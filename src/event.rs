@@ -77,6 +77,8 @@ pub enum Event {
         /// Why, in words.
         error: String,
     },
+    /// The run was told to end: steps put their work in order.
+    RunInterrupted,
     /// The run ended.
     RunFinished {
         /// How it ended.

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::fingerprint::Fingerprint;
-use crate::graph::{Config, Graph, StepId, StepIndex};
+use crate::graph::{Config, Graph, StepId, StepIndex, dataset_name};
 use crate::manifest::config::{LoadConfig, Missing, PersistConfig};
 use crate::model::{Environment, ModelError, ResolvedModel, resolve};
 use crate::plan::{EmbedderFacts, Observed};
-use crate::published;
+use crate::published::{self, Owner, PublishError};
 use crate::record::{RecordState, SourceFile};
 use crate::source::{SourceError, files};
 use crate::store::{DigestCache, Store, StoreError};
@@ -38,10 +38,30 @@ pub enum ObserveError {
         #[diagnostic_source]
         source: ModelError,
     },
+    /// A dataset's name.
+    #[error("plan {step}")]
+    Published {
+        /// The step.
+        step: StepId,
+        /// What is wrong.
+        #[source]
+        #[diagnostic_source]
+        source: PublishError,
+    },
     /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ObserveError {
+    /// The step that cannot be planned, where it is one.
+    pub fn step(&self) -> Option<&StepId> {
+        match self {
+            Self::Source { step, .. } | Self::Model { step, .. } | Self::Published { step, .. } => Some(step),
+            Self::Store(_) => None,
+        }
+    }
 }
 
 /// Looks at the world on behalf of a plan.
@@ -58,13 +78,15 @@ pub struct Observer<'a> {
     pub digests: DigestCache,
     /// The resolved models, so that a run can start what the plan looked at.
     pub models: BTreeMap<StepIndex, ResolvedModel>,
+    /// Whether names that another workflow or step publishes may be taken.
+    pub take_over: bool,
 }
 
 impl<'a> Observer<'a> {
     /// An observer of `graph`, whose paths are relative to `base`.
     pub fn new(graph: &'a Graph, base: &Path, store: Store, environment: Environment) -> Self {
         let digests = store.digest_cache();
-        Self { graph, base: base.to_owned(), store, environment, digests, models: BTreeMap::new() }
+        Self { graph, base: base.to_owned(), store, environment, digests, models: BTreeMap::new(), take_over: false }
     }
 
     /// Observes everything that planning these steps needs. All faults are reported, not just the first.
@@ -98,6 +120,11 @@ impl<'a> Observer<'a> {
                 observed.embedders.insert(index, facts(&model));
                 self.models.insert(index, model);
             }
+            Config::Persist(config) if !self.take_over => {
+                let name = dataset_name(&config.label, &step.id.cells);
+                published::refuse_owned(&self.directory(config), &name, &self.owner(&step.id))
+                    .map_err(|source| ObserveError::Published { step: step.id.clone(), source })?;
+            }
             Config::Prepare(_) | Config::Persist(_) => {}
         }
         if let Some(reference) = self.store.reference(&self.graph.name, &step.id)? {
@@ -127,7 +154,7 @@ impl<'a> Observer<'a> {
         if let (Config::Persist(config), Some(RecordState::Whole(record))) =
             (&self.graph.steps[index].config, observed.records.get(&key))
         {
-            let name = crate::graph::dataset_name(&config.label, &self.graph.steps[index].id.cells);
+            let name = dataset_name(&config.label, &self.graph.steps[index].id.cells);
             let dir = self.directory(config);
             if let Some(fault) = published::fault(&dir, &name, &key, &record.outputs, &mut self.digests) {
                 observed.published.insert(index, (key, fault));
@@ -147,6 +174,11 @@ impl<'a> Observer<'a> {
         self.base.join(&config.dir)
     }
 
+    /// As whom a step publishes.
+    pub fn owner(&self, step: &StepId) -> Owner {
+        Owner { workflow: self.graph.name.clone(), step: step.to_string() }
+    }
+
     fn sources(&mut self, config: &LoadConfig) -> Result<Vec<SourceFile>, SourceError> {
         let found = files::find(&self.base, &config.input)?;
         if found.is_empty() && config.missing == Missing::Error {
@@ -164,5 +196,5 @@ impl<'a> Observer<'a> {
 }
 
 fn facts(model: &ResolvedModel) -> EmbedderFacts {
-    EmbedderFacts { key: model.key, dim: model.dim, ingredients: model.ingredients.clone(), notes: model.notes.clone() }
+    EmbedderFacts { key: model.key, dim: model.dim, ingredients: model.ingredients.clone() }
 }

@@ -37,8 +37,6 @@ pub struct EmbedderFacts {
     pub dim: usize,
     /// What the key is made of: name -> value.
     pub ingredients: BTreeMap<String, String>,
-    /// What the user should know: a device that was fallen back from.
-    pub notes: Vec<String>,
 }
 
 impl Observed {

@@ -174,6 +174,15 @@ pub enum PublishError {
         /// Whose it is.
         owner: Owner,
     },
+    /// A blob of the store that is not what its name says.
+    #[error("publish {file}: blob {digest} of the store does not have the bytes that its name says")]
+    #[diagnostic(code(sciembed::publish::damaged), help("apply again: the blob was put out of use, and is made anew"))]
+    Damaged {
+        /// The file.
+        file: String,
+        /// The blob.
+        digest: Digest,
+    },
     /// A file that no dataset put there.
     #[error("publish {}: a file of that name is there already, and no dataset put it there", path.display())]
     #[diagnostic(code(sciembed::publish::occupied), help("move that file away, or choose another `label` or `dir`"))]
@@ -181,6 +190,26 @@ pub enum PublishError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Refuses a name that another workflow or step publishes. Asked when planning, before anything is paid for, and again
+/// when publishing.
+///
+/// # Errors
+/// [`PublishError::Owned`].
+pub fn refuse_owned(dir: &Path, name: &str, owner: &Owner) -> Result<(), PublishError> {
+    #[derive(Deserialize)]
+    struct Provenance {
+        owner: Owner,
+    }
+    let provenance = fs::read(Layout::new(dir).link(name).join(run_file(name)));
+    let standing = provenance.ok().and_then(|bytes| serde_json::from_slice::<Provenance>(&bytes).ok());
+    match standing {
+        Some(Provenance { owner: standing }) if standing != *owner => {
+            Err(PublishError::Owned { dir: dir.to_owned(), name: name.to_owned(), owner: standing })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One set to be shown.
@@ -215,47 +244,48 @@ impl Publication<'_> {
         self.check_owner(&layout)?;
         for (file, output) in self.outputs {
             let path = layout.set(&self.set).join(file);
-            place(&store.blob_path(&output.digest), &path, &output.digest).map_err(at(path))?;
+            let placed = place(&store.blob_path(&output.digest), &path, &output.digest).map_err(at(path))?;
+            if !placed {
+                return Err(PublishError::Damaged { file: file.clone(), digest: output.digest });
+            }
         }
         let run = layout.set(&self.set).join(run_file(self.name));
         durable::write(&run, &beside(&run), self.provenance).map_err(at(run))?;
         let previous = layout.shown(self.name);
-        self.show(&layout).map_err(at(layout.link(self.name)))?;
+        self.show(&layout)?;
         self.tidy(&layout, previous.as_deref()).map_err(at(layout.sets()))
     }
 
     fn check_owner(&self, layout: &Layout) -> Result<(), PublishError> {
-        let shown = layout.shown(self.name);
-        if let Some(owner) = shown.is_some().then(|| self.standing_owner(layout)).flatten()
-            && owner != *self.owner
-            && !self.take_over
-        {
-            return Err(PublishError::Owned { dir: self.dir.to_owned(), name: self.name.to_owned(), owner });
+        if !self.take_over {
+            refuse_owned(self.dir, self.name, self.owner)?;
         }
-        let occupied = self.files().map(|file| layout.visible(&file)).find(|path| path.exists() && !path.is_symlink());
+        // Once the dataset is shown, a file at one of its names is damage to it. Before, it is somebody's own.
+        let is_foreign = |path: &PathBuf| match fs::read_link(path) {
+            Ok(target) => !target.starts_with(HOME),
+            Err(_) => path.exists(),
+        };
+        let occupied = self.files().map(|file| layout.visible(&file)).find(is_foreign);
         match occupied {
-            Some(path) if shown.is_none() && !self.take_over => Err(PublishError::Occupied { path }),
+            Some(path) if layout.shown(self.name).is_none() || path.is_dir() => Err(PublishError::Occupied { path }),
             _ => Ok(()),
         }
-    }
-
-    fn standing_owner(&self, layout: &Layout) -> Option<Owner> {
-        #[derive(Deserialize)]
-        struct Provenance {
-            owner: Owner,
-        }
-        let bytes = fs::read(layout.link(self.name).join(run_file(self.name))).ok()?;
-        serde_json::from_slice::<Provenance>(&bytes).ok().map(|provenance| provenance.owner)
     }
 
     fn files(&self) -> impl Iterator<Item = String> {
         self.outputs.keys().cloned().chain([run_file(self.name)])
     }
 
-    fn show(&self, layout: &Layout) -> io::Result<()> {
-        point(&layout.link(self.name), &Layout::link_target(&self.set))?;
+    fn show(&self, layout: &Layout) -> Result<(), PublishError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| PublishError::Write { path, source }
+        };
+        let link = layout.link(self.name);
+        point(&link, &Layout::link_target(&self.set)).map_err(failed(&link))?;
         for file in self.files() {
-            point(&layout.visible(&file), &Layout::visible_target(self.name, &file))?;
+            let path = layout.visible(&file);
+            point(&path, &Layout::visible_target(self.name, &file)).map_err(failed(&path))?;
         }
         Ok(())
     }
@@ -277,12 +307,27 @@ impl Publication<'_> {
             .collect();
         for entry in fs::read_dir(layout.sets())?.flatten() {
             let set = entry.file_name().to_string_lossy().into_owned();
-            if !shown.contains(&set) && previous != Some(set.as_str()) {
+            let is_set = set.parse::<NodeKey>().is_ok() && entry.path().is_dir();
+            if is_set && !shown.contains(&set) && previous != Some(set.as_str()) {
                 fs::remove_dir_all(entry.path())?;
             }
         }
+        for folder in [&layout.dir, &layout.links(), &layout.set(&self.set)] {
+            sweep(folder)?;
+        }
         Ok(())
     }
+}
+
+/// Removes unfinished files that publishers of this host left when they died.
+fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)?.flatten() {
+        let name = entry.file_name();
+        if name.to_string_lossy().strip_prefix('.').is_some_and(durable::owner_is_dead) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes `path` a symbolic link to `target` by one rename, whatever was there.
@@ -295,17 +340,19 @@ fn point(path: &Path, target: &Path) -> io::Result<()> {
     durable::rename(&temporary, path)
 }
 
-/// Puts a blob's content at `path`, unless it is there: a reflink where the file system can, else a synced copy.
-fn place(blob: &Path, path: &Path, digest: &Digest) -> io::Result<()> {
+/// Puts a blob's content at `path`, unless it is there: a reflink where the file system can, else a synced copy. Says
+/// false, and changes nothing, if the blob's content is not what its name says.
+fn place(blob: &Path, path: &Path, digest: &Digest) -> io::Result<bool> {
     if path.is_file() && Digest::of_file(path)? == *digest {
-        return Ok(());
+        return Ok(true);
     }
     let temporary = beside(path);
-    let copied = clone_or_copy(blob, &temporary);
-    copied.inspect_err(|_| {
+    let sound = clone_or_copy(blob, &temporary).and_then(|()| Ok(Digest::of_file(&temporary)? == *digest));
+    if !matches!(sound, Ok(true)) {
         let _ = fs::remove_file(&temporary);
-    })?;
-    durable::rename(&temporary, path)
+        return sound;
+    }
+    durable::rename(&temporary, path).map(|()| true)
 }
 
 fn clone_or_copy(blob: &Path, temporary: &Path) -> io::Result<()> {

@@ -59,7 +59,7 @@ pub fn rejects() -> SchemaRef {
         Field::new("offset", DataType::UInt64, true),
         Field::new("reason", DataType::Utf8, false),
         Field::new("detail", DataType::Utf8, false),
-        Field::new("excerpt", DataType::Binary, true),
+        Field::new("excerpt", DataType::Utf8, true),
     ]))
 }
 

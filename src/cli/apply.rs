@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::environment::{Machine, cores};
+use super::print::remark;
 use super::progress::Progress;
 use super::summary::Summary;
 use super::workflow::{SelectionArguments, WorkflowArguments};
@@ -36,7 +37,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let workflow = arguments.workflow.read()?;
     let selection = arguments.selection.select(&workflow.graph)?;
-    let observer = workflow.observer(&arguments.machine)?;
+    let mut observer = workflow.observer(&arguments.machine)?;
+    observer.take_over = arguments.take_over;
     let options = Options {
         run: run::run_id(),
         jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize),
@@ -78,7 +80,7 @@ fn tell_failures(failed: Vec<(StepId, NodeError)>) {
     }
     for (steps, error) in alike {
         let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
-        eprintln!("{} failed:", steps.join(", "));
+        remark(format!("{} failed:", steps.join(", ")));
         tell(error);
     }
 }
@@ -106,7 +108,6 @@ async fn watch_signals(first: oneshot::Sender<()>) {
         }
         match first.take() {
             Some(first) => {
-                eprintln!("interrupted: sealing what is finished; once more to stop at once");
                 let _ = first.send(());
             }
             None => std::process::exit(i32::from(Exit::Interrupted.code())),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Failure;
+use super::print::say;
 use super::workflow::WorkflowArguments;
 use crate::error::Exit;
 
@@ -16,6 +17,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let graph = arguments.workflow.read()?.graph;
     let nodes: BTreeSet<_> = graph.steps.iter().map(|step| (step.id.kind, &step.id.node)).collect();
     let path = arguments.workflow.path.display();
-    println!("{path} is in order: workflow {}, {} nodes, {} steps", graph.name, nodes.len(), graph.steps.len());
+    let (nodes, steps) = (nodes.len(), graph.steps.len());
+    say(format!("{path} is in order: workflow {}, {nodes} nodes, {steps} steps", graph.name))?;
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::print::remark;
 use super::{DoorError, Failure, npy};
 use crate::dataset::{Dataset, Row, names};
 use crate::error::Exit;
@@ -31,9 +32,9 @@ pub struct Arguments {
 enum Format {
     /// One JSON object a line: metadata and vector
     Json,
-    /// One NumPy array, n x dim, float32
+    /// One NumPy array, n x dim, float32; row n is the n-th bibcode asked for, NaN if it is unknown
     Npy,
-    /// Bare float32 components, little-endian, n x dim
+    /// Bare float32 components, little-endian, n x dim, likewise
     F32le,
 }
 
@@ -57,6 +58,13 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             None => {
                 answers.unknown += 1;
                 tell_unknown(&datasets, bibcode);
+                // Row n stays the n-th bibcode asked for.
+                let nothing = vec![f32::NAN; datasets.first().map_or(0, |dataset| dataset.description().dim)];
+                match arguments.format {
+                    Format::Json => {}
+                    Format::F32le => write_f32le(&mut out, &nothing).map_err(DoorError::Output)?,
+                    Format::Npy => answers.vectors.push(nothing),
+                }
             }
         }
     }
@@ -83,7 +91,7 @@ impl Answers {
             return Exit::Done;
         }
         if self.asked > 1 {
-            eprintln!("{} of {} bibcodes are unknown", self.unknown, self.asked);
+            remark(format!("{} of {} bibcodes are unknown", self.unknown, self.asked));
         }
         Exit::Error
     }
@@ -104,7 +112,7 @@ fn bibcodes(arguments: &Arguments) -> Box<dyn Iterator<Item = io::Result<String>
         return Box::new(arguments.bibcodes.clone().into_iter().map(Ok));
     }
     if io::stdin().is_terminal() {
-        eprintln!("reading bibcodes, one a line; end with Ctrl-D");
+        remark("reading bibcodes, one a line; end with Ctrl-D");
     }
     Box::new(io::stdin().lock().lines())
 }
@@ -114,7 +122,7 @@ fn look_up<'a>(datasets: &'a [Dataset], bibcode: &str) -> Result<Option<(&'a Dat
         datasets.iter().filter_map(|dataset| Some((dataset, dataset.get(bibcode)?))).collect();
     if holding.len() > 1 {
         let names: Vec<&str> = holding.iter().map(|(dataset, _)| dataset.description().dataset.as_str()).collect();
-        eprintln!("{bibcode} is in several datasets: {}; choose one with --dataset NAME", names.join(", "));
+        remark(format!("{bibcode} is in several datasets: {}; choose one with --dataset NAME", names.join(", ")));
         return Err(Failure::Told(Exit::Error));
     }
     Ok(holding.pop())
@@ -146,7 +154,7 @@ fn tell_unknown(datasets: &[Dataset], bibcode: &str) {
     near.dedup();
     near.truncate(NEAR);
     match near.len() {
-        0 => eprintln!("{bibcode} is unknown"),
-        _ => eprintln!("{bibcode} is unknown; near it: {}", near.join(", ")),
+        0 => remark(format!("{bibcode} is unknown")),
+        _ => remark(format!("{bibcode} is unknown; near it: {}", near.join(", "))),
     }
 }

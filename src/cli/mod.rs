@@ -10,6 +10,7 @@ mod get;
 mod npy;
 mod peek;
 mod plan;
+mod print;
 mod progress;
 mod schema;
 mod summary;
@@ -23,8 +24,9 @@ use miette::Diagnostic;
 
 use crate::error::{Error, Exit};
 use crate::run::RunError;
+use print::remark;
 
-/// Turns yearly dumps of bibliographic metadata into embeddings that can be trusted, reused and searched.
+/// Turns yearly dumps of bibliographic metadata into embeddings that can be trusted and reused.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -97,6 +99,7 @@ impl From<DoorError> for Failure {
 
 /// Parses the command line, runs the command and gives the exit code.
 pub fn main() -> ExitCode {
+    word_errors();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -150,9 +153,15 @@ fn tell(error: impl Diagnostic + Send + Sync + 'static) {
     render(Failed(Box::new(error)));
 }
 
+/// Paths must not be broken in two: whoever reads one wants to copy it.
+fn word_errors() {
+    // Only fails if it was set before, and this is the one place that sets it.
+    let _ = miette::set_hook(Box::new(|_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())));
+}
+
 /// Prints a diagnostic to standard error as it is worded.
 fn render(error: impl Diagnostic + Send + Sync + 'static) {
-    eprintln!("{:?}", miette::Report::new(error));
+    remark(format!("{:?}", miette::Report::new(error)));
 }
 
 /// An error of the library, worded as a sentence; all else is the error's own.
@@ -194,5 +203,5 @@ fn tell_faults(faults: crate::manifest::Faults) {
     let faults = faults.into_diagnostics();
     let count = faults.len();
     faults.into_iter().for_each(render);
-    eprintln!("{count} fault{} in the workflow", if count == 1 { "" } else { "s" });
+    remark(format!("{count} fault{} in the workflow", if count == 1 { "" } else { "s" }));
 }

@@ -1,8 +1,10 @@
 //! `sciembed peek`: rows of a step's table, one JSON object a line.
 
 use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use arrow::error::ArrowError;
 use arrow_json::LineDelimitedWriter;
 
@@ -11,7 +13,7 @@ use super::workflow::WorkflowArguments;
 use super::{DoorError, Failure};
 use crate::error::Exit;
 use crate::graph::{Graph, StepIndex};
-use crate::plan::Observed;
+use crate::plan::{Observed, load_above};
 use crate::record::{Output, Record};
 use crate::run::RunError;
 use crate::store::Store;
@@ -39,10 +41,29 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let selection = workflow.graph.select(None, std::slice::from_ref(&arguments.step))?;
     let index = only_step(&workflow.graph, &selection, &arguments.step)?;
     let mut observer = workflow.observer(&arguments.machine)?;
+    // Looking at a table publishes nothing.
+    observer.take_over = true;
     let observed = observer.observe(&selection).map_err(|errors| RunError::Observe { errors })?;
     let record = record(&workflow.graph, &observed, index, &arguments.step)?;
     let output = output(record, arguments)?;
-    print(&observer.store, output, arguments.limit.unwrap_or(usize::MAX))
+    let load = load_above(&workflow.graph, index).and_then(|load| observed.record(&workflow.graph, load));
+    let files = load.map_or(Vec::new(), |load| load.sources.iter().map(|source| source.name.clone()).collect());
+    print(&observer.store, output, arguments.limit.unwrap_or(usize::MAX), &files)
+}
+
+/// A rejects batch with a column `file`, which is the source by its name: the tables themselves hold no names of files,
+/// because a moved file is the same file.
+fn with_files(batch: &RecordBatch, files: &[String]) -> Result<RecordBatch, ArrowError> {
+    let Some(sources) = batch.column_by_name("source").and_then(|column| column.as_primitive_opt::<UInt32Type>())
+    else {
+        return Ok(batch.clone());
+    };
+    let names = sources.iter().map(|source| files.get(source? as usize).map(String::as_str));
+    let mut fields = batch.schema().fields().to_vec();
+    fields.push(Arc::new(Field::new("file", DataType::Utf8, true)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(names.collect::<StringArray>()));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// The step that was named: the last of the selection, unless the name stands for several.
@@ -50,8 +71,8 @@ fn only_step(graph: &Graph, selection: &[StepIndex], step: &str) -> Result<StepI
     let same_node = |a: StepIndex, b: StepIndex| graph.steps[a].id.node == graph.steps[b].id.node;
     let only = |last: &StepIndex| selection.iter().filter(|&&other| same_node(other, *last)).count() == 1;
     selection.last().copied().filter(only).ok_or_else(|| {
-        let help = "name one of them, as in load.records[2010]";
-        refused(step, "it stands for several steps", help.to_owned())
+        let one = selection.last().map_or(String::new(), |&last| graph.steps[last].id.to_string());
+        refused(step, "it stands for several steps", format!("name one of them, as in {one}"))
     })
 }
 
@@ -77,13 +98,13 @@ fn refused(step: &str, reason: &str, help: String) -> DoorError {
     DoorError::Peek { step: step.to_owned(), reason: reason.to_owned(), help }
 }
 
-fn print(store: &Store, output: Output, limit: usize) -> Result<Exit, Failure> {
+fn print(store: &Store, output: Output, limit: usize, files: &[String]) -> Result<Exit, Failure> {
     let mut writer = LineDelimitedWriter::new(BufWriter::new(io::stdout().lock()));
     let mut left = limit;
     let mut write = |batch: &RecordBatch| {
         let rows = batch.num_rows().min(left);
         left -= rows;
-        writer.write(&batch.slice(0, rows)).map_err(output_error)
+        with_files(&batch.slice(0, rows), files).and_then(|batch| writer.write(&batch)).map_err(output_error)
     };
     if let Ok(table) = store.read_ipc(&output.digest) {
         table.batches().iter().try_for_each(&mut write)?;

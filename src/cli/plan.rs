@@ -3,9 +3,10 @@
 use console::style;
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::environment::Machine;
+use super::print::say;
 use super::workflow::{SelectionArguments, WorkflowArguments};
+use super::{DoorError, Failure};
 use crate::error::Exit;
 use crate::plan::{Plan, PlannedStep, Rows, State, plan};
 use crate::run::RunError;
@@ -18,6 +19,9 @@ pub struct Arguments {
     selection: SelectionArguments,
     #[command(flatten)]
     machine: Machine,
+    /// Plan as if names that belong to another workflow or step were taken over
+    #[arg(long)]
+    take_over: bool,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
@@ -27,18 +31,19 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let workflow = arguments.workflow.read()?;
     let selection = arguments.selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
+    observer.take_over = arguments.take_over;
     let observed = observer.observe(&selection).map_err(|errors| RunError::Observe { errors })?;
     let plan = plan(&workflow.graph, &selection, &observed);
     observer.remember();
     if arguments.json {
-        println!("{:#}", as_json(&plan));
+        say(format!("{:#}", as_json(&plan)))?;
     } else {
-        print(&plan);
+        print(&plan)?;
     }
     Ok(if plan.is_fresh() { Exit::Done } else { Exit::Stale })
 }
 
-fn print(plan: &Plan) {
+fn print(plan: &Plan) -> Result<(), DoorError> {
     let width = plan.steps.iter().map(|step| step.step.to_string().chars().count()).max().unwrap_or(0);
     for step in &plan.steps {
         let (state, detail) = words(step);
@@ -48,9 +53,9 @@ fn print(plan: &Plan) {
             State::Stale(_) => style(padded).yellow(),
             State::Pending(_) => style(padded).dim(),
         };
-        println!("{:width$}  {padded}  {detail}", step.step.to_string());
+        say(format!("{:width$}  {padded}  {detail}", step.step.to_string()))?;
     }
-    println!("{}", totals(plan));
+    say(totals(plan))
 }
 
 /// The last line: how many steps there are of each state.

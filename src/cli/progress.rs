@@ -1,15 +1,19 @@
 //! Progress while a run goes on: a live bar per running step on a terminal, plain lines otherwise.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::print::remark;
 use crate::event::{Event, Unit};
 use crate::graph::StepId;
 
 /// Time between plain lines of one step: often enough to see life, seldom enough for a log.
-const PLAIN_EVERY: Duration = Duration::from_secs(30);
+const PLAIN_EVERY: Duration = Duration::from_secs(15);
+/// Time before a rate is told: the first moments say nothing.
+const RATE_AFTER: Duration = Duration::from_secs(1);
 
 /// Shows a run's events as they come.
 pub struct Progress {
@@ -45,10 +49,12 @@ impl Progress {
                 self.clear(step);
                 self.line(&format!("{step}: {} ({seconds:.1} s)", told_counts(counts, run_counts)));
             }
-            Event::StepFailed { step, error } => {
+            Event::StepFailed { step, .. } => {
                 self.clear(step);
-                self.line(&format!("{step}: failed to {error}"));
+                // Why is told at the end, where it is not lost among other lines.
+                self.line(&format!("{step}: failed"));
             }
+            Event::RunInterrupted => self.line("interrupted: sealing what is finished; once more to stop at once"),
             Event::RunStarted { .. } | Event::RunFinished { .. } => {}
         }
     }
@@ -62,8 +68,8 @@ impl Progress {
     fn line(&self, text: &str) {
         match &self.bars {
             // Printing past the bars would tear them.
-            Some(bars) => bars.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bars) => bars.suspend(|| remark(text)),
+            None => remark(text),
         }
     }
 
@@ -115,14 +121,32 @@ fn plain(step: &StepId, done: u64, total: Option<u64>, unit: Unit, rate: f64) ->
 fn new_bar(step: &StepId) -> ProgressBar {
     let bar = ProgressBar::no_length().with_prefix(step.to_string());
     bar.set_style(ProgressStyle::with_template("{prefix:24!} starting").expect("the template is a constant"));
-    bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
 
+/// Fits any width: the bar takes what the rest leaves.
 fn style(unit: Unit) -> ProgressStyle {
     let template = match unit {
-        Unit::Bytes => "{prefix:24!} {bar:24} {percent:>3} %  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
-        Unit::Rows => "{prefix:24!} {bar:24} {percent:>3} %  {pos} of {len} rows  {per_sec}  {eta} left",
+        Unit::Bytes => "{prefix:24!} {wide_bar} {percent:>3} % of {total_bytes}{rate}",
+        Unit::Rows => "{prefix:24!} {wide_bar} {pos} of {len}{rate}",
     };
-    ProgressStyle::with_template(template).expect("the template is a constant")
+    let style = ProgressStyle::with_template(template).expect("the template is a constant");
+    style.with_key("rate", move |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // Nobody can do anything about a terminal that takes no text.
+        let _ = out.write_str(&rate(state, unit));
+    })
+}
+
+/// Rate and time left, once there is something to tell them from.
+fn rate(state: &ProgressState, unit: Unit) -> String {
+    let per_second = state.per_sec();
+    if state.elapsed() < RATE_AFTER || per_second <= 0.0 {
+        return String::new();
+    }
+    let left = HumanDuration(Duration::from_secs(state.eta().as_secs()));
+    match unit {
+        Unit::Bytes => format!("  {:.0} MB/s  {left:#} left", per_second / 1e6),
+        Unit::Rows if per_second < 10.0 => format!("  {per_second:.1}/s  {left:#} left"),
+        Unit::Rows => format!("  {per_second:.0}/s  {left:#} left"),
+    }
 }

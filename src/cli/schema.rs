@@ -1,9 +1,10 @@
 //! `sciembed schema`: the JSON schema of workflows.
 
 use super::Failure;
+use super::print::say;
 use crate::error::Exit;
 
 pub fn run() -> Result<Exit, Failure> {
-    print!("{}", crate::manifest::json_schema());
+    say(crate::manifest::json_schema().trim_end())?;
     Ok(Exit::Done)
 }

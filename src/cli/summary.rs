@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::totals;
+use super::print::say;
 use crate::event::{Event, Outcome};
 use crate::graph::{NodeKind, StepId};
 use crate::run::Report;
@@ -15,6 +16,8 @@ pub struct Summary {
     embed_seconds: f64,
     seconds: f64,
     rejecting: Vec<(StepId, u64)>,
+    /// How far the embed steps are that did not finish.
+    under_way: BTreeMap<StepId, (u64, u64)>,
 }
 
 impl Summary {
@@ -22,6 +25,7 @@ impl Summary {
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::StepFinished { step, counts, run_counts, seconds } => {
+                self.under_way.remove(step);
                 *self.steps.entry(step.kind).or_default() += 1;
                 for (name, count) in counts.iter().chain(run_counts) {
                     *self.counts.entry((step.kind, name.clone())).or_default() += count;
@@ -33,28 +37,40 @@ impl Summary {
                     self.rejecting.push((step.clone(), rejected));
                 }
             }
+            Event::StepProgress { step, done, total: Some(total), .. } if step.kind == NodeKind::Embed => {
+                self.under_way.insert(step.clone(), (*done, *total));
+            }
             Event::RunFinished { seconds, .. } => self.seconds = *seconds,
             _ => {}
         }
     }
 
-    /// Prints the summary to standard output.
+    /// Prints the summary to standard output; if nobody reads it, the work is done all the same.
     pub fn print(&self, report: &Report, workflow: &str) {
         match report.outcome {
-            Outcome::NothingToDo => println!("{}", totals(&report.plan)),
-            Outcome::Done => println!("done in {:.1} s", self.seconds),
-            Outcome::Interrupted => println!("interrupted after {:.1} s: apply again to go on from here", self.seconds),
-            Outcome::Failed => println!(
-                "incomplete after {:.1} s: {} failed, {} not reached",
-                self.seconds,
-                listed(report.failed.iter().map(|(step, _)| step)),
-                listed(report.skipped.iter()),
-            ),
+            Outcome::NothingToDo => tell(totals(&report.plan)),
+            Outcome::Done => tell(format!("done in {:.1} s", self.seconds)),
+            Outcome::Interrupted => {
+                tell(format!("interrupted after {:.1} s: apply again to go on from here", self.seconds))
+            }
+            Outcome::Failed => tell(self.incomplete(report)),
         }
         self.print_counts();
-        for (step, rejected) in &self.rejecting {
-            println!("  rejected   {rejected} in {step}; list them: sciembed peek {workflow} '{step}' rejects");
+        for (step, (done, total)) in &self.under_way {
+            tell(format!("  kept       about {done} of {total} vectors of {step}: the next apply reuses them"));
         }
+        for (step, rejected) in &self.rejecting {
+            tell(format!("  rejected   {rejected} in {step}; list them: sciembed peek {workflow} '{step}' rejects"));
+        }
+    }
+
+    fn incomplete(&self, report: &Report) -> String {
+        let failed = listed(report.failed.iter().map(|(step, _)| step));
+        let mut told = format!("incomplete after {:.1} s: {failed} failed", self.seconds);
+        if !report.skipped.is_empty() {
+            told.push_str(&format!(", {} not reached", listed(report.skipped.iter())));
+        }
+        told
     }
 
     fn count(&self, kind: NodeKind, name: &str) -> u64 {
@@ -63,15 +79,12 @@ impl Summary {
 
     fn print_counts(&self) {
         for kind in self.steps.keys() {
-            println!(
-                "{}",
-                match kind {
-                    NodeKind::Load => self.loaded(),
-                    NodeKind::Prepare => self.prepared(),
-                    NodeKind::Embed => self.embedded(),
-                    NodeKind::Persist => self.published(),
-                }
-            );
+            tell(match kind {
+                NodeKind::Load => self.loaded(),
+                NodeKind::Prepare => self.prepared(),
+                NodeKind::Embed => self.embedded(),
+                NodeKind::Persist => self.published(),
+            });
         }
     }
 
@@ -113,6 +126,10 @@ impl Summary {
         }
         told
     }
+}
+
+fn tell(line: impl std::fmt::Display) {
+    let _ = say(line);
 }
 
 fn listed<'a>(steps: impl Iterator<Item = &'a StepId>) -> String {

@@ -82,8 +82,8 @@ impl Workflow {
 
 fn read_text(path: &Path) -> Result<String, DoorError> {
     let meta = fs::metadata(path).map_err(|error| refused(path, error))?;
-    if meta.is_dir() {
-        return Err(refused(path, "it is a directory"));
+    if !meta.is_file() {
+        return Err(refused(path, "it is no regular file"));
     }
     if meta.len() > MAX_WORKFLOW_BYTES {
         let reason = format!("it has {} bytes, and a workflow has at most {MAX_WORKFLOW_BYTES}", meta.len());

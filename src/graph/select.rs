@@ -70,7 +70,10 @@ impl FromStr for Selection {
 impl Span {
     fn read(part: &str) -> Result<Self, SelectError> {
         let refused = || SelectError::Years { text: part.to_owned() };
-        match part.split_once(':') {
+        // The matrix's own way of writing a range is understood as well.
+        let ends = part.split_once(':').or_else(|| part.split_once("..="));
+        match ends {
+            None if part.contains("..") || part.contains('-') => Err(refused()),
             None if part.is_empty() => Err(refused()),
             None => Ok(Self::One(part.to_owned())),
             Some((first, last)) => match (first.trim().parse(), last.trim().parse()) {

@@ -141,9 +141,7 @@ impl Maker<'_> {
         for step in &self.steps {
             let Config::Persist(persist) = &step.config else { continue };
             let name = dataset_name(&persist.label, &step.id.cells);
-            // Components, so that "out" and "./out/" are one directory.
-            let dir = Path::new(&persist.dir).components().filter(|part| *part != Component::CurDir);
-            let key = (dir.collect::<Vec<_>>(), name.clone());
+            let key = (normalized(&persist.dir), name.clone());
             let Some(owner) = owners.get(&key) else {
                 owners.insert(key, step);
                 continue;
@@ -182,6 +180,18 @@ fn combinations(axes: &BTreeSet<String>, matrix: &Matrix) -> Vec<Cells> {
             cells.iter().map(|(a, v)| (a.clone(), v.clone())).chain([(axis.clone(), value.clone())]).collect()
         };
         choices.iter().flat_map(|cells| values.iter().map(move |value| with(cells, value))).collect()
+    })
+}
+
+/// A directory's components without detours, so that `out`, `./out/` and `x/../out` are one.
+fn normalized(dir: &str) -> Vec<Component<'_>> {
+    Path::new(dir).components().fold(Vec::new(), |mut parts, part| {
+        match (part, parts.last()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+        parts
     })
 }
 

@@ -15,6 +15,9 @@ use crate::store::{StoreError, map_file};
 
 const MAGIC: &[u8; 8] = b"SCIEKEYS";
 const TRAILER_BYTES: usize = NodeKey::LEN + MAGIC.len();
+/// Largest index whose checksum is verified at every opening: some 10 ms, a million bibcodes. A damaged larger one may
+/// panic in a lookup.
+const VERIFIED_BYTES: usize = 1 << 24;
 /// Edits within which an unknown bibcode is thought to be a slip.
 const NEAR_EDITS: u32 = 2;
 
@@ -61,7 +64,11 @@ impl KeyIndex {
         }
         let mut set = [0; NodeKey::LEN];
         set.copy_from_slice(&map[map.len() - TRAILER_BYTES..][..NodeKey::LEN]);
+        let small = map.len() <= VERIFIED_BYTES;
         let map = Map::new(Transducer(map)).map_err(|error| StoreError::damaged(path, error))?;
+        if small {
+            map.as_fst().verify().map_err(|error| StoreError::damaged(path, error))?;
+        }
         Ok(Self { map, set: NodeKey::from_bytes(set) })
     }
 

@@ -12,6 +12,9 @@ use super::text::Span;
 /// The key field. Every record has it, so nobody lists it.
 const KEY_FIELD: &str = "bibcode";
 
+/// Columns that the records table has besides the fields; see `table.rs`.
+const RESERVED_COLUMNS: [&str; 3] = ["_metadata_digest", "_source", "_line"];
+
 /// Reports what is wrong within single sections.
 pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fault>) {
     let mut check = Check { reading, faults };
@@ -41,11 +44,19 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fau
 /// Whether a word can be the name of a node, a label or a workflow: it becomes part of file names.
 pub(crate) fn is_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(allowed) && !name.contains("..")
+    // File systems take 255 bytes a name, and a published name holds label, cells, kind and ending.
+    name.len() <= MAX_NAME_BYTES
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(allowed)
+        && !name.contains("..")
 }
 
+/// Longest name, in bytes.
+const MAX_NAME_BYTES: usize = 100;
+
 /// What [`is_name`] asks for, as help.
-pub(crate) const NAME_FORM: &str = "letters, digits, `_`, `.` and `-`; a letter or digit first, and no `..`";
+pub(crate) const NAME_FORM: &str =
+    "letters, digits, `_`, `.` and `-`, 100 at most; a letter or digit first, and no `..`";
 
 /// The fault of a label that was written at `span`.
 pub(crate) fn bad_label(label: &str, span: Span) -> Fault {
@@ -115,6 +126,10 @@ impl Check<'_> {
             } else if field == KEY_FIELD && section == "load" {
                 let message = format!("`{KEY_FIELD}` is always kept and is not listed");
                 self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "the key of every record"));
+            }
+            if RESERVED_COLUMNS.contains(&field.as_str()) {
+                let message = format!("`{field}` is the name of a column that load makes itself");
+                self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "reserved"));
             }
             if let Some(first) = seen.insert(field, span) {
                 let message = format!("`{field}` is twice in `{section}.{node}.fields`");

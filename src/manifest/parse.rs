@@ -43,10 +43,14 @@ impl Reading {
     }
 }
 
+/// Syntax faults told at once.
+const MAX_SYNTAX_FAULTS: usize = 3;
+
 /// Reads the combined text.
 pub(crate) fn read(text: &Text) -> Reading {
     let (root, errors) = DeTable::parse_recoverable(text.manifest());
-    let syntax: Vec<Fault> = errors.iter().map(|error| syntax_fault(text, error)).collect();
+    // After the first slip the parser guesses: of a file that is no TOML at all it would tell every line.
+    let syntax: Vec<Fault> = errors.iter().take(MAX_SYNTAX_FAULTS).map(|error| syntax_fault(text, error)).collect();
     let mut peeler = Peeler::new(text, root.into_inner());
     overrides::apply(text, &mut peeler.root, &mut peeler.raw, &mut peeler.faults);
     let workflow = peeler.peel();

@@ -101,7 +101,7 @@ fn of_package(onnx: Onnx) -> ResolvedModel {
         dim: onnx.package.settings.dim,
         numerics: onnx.processor.numerics(),
         bit_stable: onnx.processor.bit_stable(),
-        notes: onnx.fallback.iter().map(|why| format!("device = \"auto\" runs on the CPU: {why}")).collect(),
+        notes: onnx.fallback.iter().map(|why| format!("device = \"auto\" takes the CPU: {why}")).collect(),
         runner: Runner::Onnx(Box::new(onnx)),
     }
 }
@@ -126,12 +126,20 @@ fn of_fake(config: &EmbedConfig, fake: Fake) -> Result<ResolvedModel, ModelError
     })
 }
 
+/// Sessions or threads that may be asked for: more than any machine has cores.
+const MAX_THREADS: usize = 1024;
+
 /// Zero sessions would wait for ever and zero tokens run nothing.
 fn refuse_zeros(config: &EmbedConfig) -> Result<(), ModelError> {
     let OnnxConfig { device: _, sessions, threads, max_batch_tokens } = config.onnx;
     let counts = [("onnx.sessions", sessions), ("onnx.threads", threads), ("onnx.max_batch_tokens", max_batch_tokens)];
-    match counts.into_iter().find(|(_, count)| *count == Some(0)) {
-        Some((field, _)) => Err(bad_override(config, field, 0, "it must be at least 1")),
+    if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == Some(0)) {
+        return Err(bad_override(config, field, 0, "it must be at least 1"));
+    }
+    // Each session holds the model's weights: a slip of the finger must not fill the memory.
+    let threads = [("onnx.sessions", sessions), ("onnx.threads", threads)];
+    match threads.into_iter().find_map(|(field, count)| Some((field, count.filter(|count| *count > MAX_THREADS)?))) {
+        Some((field, count)) => Err(bad_override(config, field, count, "it is at most 1,024")),
         None => Ok(()),
     }
 }

@@ -47,6 +47,53 @@ pub enum NodeError {
         /// What is wrong.
         detail: String,
     },
+    /// A table that could not be written.
+    #[error("write the {table} table: {source}")]
+    #[diagnostic(
+        code(sciembed::node::write),
+        help("free space on the store's file system and apply again: what was finished is kept")
+    )]
+    Write {
+        /// Which table.
+        table: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Every line was refused.
+    #[error("keep any of {lines} lines of {input}: all were refused, the first because {first}")]
+    #[diagnostic(
+        code(sciembed::node::nothing_kept),
+        help(
+            "each line must be one JSON object with a bibcode; a JSON array or a table of another kind must be converted first"
+        )
+    )]
+    NothingKept {
+        /// The input, as written.
+        input: String,
+        /// How many lines there were.
+        lines: u64,
+        /// Why the first one was refused.
+        first: String,
+    },
+    /// A file of one JSON array: all its lines but the last would be refused, and the year reduced to one paper.
+    #[error("read {input}: it holds one JSON array, not a JSON object a line")]
+    #[diagnostic(code(sciembed::node::json_array), help("convert it first: `jq -c '.[]' FILE > FILE.jsonl`"))]
+    JsonArray {
+        /// The file, as it was found.
+        input: String,
+    },
+    /// No record had any text.
+    #[error("make a text of any of {records} records: none has text in {fields}")]
+    #[diagnostic(
+        code(sciembed::node::no_texts),
+        help("name fields that the records have, in this node and in the load node")
+    )]
+    NoTexts {
+        /// How many records there were.
+        records: u64,
+        /// The fields that were asked for.
+        fields: String,
+    },
     /// A vector that half precision cannot hold.
     #[error("store the vector of text {text:?} as f16: a component is beyond 65,504")]
     #[diagnostic(
@@ -67,6 +114,9 @@ impl NodeError {
 
     /// For use with `map_err` on Arrow's own errors.
     pub fn arrow(table: &'static str) -> impl Fn(ArrowError) -> Self {
-        move |error| Self::table(table, error)
+        move |error| match error {
+            ArrowError::IoError(_, source) => Self::Write { table, source },
+            other => Self::table(table, other),
+        }
     }
 }

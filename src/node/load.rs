@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, ListBuilder, RecordBatch, StringArray, StringBuilder,
-    UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, ListBuilder, RecordBatch, StringArray,
+    StringBuilder, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field};
 
@@ -21,7 +21,7 @@ use super::rejects::{EXCERPT_BYTES, Reject, Rejects};
 use super::{Context, Made, NodeError};
 use crate::digest::{DigestReader, MetadataDigest};
 use crate::event::Unit;
-use crate::manifest::config::LoadConfig;
+use crate::manifest::config::{LoadConfig, Missing};
 use crate::pool::map_ordered;
 use crate::record::{Output, SourceFile};
 use crate::source::lines::{Chunk, Chunks, Line};
@@ -58,7 +58,9 @@ struct Place {
 
 struct Loader<'a> {
     context: &'a Context<'a>,
-    names: Vec<String>,
+    config: &'a LoadConfig,
+    /// Rows that have each field.
+    present: Vec<u64>,
     records: ParquetWriter,
     rejects: Rejects,
     /// By 16 bytes of the bibcode's digest: a year's bibcodes fit into memory, and no two share 16 bytes.
@@ -76,10 +78,11 @@ struct Parsed {
 }
 
 impl<'a> Loader<'a> {
-    fn new(context: &'a Context<'a>, config: &LoadConfig) -> Result<Self, NodeError> {
+    fn new(context: &'a Context<'a>, config: &'a LoadConfig) -> Result<Self, NodeError> {
         Ok(Self {
             context,
-            names: config.fields.clone(),
+            config,
+            present: vec![0; config.fields.len()],
             records: context.store.new_parquet(table::records(&config.fields))?,
             rejects: Rejects::new(context.store)?,
             seen: HashMap::new(),
@@ -91,25 +94,34 @@ impl<'a> Loader<'a> {
     fn load_file(&mut self, ordinal: u32, source: &SourceFile, read: &AtomicU64, total: u64) -> Result<(), NodeError> {
         let path = self.context.base.join(&source.name);
         let context = self.context;
-        let names = self.names.clone();
+        let names = &self.config.fields;
         let mut file = SourceReader::start(path, source, read)?;
         map_ordered(
             || {
                 context.check_cancel()?;
                 file.next_chunk()
             },
-            |chunk| parse_chunk(&chunk, ordinal, &names),
+            |chunk| parse_chunk(&chunk, ordinal, names),
             |parsed| {
                 (context.progress)(read.load(Ordering::Relaxed), Some(total), Unit::Bytes);
-                self.take(parsed, ordinal)
+                self.take(parsed, ordinal, &source.name)
             },
         )
     }
 
-    fn take(&mut self, parsed: Parsed, source: u32) -> Result<(), NodeError> {
+    fn take(&mut self, parsed: Parsed, source: u32, name: &str) -> Result<(), NodeError> {
         let batch = parsed.batch?;
         self.lines += parsed.lines;
+        if let Some(first) = parsed.rejects.first().filter(|_| self.records.rows() == 0 && batch.num_rows() <= 1)
+            && first.excerpt.as_deref().is_some_and(|excerpt| excerpt.trim_start().starts_with('['))
+        {
+            return Err(NodeError::JsonArray { input: name.to_owned() });
+        }
         parsed.rejects.into_iter().try_for_each(|reject| self.rejects.push(reject))?;
+        for (field, present) in self.present.iter_mut().enumerate() {
+            let column = batch.column(1 + field);
+            *present += (column.len() - column.null_count()) as u64;
+        }
         let bibcodes: &StringArray = batch.column(0).as_string();
         let lines = batch[table::LINE].as_primitive::<arrow::datatypes::UInt64Type>();
         for (index, bibcode) in bibcodes.iter().flatten().enumerate() {
@@ -139,7 +151,14 @@ impl<'a> Loader<'a> {
     }
 
     fn finish(self) -> Result<Made, NodeError> {
+        self.refuse_nothing()?;
         let mut made = Made::default();
+        for (field, present) in self.config.fields.iter().zip(&self.present) {
+            made.count(&format!("field.{field}"), *present);
+            if *present == 0 && self.records.rows() > 0 {
+                (self.context.note)(format!("no record has a field `{field}`"));
+            }
+        }
         let rejects = self.rejects.finish(&mut made)?;
         let mut records = self.records.finish()?;
         if !self.superseded.is_empty() {
@@ -150,6 +169,20 @@ impl<'a> Loader<'a> {
         made.outputs.insert("records".into(), records);
         made.outputs.insert("rejects".into(), rejects);
         Ok(made)
+    }
+
+    /// A file of another kind would otherwise replace a good year by an empty one.
+    fn refuse_nothing(&self) -> Result<(), NodeError> {
+        let input = self.config.input.clone();
+        match self.rejects.first() {
+            Some(first) if self.records.rows() == 0 => {
+                Err(NodeError::NothingKept { input, lines: self.lines, first: first.to_owned() })
+            }
+            _ if self.lines == 0 && self.config.missing == Missing::Error => {
+                Err(SourceError::Empty { path: self.context.base.join(input) }.into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -243,7 +276,8 @@ fn parse_chunk(chunk: &Chunk, source: u32, names: &[String]) -> Parsed {
                 offset: Some(line.offset),
                 reason: refusal.reason,
                 detail: refusal.detail,
-                excerpt: Some(bytes[..bytes.len().min(EXCERPT_BYTES)].to_vec()),
+                // For eyes: bytes that are no UTF-8 show as U+FFFD, and the offset says where the true ones are.
+                excerpt: Some(String::from_utf8_lossy(&bytes[..bytes.len().min(EXCERPT_BYTES)]).into_owned()),
             }),
         }
     }

@@ -43,6 +43,9 @@ pub fn run(context: &Context, config: &PrepareConfig, records: &Output) -> Resul
             Ok::<_, NodeError>(())
         },
     )?;
+    if texts.rows() == 0 && records.rows > 0 {
+        return Err(NodeError::NoTexts { records: records.rows, fields: config.fields.join(", ") });
+    }
     let mut made = Made::default();
     let texts = texts.finish()?;
     let rejects = rejects.finish(&mut made)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, StringBuilder, UInt32Builder, UInt64Builder};
+use arrow::array::{ArrayRef, RecordBatch, StringBuilder, UInt32Builder, UInt64Builder};
 
 use super::{Made, NodeError};
 use crate::record::Output;
@@ -33,7 +33,7 @@ pub struct Reject {
     /// What was found.
     pub detail: String,
     /// The beginning of the line, where it tells something.
-    pub excerpt: Option<Vec<u8>>,
+    pub excerpt: Option<String>,
 }
 
 /// Writes the rejects table and counts by reason.
@@ -41,6 +41,7 @@ pub struct Rejects {
     writer: ParquetWriter,
     buffer: Vec<Reject>,
     counts: BTreeMap<Reason, u64>,
+    first: Option<String>,
 }
 
 impl Rejects {
@@ -50,7 +51,7 @@ impl Rejects {
     /// Whatever the store gives.
     pub fn new(store: &Store) -> Result<Self, NodeError> {
         let writer = store.new_parquet(table::rejects())?;
-        Ok(Self { writer, buffer: Vec::new(), counts: BTreeMap::new() })
+        Ok(Self { writer, buffer: Vec::new(), counts: BTreeMap::new(), first: None })
     }
 
     /// Sets one aside.
@@ -59,8 +60,16 @@ impl Rejects {
     /// Whatever the store gives.
     pub fn push(&mut self, reject: Reject) -> Result<(), NodeError> {
         *self.counts.entry(reject.reason).or_default() += 1;
+        if self.first.is_none() {
+            self.first = Some(format!("{} (line {})", reject.detail, reject.line));
+        }
         self.buffer.push(reject);
         if self.buffer.len() >= BUFFER_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    /// What was wrong with the first one, in words.
+    pub fn first(&self) -> Option<&str> {
+        self.first.as_deref()
     }
 
     /// Ends the table, adds its counts to `made`, and gives the number of rejects.
@@ -88,7 +97,7 @@ impl Rejects {
 fn batch(rows: Vec<Reject>) -> Result<RecordBatch, NodeError> {
     let (mut bibcode, mut reason, mut detail) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
     let (mut source, mut line, mut offset) = (UInt32Builder::new(), UInt64Builder::new(), UInt64Builder::new());
-    let mut excerpt = BinaryBuilder::new();
+    let mut excerpt = StringBuilder::new();
     for row in rows {
         bibcode.append_option(row.bibcode);
         source.append_value(row.source);

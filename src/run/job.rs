@@ -26,7 +26,7 @@ use crate::node::{Context, Made, NodeError, embed, load, persist, prepare};
 use crate::observe::Observer;
 use crate::plan::{Observed, PlannedStep, load_above};
 use crate::pool::Panicked;
-use crate::published::{Owner, Publication};
+use crate::published::{Owner, Publication, PublishError};
 use crate::record::{Output, Provenance, Record, Reference, SourceFile};
 use crate::store::{Store, durable};
 
@@ -81,6 +81,18 @@ enum Work {
     Prepare { config: crate::manifest::config::PrepareConfig, records: Output },
     Embed { config: EmbedConfig, texts: Output, model: Box<ResolvedModel> },
     Persist(Box<PersistWork>),
+}
+
+impl Work {
+    /// The tables of the store that this work reads.
+    fn consumed(&self) -> Vec<Output> {
+        match self {
+            Self::Load { .. } => Vec::new(),
+            Self::Prepare { records, .. } => vec![*records],
+            Self::Embed { texts, .. } => vec![*texts],
+            Self::Persist(work) => vec![work.vectors, work.records],
+        }
+    }
 }
 
 struct PersistWork {
@@ -161,13 +173,32 @@ impl Job {
         };
         let (store, base) = (self.store.clone(), self.base.clone());
         let context = Context { store: &store, base: &base, cancel, progress: &progress, note: &note };
-        let (record, run_counts) = self.make(&context, started, at)?;
-        if let Work::Persist(work) = &self.work {
-            self.publish(work, &record, at)?;
+        let (mut record, run_counts) = self.make(&context, started, at)?;
+        if let Err(error) = self.publish(&record, at) {
+            record = self.make_again(&context, error, started, at)?;
+            self.publish(&record, at)?;
         }
         self.store.write_reference(&self.workflow, &self.reference)?;
         let seconds = started.elapsed().as_secs_f64();
         Ok(Landed { record, reference: self.reference.clone(), run_counts, seconds })
+    }
+
+    /// A blob turned out not to have the bytes that its name says: it is put out of use, and the set is built again from
+    /// the tables that it came from.
+    fn make_again(
+        &mut self,
+        context: &Context,
+        error: NodeError,
+        started: Instant,
+        at: u64,
+    ) -> Result<Record, NodeError> {
+        let NodeError::Publish(PublishError::Damaged { digest, .. }) = &error else { return Err(error) };
+        (context.note)(format!("a blob of the store was damaged and is made again: failed to {error}"));
+        self.store.discard_blob(digest);
+        if let Work::Persist(work) = &mut self.work {
+            work.built = None;
+        }
+        Ok(self.make(context, started, at)?.0)
     }
 
     /// Makes the outputs and records them, or takes the record that stands already.
@@ -186,6 +217,8 @@ impl Job {
             Work::Load { sources, .. } => sources.clone(),
             _ => Vec::new(),
         };
+        // A flipped bit in a table must end here, not in a published vector.
+        self.work.consumed().iter().try_for_each(|output| self.store.verify_blob(output))?;
         let made = self.make_outputs(context)?;
         let record = record(self.key, &made, sources, self.provenance(&made, started, at));
         Ok((self.store.write_record(record)?, made.run_counts))
@@ -209,6 +242,7 @@ impl Job {
                     if slot.as_ref().is_none_or(|(key, _)| *key != model.key) {
                         *slot = None;
                         *slot = Some((model.key, model.start(environment)?));
+                        model.notes.iter().for_each(|note| (context.note)(note.clone()));
                     }
                     Ok(slot.as_mut().expect("it was just filled").1.as_mut())
                 })
@@ -245,7 +279,9 @@ impl Job {
         }
     }
 
-    fn publish(&self, work: &PersistWork, record: &Record, at: u64) -> Result<(), NodeError> {
+    /// Shows the set in its directory, if this step publishes one.
+    fn publish(&self, record: &Record, at: u64) -> Result<(), NodeError> {
+        let Work::Persist(work) = &self.work else { return Ok(()) };
         let name = self.dataset_name(&work.config);
         let provenance = json!({
             "dataset": name,
@@ -317,7 +353,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep, reason: &S
                 vectors: consumed(upstreams[0], "vectors"),
                 records: consumed(load, "records"),
                 embed_record: observed.record(graph, upstreams[0]).expect("its vectors are recorded").clone(),
-                owner: Owner { workflow: graph.name.clone(), step: step.step.to_string() },
+                owner: observer.owner(&step.step),
                 built: observed.record(graph, index).filter(|record| publish_only && record.key == key).cloned(),
             }))
         }

@@ -113,6 +113,7 @@ pub async fn apply(
         running: BTreeMap::new(),
         waiting: BTreeSet::new(),
         failed: Vec::new(),
+        landed: BTreeSet::new(),
         embedder: None,
         cancel: Arc::new(AtomicBool::new(false)),
     };
@@ -151,6 +152,7 @@ struct Dispatcher<'a> {
     /// Steps that somebody else computes, already told of.
     waiting: BTreeSet<StepIndex>,
     failed: Vec<(StepIndex, NodeError)>,
+    landed: BTreeSet<StepIndex>,
     /// The embedder of the last embed step, kept warm for the next one of the same key.
     embedder: Option<(EmbedderKey, Box<dyn Embedder>)>,
     cancel: Arc<AtomicBool>,
@@ -185,7 +187,10 @@ impl Dispatcher<'_> {
                         plan = self.advance()?;
                     }
                 }
-                () = &mut interrupted, if !self.is_cancelled() => self.cancel.store(true, Ordering::Relaxed),
+                () = &mut interrupted, if !self.is_cancelled() => {
+                    self.cancel.store(true, Ordering::Relaxed);
+                    self.tell(Event::RunInterrupted)?;
+                }
                 () = tokio::time::sleep(WAIT), if !self.waiting.is_empty() => plan = self.look_again()?,
                 _ = heartbeat.tick() => self.running.values().for_each(Lock::beat),
             }
@@ -212,8 +217,11 @@ impl Dispatcher<'_> {
         Ok(plan)
     }
 
+    /// Whether a step is running or has run: one that is stale again right after must not run for ever.
     fn is_taken(&self, index: StepIndex) -> bool {
-        self.running.contains_key(&index) || self.failed.iter().any(|(failed, _)| *failed == index)
+        self.running.contains_key(&index)
+            || self.landed.contains(&index)
+            || self.failed.iter().any(|(failed, _)| *failed == index)
     }
 
     /// Embed steps run one at a time, since one uses every core; the others share the jobs.
@@ -227,7 +235,8 @@ impl Dispatcher<'_> {
         let (Some(key), State::Stale(reason)) = (step.key, &step.state) else { return Ok(()) };
         match self.observer.store.lock(&key, &self.options.run)? {
             LockOutcome::Busy(holder) => {
-                if self.waiting.insert(step.index) {
+                // Two years of one content are one key: the other one's lock is this run's own.
+                if self.waiting.insert(step.index) && holder.run != self.options.run {
                     let note = format!("waits for run {} (process {} on {})", holder.run, holder.pid, holder.host);
                     self.tell(Event::StepNote { step: step.step.clone(), note })?;
                 }
@@ -245,12 +254,6 @@ impl Dispatcher<'_> {
         let job = Job::new(&self.observer, &self.observed, step, reason, self.options, embedder);
         self.running.insert(step.index, lock);
         self.tell(Event::StepStarted { step: step.step.clone(), reason: reason.clone() })?;
-        if step.step.kind == NodeKind::Embed {
-            let notes = self.observed.embedders.get(&step.index).map(|facts| facts.notes.clone()).unwrap_or_default();
-            for note in notes {
-                self.tell(Event::StepNote { step: step.step.clone(), note })?;
-            }
-        }
         job.spawn(self.sender.clone(), Arc::clone(&self.cancel));
         Ok(())
     }
@@ -277,6 +280,7 @@ impl Dispatcher<'_> {
     fn land(&mut self, index: StepIndex, landed: Landed) -> Result<(), RunError> {
         let step = self.observer.graph.steps[index].id.clone();
         let Landed { record, reference, run_counts, seconds } = landed;
+        self.landed.insert(index);
         let counts = record.counts.clone();
         self.observed.records.insert(record.key, RecordState::Whole(Box::new(record)));
         self.observed.references.insert(index, reference);

@@ -28,10 +28,20 @@ pub enum SourceError {
         /// The path or glob, made absolute.
         path: PathBuf,
     },
-    /// The path is a directory.
-    #[error("read {}: it is a directory", path.display())]
-    #[diagnostic(code(sciembed::source::directory), help("name a file, or a glob such as `{}/*.json.gz`", path.display()))]
-    Directory {
+    /// There is no line in it.
+    #[error("read {}: it holds no records", path.display())]
+    #[diagnostic(
+        code(sciembed::source::empty),
+        help("fetch the file again, or put `missing = \"skip\"` into that load node if years may be empty")
+    )]
+    Empty {
+        /// The path or glob, made absolute.
+        path: PathBuf,
+    },
+    /// The path is a directory, a pipe or a device.
+    #[error("read {}: it is no regular file", path.display())]
+    #[diagnostic(code(sciembed::source::not_a_file), help("name a file, or a glob such as `data/*.json.gz`"))]
+    NotAFile {
         /// The path.
         path: PathBuf,
     },

@@ -16,13 +16,13 @@ pub struct SourcePath {
 /// The files that `input` stands for, relative to `base`, sorted by path; empty if there is none.
 ///
 /// # Errors
-/// [`SourceError::Glob`] for a bad pattern, [`SourceError::Directory`] where a file was expected.
+/// [`SourceError::Glob`] for a bad pattern, [`SourceError::NotAFile`] where a file was expected.
 pub fn find(base: &Path, input: &str) -> Result<Vec<SourcePath>, SourceError> {
     let found = if input.contains(['*', '?', '[']) { expand(base, input)? } else { vec![base.join(input)] };
     let mut sources = Vec::new();
     for path in found.into_iter().filter(|path| path.exists()) {
-        if path.is_dir() {
-            return Err(SourceError::Directory { path });
+        if !path.is_file() {
+            return Err(SourceError::NotAFile { path });
         }
         let name = path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned();
         sources.push(SourcePath { path, name });
@@ -59,7 +59,7 @@ mod tests {
         let names: Vec<_> = find(&base, "data/*.json").unwrap().into_iter().map(|source| source.name).collect();
         assert_eq!(names, ["data/2010.json", "data/2011.json"]);
         assert!(find(&base, "data/2012.json").unwrap().is_empty());
-        assert!(matches!(find(&base, "data"), Err(SourceError::Directory { .. })));
+        assert!(matches!(find(&base, "data"), Err(SourceError::NotAFile { .. })));
         assert!(matches!(find(&base, "data/[.json"), Err(SourceError::Glob { .. })));
     }
 }

@@ -4,10 +4,12 @@
 //! becomes a list of strings: a string is a list of one, a number or boolean its JSON text, null and an absent key are
 //! missing, nulls inside a list are passed over. Objects and nested lists are refused: their text would be a guess.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::digest::{KeyHasher, MetadataDigest};
 
@@ -95,43 +97,65 @@ pub fn parse(line: &[u8], names: &[String]) -> Result<SourceRecord, Refusal> {
         deserializer.end()?;
         Ok(fields)
     });
-    let found = parsed.map_err(|error| refuse(Reason::InvalidJson, error.to_string()))?;
+    let found = parsed.map_err(|error| refuse(Reason::InvalidJson, without_line(&error)))?;
     found.into_record(names)
 }
 
-/// What stood in a line: bibcode and fields, each possibly of a shape that cannot be used.
-struct Found {
-    bibcode: Option<Value>,
-    fields: Vec<Option<Value>>,
+/// The error by its byte: its "line 1" is the line itself, and would contradict the line's number in the file.
+fn without_line(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    match told.rfind(" at line ") {
+        Some(at) => format!("{}, at byte {} of the line", &told[..at], error.column()),
+        None => told,
+    }
 }
 
-impl Found {
+/// What stood in a line, still as JSON text: only what is wanted is read.
+struct Found<'de> {
+    bibcode: Option<&'de RawValue>,
+    fields: Vec<Option<&'de RawValue>>,
+}
+
+impl Found<'_> {
     fn into_record(self, names: &[String]) -> Result<SourceRecord, Refusal> {
-        let bibcode = match self.bibcode {
-            Some(Value::Text(text)) if !text.trim().is_empty() && !text.contains(char::is_control) => text,
-            other => {
-                let detail = match other {
-                    None | Some(Value::Null) => "the bibcode is missing",
-                    Some(Value::Text(text)) if text.trim().is_empty() => "the bibcode is blank",
-                    // A newline in it would shift every line of the published list of bibcodes.
-                    Some(Value::Text(_)) => "the bibcode has a control character in it",
-                    Some(_) => "the bibcode is not a string",
-                };
-                return Err(Refusal { reason: Reason::NoBibcode, detail: detail.to_owned(), bibcode: None });
-            }
-        };
+        let bibcode = bibcode(self.bibcode)?;
         let mut fields = Vec::with_capacity(names.len());
-        for (name, value) in names.iter().zip(self.fields) {
-            match value.unwrap_or(Value::Null).into_list() {
-                Ok(values) => fields.push(values),
-                Err(shape) => {
-                    let detail = format!("field `{name}` is {shape}");
-                    return Err(Refusal { reason: Reason::UnusableField, detail, bibcode: Some(bibcode) });
+        for (name, raw) in names.iter().zip(self.fields) {
+            let refuse = |reason, detail| Refusal { reason, detail, bibcode: Some(bibcode.clone()) };
+            match raw.map_or(Ok(Value::Null), read) {
+                Ok(value) => fields.push(
+                    value
+                        .into_list()
+                        .map_err(|shape| refuse(Reason::UnusableField, format!("field `{name}` is {shape}")))?,
+                ),
+                Err(error) => {
+                    return Err(refuse(Reason::InvalidJson, format!("field `{name}`: {}", without_line(&error))));
                 }
             }
         }
         Ok(SourceRecord { bibcode, fields })
     }
+}
+
+fn bibcode(raw: Option<&RawValue>) -> Result<String, Refusal> {
+    let refuse = |detail: &str| Refusal { reason: Reason::NoBibcode, detail: detail.to_owned(), bibcode: None };
+    let text: String = match raw.map(RawValue::get) {
+        None | Some("null") => return Err(refuse("the bibcode is missing")),
+        Some(raw) if raw.starts_with('"') => {
+            serde_json::from_str(raw).map_err(|error| refuse(&format!("the bibcode: {}", without_line(&error))))?
+        }
+        Some(_) => return Err(refuse("the bibcode is not a string")),
+    };
+    // No bibcode has spaces around it, and nobody would look it up with them.
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(refuse("the bibcode is blank"));
+    }
+    // A newline in it would shift every line of the published list of bibcodes.
+    if text.contains(char::is_control) {
+        return Err(refuse("the bibcode has a control character in it"));
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads an object, keeping wanted keys only. Of a key that stands twice the last one counts, as everywhere in JSON.
@@ -140,23 +164,23 @@ struct WantedFields<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for WantedFields<'_> {
-    type Value = Found;
+    type Value = Found<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found<'de>, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for WantedFields<'_> {
-    type Value = Found;
+    type Value = Found<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
         let mut found = Found { bibcode: None, fields: vec![None; self.names.len()] };
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             if key == KEY_FIELD {
                 found.bibcode = Some(map.next_value()?);
             } else if let Some(at) = self.names.iter().position(|name| *name == key) {
@@ -176,6 +200,25 @@ enum Value {
     Text(String),
     List(Vec<Value>),
     Object,
+}
+
+/// Reads a value. Numbers and booleans stay as they are written: `1.10` is a version to somebody, and an identifier may
+/// have more digits than a float.
+fn read(raw: &RawValue) -> Result<Value, serde_json::Error> {
+    let text = raw.get();
+    Ok(match text.as_bytes().first() {
+        Some(b'"') => Value::Text(serde_json::from_str(text)?),
+        Some(b'n') => Value::Null,
+        Some(b'{') => Value::Object,
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text)?;
+            // A list inside a list is refused by its shape alone: what is in it is not read, however deep.
+            let item =
+                |raw: &&RawValue| if raw.get().starts_with('[') { Ok(Value::List(Vec::new())) } else { read(raw) };
+            Value::List(items.iter().map(item).collect::<Result<_, _>>()?)
+        }
+        _ => Value::Text(text.to_owned()),
+    })
 }
 
 impl Value {
@@ -198,63 +241,6 @@ impl Value {
                 Ok(Some(texts))
             }
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Text(value.to_string()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Text(value.to_string()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Text(value.to_string()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Text(value.to_string()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::Text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = seq.next_element()? {
-            values.push(value);
-        }
-        Ok(Value::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Object)
     }
 }
 
@@ -281,6 +267,10 @@ mod tests {
         assert_eq!(fields(r#"{"bibcode":"b","title":["T"],"abstract":"A"}"#), [one("T"), one("A")]);
         assert_eq!(fields(r#"{"bibcode":"b","title":null}"#), [None, None]);
         assert_eq!(fields(r#"{"bibcode":"b","title":[],"abstract":2010}"#), [Some(vec![]), one("2010")]);
+        assert_eq!(
+            fields(r#"{"bibcode":"b","title":1.10,"abstract":[123456789012345678901]}"#),
+            [one("1.10"), one("123456789012345678901")]
+        );
         assert_eq!(fields(r#"{"bibcode":"b","title":["a",null,"b"]}"#)[0], Some(vec!["a".into(), "b".into()]));
         assert_eq!(fields(r#"{"bibcode":"b","title":"x","title":"\u00e9 \\"}"#)[0], one("é \\"));
     }
@@ -303,6 +293,8 @@ mod tests {
         assert_eq!(refusal(br#"{"bibcode":" "}"#), (Reason::NoBibcode, "the bibcode is blank".into()));
         assert_eq!(refusal(br#"{"bibcode":"a\nb"}"#).0, Reason::NoBibcode);
         assert_eq!(refusal(br#"{"bibcode":["b"]}"#), (Reason::NoBibcode, "the bibcode is not a string".into()));
+        let deep = format!(r#"{{"bibcode":"b","title":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(refusal(deep.as_bytes()), (Reason::UnusableField, "field `title` is a list of lists".into()));
         let object = br#"{"bibcode":"b","title":{"en":"x"}}"#;
         assert_eq!(refusal(object), (Reason::UnusableField, "field `title` is an object".into()));
     }

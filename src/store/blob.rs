@@ -66,7 +66,27 @@ impl Store {
         blob.finish(rows)
     }
 
-    /// Removes a blob that was an intermediate of one node and was never recorded.
+    /// Checks that a blob's bytes are those that its name says. One that fails is put out of use, so that the next plan
+    /// sees it missing and the step that made it runs again.
+    ///
+    /// # Errors
+    /// [`StoreError::BlobDamaged`] or [`StoreError::BlobMissing`].
+    pub fn verify_blob(&self, output: &Output) -> Result<(), StoreError> {
+        let path = self.blob_path(&output.digest);
+        match Digest::of_file(&path) {
+            Ok(found) if found == output.digest => Ok(()),
+            Ok(_) => {
+                self.discard_blob(&output.digest);
+                Err(StoreError::BlobDamaged { path })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::BlobMissing { root: self.root.clone(), digest: output.digest })
+            }
+            Err(error) => Err(StoreError::read(&path, error)),
+        }
+    }
+
+    /// Removes a blob that nothing may use: an intermediate that was never recorded, or a damaged one.
     pub fn discard_blob(&self, digest: &Digest) {
         // If it stays, it is garbage: harmless, and found by gc.
         let _ = fs::remove_file(self.blob_path(digest));

@@ -1,4 +1,4 @@
-//! Content digests remembered by (size, time, inode), as git's index does, so that planning need not read a corpus.
+//! Content digests remembered by (size, times, inode), as git's index does, so that planning need not read a corpus.
 //!
 //! A remembered digest is trusted only if the file had already been quiet for a while when it was hashed: a file written
 //! twice within the clock's resolution keeps its time, and git calls that entry "racily clean".
@@ -26,6 +26,8 @@ const QUIET_COARSE_NS: i128 = 2_000_000_000;
 struct Entry {
     bytes: u64,
     modified_ns: i128,
+    /// When the inode last changed: an edit that puts the modification time back still shows here.
+    changed_ns: i128,
     inode: u64,
     hashed_ns: i128,
     digest: Digest,
@@ -85,20 +87,32 @@ impl DigestCache {
 
 impl Entry {
     fn new(meta: &Metadata, hashed_ns: i128, digest: Digest) -> Self {
-        Self { bytes: meta.len(), modified_ns: modified_ns(meta), inode: meta.ino(), hashed_ns, digest }
+        Self {
+            bytes: meta.len(),
+            modified_ns: modified_ns(meta),
+            changed_ns: changed_ns(meta),
+            inode: meta.ino(),
+            hashed_ns,
+            digest,
+        }
     }
 
     fn matches(&self, meta: &Metadata) -> bool {
         let quiet = if self.modified_ns % 1_000_000_000 == 0 { QUIET_COARSE_NS } else { QUIET_FINE_NS };
         self.bytes == meta.len()
             && self.modified_ns == modified_ns(meta)
+            && self.changed_ns == changed_ns(meta)
             && self.inode == meta.ino()
-            && self.hashed_ns - self.modified_ns > quiet
+            && self.hashed_ns - self.modified_ns.max(self.changed_ns) > quiet
     }
 }
 
 fn modified_ns(meta: &Metadata) -> i128 {
     i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
+}
+
+fn changed_ns(meta: &Metadata) -> i128 {
+    i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec())
 }
 
 fn now_ns() -> i128 {
@@ -132,6 +146,8 @@ mod tests {
         fs::write(&path, "aaaa").unwrap();
         let long_ago = SystemTime::now() - std::time::Duration::from_secs(3600);
         fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        // The time of the last change cannot be put back: it must really pass.
+        std::thread::sleep(std::time::Duration::from_millis(150));
         let mut cache = store.digest_cache();
         cache.digest(&path).unwrap();
         store.save_digest_cache(&mut cache).unwrap();

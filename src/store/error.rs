@@ -55,6 +55,18 @@ pub enum StoreError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A blob's bytes are not those that its name says.
+    #[error("trust {}: its bytes are not those that its name says", path.display())]
+    #[diagnostic(
+        code(sciembed::store::blob_damaged),
+        help(
+            "it was put out of use: apply again, and the step that made it runs again. If this comes back, suspect the disk"
+        )
+    )]
+    BlobDamaged {
+        /// The blob.
+        path: PathBuf,
+    },
     /// A blob is not there.
     #[error("find blob {digest} in {}", root.display())]
     #[diagnostic(
@@ -87,6 +99,6 @@ impl StoreError {
 
     /// Whether the store itself is at fault, rather than the user or the machine.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::BlobMissing { .. })
+        matches!(self, Self::Damaged { .. } | Self::BlobMissing { .. } | Self::BlobDamaged { .. })
     }
 }

@@ -61,7 +61,12 @@ impl IpcTable {
     }
 
     fn from_map(map: Mmap, path: &Path) -> Result<Self, StoreError> {
-        decode(Buffer::from(Bytes::from_owner(map))).map_err(|detail| StoreError::damaged(path, detail))
+        let buffer = Buffer::from(Bytes::from_owner(map));
+        // Arrow's reader panics on some damaged footers instead of refusing them.
+        let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decode(buffer)));
+        decoded
+            .unwrap_or_else(|_| Err("its footer is damaged".to_owned()))
+            .map_err(|detail| StoreError::damaged(path, detail))
     }
 
     /// The schema, with the file's own metadata.

@@ -199,20 +199,19 @@ fn a_file_cut_short_is_an_error() {
     assert_eq!(env.applied(&[]).started().len(), 4);
 }
 
-/// The bytes that are read must be those that were planned with. Here the plan trusts a digest that it remembers by
-/// size and time, and both were put back: load finds it out, names the file, and records nothing.
+/// The bytes that are read must be those that were planned with. Here the digest that the plan remembers is false: load
+/// finds it out, names the file, and records nothing.
 #[test]
 fn a_source_that_is_not_what_was_planned_with() {
     let env = TestEnv::over("data/papers.json");
-    let write = |title: &str| {
-        env.write("data/papers.json", json_lines(&[titled("a", title)]));
-        let file = fs::File::options().write(true).open(env.path("data/papers.json")).unwrap();
-        file.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
-    };
-    write("One");
+    env.write("data/papers.json", json_lines(&[titled("a", "One")]));
+    // Young files are not remembered.
+    std::thread::sleep(std::time::Duration::from_millis(200));
     assert_eq!(loaded(&env), ["a"]);
     assert_eq!(env.plan(&["--target", "load.records"]).code, Some(0));
-    write("Two");
+    let digest = env.records()[0].sources[0].digest.to_string();
+    let remembered = fs::read_to_string(env.path("store/digests.json")).unwrap();
+    env.write("store/digests.json", remembered.replace(&digest, &"0".repeat(digest.len())));
     env.edit("fields = [\"title\", \"abstract\"]\n\n[prepare", "fields = [\"abstract\", \"title\"]\n\n[prepare");
     let told = env.apply(&["--target", "load.records"]);
     assert_eq!(told.code, Some(3), "{}", told.err);
@@ -239,16 +238,53 @@ fn a_missing_file() {
     assert_eq!(env.plan(&[]).code, Some(0));
 }
 
-/// An empty year is a year: it is loaded, embedded and published, with no rows.
+/// An empty file is no year: it is refused, so that a broken download never replaces a good set by an empty one.
+/// Where years may be absent, it counts as empty.
 #[test]
 fn an_empty_file() {
     let env = TestEnv::of(3);
     env.write("data/2011.json.gz", "");
+    let told = env.apply(&[]);
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    assert!(told.err.contains("data/2011.json.gz: it holds no records"), "{}", told.err);
+    env.edit(
+        "fields = [\"title\", \"abstract\"]\n\n[prepare",
+        "fields = [\"title\", \"abstract\"]\nmissing = \"skip\"\n\n[prepare",
+    );
     env.applied(&[]);
     assert_rows_add_up(&env);
     assert_eq!(fs::read_to_string(env.path("embeddings/bibcodes_minilm_2011.txt")).unwrap(), "");
     assert_eq!(env.run(&["get", "2010Test..00001A"]).code, Some(0));
     assert_eq!(env.plan(&[]).code, Some(0));
+}
+
+/// A file of another kind, a JSON array or a table, is refused, and what was published from a good one stays.
+#[test]
+fn a_file_of_another_kind() {
+    let env = TestEnv::of(3);
+    env.applied(&[]);
+    let before = env.keyed();
+    env.write("data/2011.json.gz", "[\n{\"bibcode\": \"x\", \"title\": \"X\"},\n{\"bibcode\": \"y\"}\n]\n");
+    let told = env.apply(&[]);
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    assert!(told.err.contains("it holds one JSON array"), "{}", told.err);
+    env.write("data/2011.json.gz", "bibcode,title\nx,X\ny,Y\n");
+    let told = env.apply(&[]);
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    assert!(told.err.contains("all were refused"), "{}", told.err);
+    assert_eq!(env.keyed(), before, "what was published stays");
+}
+
+/// A field that no record has is told, and texts without any text are no dataset.
+#[test]
+fn a_misspelt_field() {
+    let env = TestEnv::of(3);
+    env.edit("fields = [\"title\", \"abstract\"]\n\n[prepare", "fields = [\"title\", \"abstrct\"]\n\n[prepare");
+    env.edit("fields = [\"title\", \"abstract\"]", "fields = [\"abstrct\"]");
+    let told = env.apply(&[]);
+    assert!(told.err.contains("no record has a field `abstrct`"), "{}", told.err);
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    assert!(told.err.contains("none has text in abstrct"), "{}", told.err);
 }
 
 /// Real ADS documents of twenty-two doctypes: all are accounted for, and no list shows its brackets.

@@ -1,0 +1,71 @@
+//! Damage to the store: a flipped bit ends in a clear error or is mended, and never in a published vector.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use sciembed::digest::Digest;
+
+use crate::env::TestEnv;
+
+/// Flips one bit of a file, whatever its mode.
+fn flip(path: &std::path::Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = at % bytes.len();
+    bytes[at] ^= 1;
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// The published files, by name.
+fn published(env: &TestEnv) -> BTreeMap<String, Digest> {
+    env.keyed().into_iter().filter(|(name, _)| !name.contains('/')).collect()
+}
+
+/// Every table is checked by content before it is read: a damaged one ends the step with the exit code for damage, is
+/// put out of use, and the next apply makes it again.
+#[test]
+fn a_damaged_table_is_never_read() {
+    for (table, change, to) in [
+        ("records", "prefix = \"\"", "prefix = \"x\""),
+        ("texts", "fake://16", "fake://8"),
+        ("vectors", "label = \"minilm\"", "label = \"other\""),
+    ] {
+        let env = TestEnv::of(5);
+        env.applied(&[]);
+        for record in env.records() {
+            if let Some(output) = record.outputs.get(table) {
+                let name = output.digest.to_string();
+                flip(&env.path(format!("store/blobs/{}/{}", &name[..2], &name[2..])), 700);
+            }
+        }
+        env.edit(change, to);
+        let told = env.apply(&[]);
+        assert_eq!(told.code, Some(4), "{table}: {}{}", told.out, told.err);
+        assert!(told.err.contains("its bytes are not those that its name says"), "{table}: {}", told.err);
+        env.applied(&[]);
+
+        let undisturbed = TestEnv::of(5);
+        undisturbed.edit(change, to);
+        undisturbed.applied(&[]);
+        let (mended, wanted) = (published(&env), published(&undisturbed));
+        wanted.iter().for_each(|(name, digest)| assert_eq!(mended.get(name), Some(digest), "{table}: {name}"));
+    }
+}
+
+/// What is published is checked on its way: a damaged blob of the set is made again from the tables, in the same run.
+#[test]
+fn a_damaged_set_is_built_again() {
+    let env = TestEnv::of(5);
+    env.applied(&[]);
+    let before = env.keyed();
+    let record =
+        env.records().into_iter().find(|record| record.outputs.contains_key("bibcodes_minilm_2010.txt")).unwrap();
+    let name = record.outputs["embeddings_minilm_2010.f16"].digest.to_string();
+    flip(&env.path(format!("store/blobs/{}/{}", &name[..2], &name[2..])), 300);
+    fs::remove_dir_all(env.path("embeddings")).unwrap();
+    let told = env.apply(&[]);
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert!(told.err.contains("a blob of the store was damaged and is made again"), "{}", told.err);
+    assert_eq!(env.keyed(), before);
+    assert_eq!(env.plan(&[]).code, Some(0));
+}
