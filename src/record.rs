@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::Fingerprint;
 use crate::graph::StepId;
+use crate::table::SUPERSEDED;
 
 /// One output of a node: which blob, how large, how many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ pub struct Record {
     pub version: u32,
     /// The key.
     pub key: NodeKey,
-    /// Outputs by name: `records`, `rejects`, `texts`, `vectors`, or the file names of a dataset.
+    /// Outputs by name: `records`, `rejects`, `texts`, `vectors`, `superseded`, or the file names of a dataset.
     pub outputs: BTreeMap<String, Output>,
     /// Counts that follow from the inputs alone: rows in and out, rejects by reason, rows truncated.
     pub counts: BTreeMap<String, u64>,
@@ -42,6 +43,13 @@ pub struct Record {
     pub bit_stable: bool,
     /// Who made it, when and where; in no key.
     pub provenance: Provenance,
+}
+
+impl Record {
+    /// The files of a dataset among the outputs: all but the tables that only the store keeps.
+    pub fn files(&self) -> BTreeMap<String, Output> {
+        self.outputs.iter().filter(|(name, _)| *name != SUPERSEDED).map(|(name, file)| (name.clone(), *file)).collect()
+    }
 }
 
 /// A source file as it was read.

@@ -33,7 +33,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let workflow = arguments.workflow.read()?;
-    let selection = arguments.selection.select(&workflow.graph)?;
+    let scope = arguments.selection.select(&workflow.graph)?;
     let observer = workflow.observer(&arguments.machine)?;
     let options = Options {
         run: run::run_id(),
@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             progress.show(event);
             summary.add(event);
         };
-        run::apply(observer, &selection, &options, &mut listen, interruption()).await
+        run::apply(observer, &scope, &options, &mut listen, interruption()).await
     });
     progress.end();
     Ok(end(report?, &summary, &arguments.workflow.path.display().to_string()))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::totals;
+use super::plan::{have, listed, totals};
 use crate::event::{Event, Outcome};
 use crate::graph::{NodeKind, StepId};
 use crate::run::Report;
@@ -47,13 +47,21 @@ impl Summary {
             Outcome::Failed => println!(
                 "incomplete after {:.1} s: {} failed, {} not reached",
                 self.seconds,
-                listed(report.failed.iter().map(|(step, _)| step)),
-                listed(report.skipped.iter()),
+                listed(&report.failed.iter().map(|(step, _)| step.clone()).collect::<Vec<_>>()),
+                listed(&report.skipped),
             ),
         }
         self.print_counts();
         for (step, rejected) in &self.rejecting {
-            println!("  rejected   {rejected} in {step}; list them: sciembed peek {workflow} '{step}' rejects");
+            let (word, table) = match step.kind {
+                NodeKind::Merge => ("superseded", "superseded"),
+                _ => ("rejected  ", "rejects"),
+            };
+            println!("  {word} {rejected} in {step}; list them: sciembed peek {workflow} '{step}' {table}");
+        }
+        for (step, missing) in report.plan.blocked() {
+            let (missing, have) = (listed(missing), have(missing));
+            println!("  blocked    {step}: {missing} {have} no record; apply without --years to run what it needs");
         }
     }
 
@@ -70,6 +78,7 @@ impl Summary {
                     NodeKind::Prepare => self.prepared(),
                     NodeKind::Embed => self.embedded(),
                     NodeKind::Persist => self.published(),
+                    NodeKind::Merge => self.merged(),
                 }
             );
         }
@@ -104,22 +113,29 @@ impl Summary {
     }
 
     fn published(&self) -> String {
-        let count = |name| self.count(NodeKind::Persist, name);
-        let datasets = self.steps[&NodeKind::Persist];
-        let plural = if datasets == 1 { "" } else { "s" };
-        let mut told = format!("  published  {datasets} dataset{plural}: {} vectors", count("rows"));
-        if let Some(each) = count("bytes").checked_div(count("rows")) {
-            told.push_str(&format!(", {each} bytes each, all files counted"));
-        }
-        told
+        let vectors = self.count(NodeKind::Persist, "rows");
+        format!("  published  {}: {vectors} vectors{}", self.datasets(NodeKind::Persist), self.size(NodeKind::Persist))
     }
-}
 
-fn listed<'a>(steps: impl Iterator<Item = &'a StepId>) -> String {
-    let steps: Vec<String> = steps.map(ToString::to_string).collect();
-    match steps.len() {
-        0 => "none".to_owned(),
-        1..=4 => steps.join(", "),
-        more => format!("{more} steps"),
+    fn merged(&self) -> String {
+        let count = |name| self.count(NodeKind::Merge, name);
+        format!(
+            "  merged     {}: {} vectors from {}, {} superseded{}",
+            self.datasets(NodeKind::Merge),
+            count("rows"),
+            count("sets"),
+            count("rejected.superseded"),
+            self.size(NodeKind::Merge)
+        )
+    }
+
+    fn datasets(&self, kind: NodeKind) -> String {
+        let datasets = self.steps[&kind];
+        format!("{datasets} dataset{}", if datasets == 1 { "" } else { "s" })
+    }
+
+    fn size(&self, kind: NodeKind) -> String {
+        let each = self.count(kind, "bytes").checked_div(self.count(kind, "rows"));
+        each.map_or(String::new(), |each| format!(", {each} bytes each, all files counted"))
     }
 }
