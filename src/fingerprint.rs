@@ -13,6 +13,7 @@
 //! | embed: sessions, threads, max_batch_tokens | no | vectors do not depend on them: tests say so |
 //! | embed: the model's path | no | its files' digests say what it is |
 //! | persist: label, cells, dtype | yes | the set's files carry them |
+//! | persist: what the embed step says of its embedder | yes | the set's manifest states it |
 //! | persist: dir | no | publishing is reconciled at every plan |
 //! | merge: label, cells | yes | the set's files carry them |
 //! | merge: the manifest of each set that is merged, in order | yes | it names every file of the set by digest, and its embedder |
@@ -116,12 +117,14 @@ impl Fingerprint {
         fingerprint
     }
 
-    /// Of a persist step over these vectors, and the records that they come from.
+    /// Of a persist step over these vectors, the records that they come from, and what is said of
+    /// their embedder.
     pub fn of_persist(
         config: &PersistConfig,
         cells: &BTreeMap<String, String>,
         vectors: Digest,
         records: Digest,
+        description: Digest,
     ) -> Self {
         let PersistConfig { dir, label, dtype } = config;
         let mut fingerprint = Self::empty(NodeKind::Persist);
@@ -132,6 +135,7 @@ impl Fingerprint {
         }
         fingerprint.inputs.push(("vectors".into(), vectors));
         fingerprint.inputs.push(("records".into(), records));
+        fingerprint.inputs.push(("description".into(), description));
         fingerprint.names.insert("dir".into(), quoted(dir));
         fingerprint
     }
@@ -350,7 +354,8 @@ impl StaleReason {
 }
 
 fn describe_change(step: &StepId, change: &Change) -> String {
-    let is_input = ["source", "records", "texts", "vectors", SET].iter().any(|role| change.what.starts_with(role));
+    let roles = ["source", "records", "texts", "vectors", "description", SET];
+    let is_input = roles.iter().any(|role| change.what.starts_with(role));
     if is_input { change.to_string() } else { format!("{}.{}.{change}", step.kind, step.node) }
 }
 

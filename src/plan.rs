@@ -79,7 +79,8 @@ impl Observed {
             Config::Persist(config) => {
                 let vectors = consumed(step.upstreams[0], "vectors")?;
                 let records = consumed(load_above(graph, index)?, "records")?;
-                Fingerprint::of_persist(config, &step.id.cells, vectors, records)
+                let description = self.record(graph, step.upstreams[0])?.description();
+                Fingerprint::of_persist(config, &step.id.cells, vectors, records, description)
             }
             Config::Merge(config) => {
                 let set = |&from: &StepIndex| {

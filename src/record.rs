@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, NodeKey};
+use crate::digest::{Digest, KeyHasher, NodeKey};
 use crate::fingerprint::Fingerprint;
 use crate::graph::StepId;
 use crate::table::SUPERSEDED;
@@ -49,6 +49,16 @@ impl Record {
     /// The files of a dataset among the outputs: all but the tables that only the store keeps.
     pub fn files(&self) -> BTreeMap<String, Output> {
         self.outputs.iter().filter(|(name, _)| *name != SUPERSEDED).map(|(name, file)| (name.clone(), *file)).collect()
+    }
+
+    /// The digest of what this record says besides its outputs, for whoever passes it on in an output of its own.
+    pub fn description(&self) -> Digest {
+        let mut hasher = KeyHasher::new("sciembed 2026 record description v1");
+        hasher.count(self.facts.len() as u64);
+        for (name, value) in &self.facts {
+            hasher.text(name).text(value);
+        }
+        hasher.count(u64::from(self.bit_stable)).digest()
     }
 }
 

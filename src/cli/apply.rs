@@ -13,6 +13,8 @@ use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure, tell};
 use crate::error::{Exit, exit_of_failures};
 use crate::event::Outcome;
+use crate::graph::StepId;
+use crate::node::NodeError;
 use crate::run::{self, Options, Report};
 
 #[derive(clap::Args)]
@@ -61,11 +63,24 @@ fn end(report: Report, summary: &Summary, workflow: &str) -> Exit {
         Outcome::Interrupted => Exit::Interrupted,
         Outcome::Failed => exit_of_failures(report.failed.iter().map(|(_, error)| error)),
     };
-    for (step, error) in report.failed {
-        eprintln!("{step} failed:");
+    tell_failures(report.failed);
+    exit
+}
+
+/// Tells each failure once: what stops thirty years alike is read once, with the steps that it stopped.
+fn tell_failures(failed: Vec<(StepId, NodeError)>) {
+    let mut alike: Vec<(Vec<StepId>, NodeError)> = Vec::new();
+    for (step, error) in failed {
+        match alike.iter_mut().find(|(_, told)| told.to_string() == error.to_string()) {
+            Some((steps, _)) => steps.push(step),
+            None => alike.push((vec![step], error)),
+        }
+    }
+    for (steps, error) in alike {
+        let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+        eprintln!("{} failed:", steps.join(", "));
         tell(error);
     }
-    exit
 }
 
 /// Ready at the first SIGINT or SIGTERM; the second one ends the program at once.

@@ -101,12 +101,12 @@ impl<'a> Loader<'a> {
             |chunk| parse_chunk(&chunk, ordinal, &names),
             |parsed| {
                 (context.progress)(read.load(Ordering::Relaxed), Some(total), Unit::Bytes);
-                self.take(parsed, ordinal, &source.name)
+                self.take(parsed, ordinal)
             },
         )
     }
 
-    fn take(&mut self, parsed: Parsed, source: u32, name: &str) -> Result<(), NodeError> {
+    fn take(&mut self, parsed: Parsed, source: u32) -> Result<(), NodeError> {
         let batch = parsed.batch?;
         self.lines += parsed.lines;
         parsed.rejects.into_iter().try_for_each(|reject| self.rejects.push(reject))?;
@@ -115,13 +115,13 @@ impl<'a> Loader<'a> {
         for (index, bibcode) in bibcodes.iter().flatten().enumerate() {
             let row = self.records.rows() + index as u64;
             let place = Place { row, source, line: lines.value(index), offset: parsed.offsets[index] };
-            self.settle(bibcode, place, name)?;
+            self.settle(bibcode, place)?;
         }
         Ok(self.records.write(batch)?)
     }
 
     /// The last line with a bibcode counts: a later line of a dump corrects an earlier one.
-    fn settle(&mut self, bibcode: &str, place: Place, name: &str) -> Result<(), NodeError> {
+    fn settle(&mut self, bibcode: &str, place: Place) -> Result<(), NodeError> {
         let mut key = [0; 16];
         key.copy_from_slice(&blake3::hash(bibcode.as_bytes()).as_bytes()[..16]);
         let Some(loser) = self.seen.insert(key, place) else { return Ok(()) };
@@ -132,7 +132,8 @@ impl<'a> Loader<'a> {
             line: loser.line,
             offset: Some(loser.offset),
             reason: Reason::Superseded,
-            detail: format!("line {} of {name} has the same bibcode and comes later", place.line),
+            // By its ordinal: a file's name is in no key, so it may be in no output.
+            detail: format!("line {} of source {} has the same bibcode and comes later", place.line, place.source),
             excerpt: None,
         })
     }

@@ -280,6 +280,8 @@ impl Dispatcher<'_> {
         let counts = record.counts.clone();
         self.observed.records.insert(record.key, RecordState::Whole(Box::new(record)));
         self.observed.references.insert(index, reference);
+        // It was published just now: reading it all again to see that would stall the run.
+        self.observed.published.remove(&index);
         self.look_below(index)?;
         self.tell(Event::StepFinished { step, counts, run_counts, seconds })
     }
@@ -291,23 +293,27 @@ impl Dispatcher<'_> {
         Ok(())
     }
 
-    /// Looks up the records of a step and of everything below it, whose keys may just have become known.
+    /// Looks up the records of everything below a step, whose keys may just have become known.
     fn look_below(&mut self, landed: StepIndex) -> Result<(), RunError> {
         let mut below = BTreeSet::from([landed]);
         for &index in self.scope.steps() {
-            if index == landed || self.observer.graph.steps[index].upstreams.iter().any(|up| below.contains(up)) {
+            if self.observer.graph.steps[index].upstreams.iter().any(|up| below.contains(up)) {
                 below.insert(index);
-                self.observer
-                    .look_up(&mut self.observed, index)
-                    .map_err(|error| RunError::Observe { errors: vec![error] })?;
+                self.look_up(index)?;
             }
         }
         Ok(())
     }
 
+    fn look_up(&mut self, index: StepIndex) -> Result<(), RunError> {
+        let looked = self.observer.look_up(&mut self.observed, index);
+        looked.map_err(|error| RunError::Observe { errors: vec![error] })
+    }
+
     /// Looks whether those who hold the locks that this run waits for are done, or gone.
     fn look_again(&mut self) -> Result<Plan, RunError> {
         for index in self.waiting.clone() {
+            self.look_up(index)?;
             self.look_below(index)?;
         }
         self.waiting.retain(|&index| {

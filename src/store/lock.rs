@@ -64,8 +64,10 @@ impl Store {
                 Some(holder) if holder.lives(&path) => return Ok(LockOutcome::Busy(holder)),
                 // Its last bytes may just be on their way: a lock without a name is free only when it is old.
                 None if is_recent(&path) => return Ok(LockOutcome::Busy(Holder::unknown())),
+                // By a rename first: of several who find it, one alone takes it away.
                 _ => {
-                    let _ = fs::rename(&path, self.temporary()).is_ok();
+                    let taken = self.temporary();
+                    let _ = fs::rename(&path, &taken).and_then(|()| fs::remove_file(&taken));
                 }
             }
         }

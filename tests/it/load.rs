@@ -1,0 +1,283 @@
+//! What stands in files, in every form that they come in: what is kept, what is set aside and why, what is an error.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::env::{TestEnv, gzip, json_lines, paper, papers, titled};
+
+/// The bibcodes of the records, in order; rows in = rows out + rejects is checked on the way.
+fn loaded(env: &TestEnv) -> Vec<String> {
+    env.applied(&["--target", "load.records"]);
+    assert_rows_add_up(env);
+    let records = env.peek("load.records", "records");
+    records.iter().map(|record| record["bibcode"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Rows in = rows out + rejects, in every record that sets rows aside.
+fn assert_rows_add_up(env: &TestEnv) {
+    for record in env.records() {
+        let count = |name: &str| record.counts.get(name).copied().unwrap_or(0);
+        assert_eq!(count("rows_in"), count("rows") + count("rejected"), "{:?}", record.counts);
+        let listed = record.outputs.get("rejects").map_or(0, |rejects| rejects.rows);
+        assert_eq!(listed, count("rejected"), "every reject is listed");
+    }
+}
+
+/// Source, line, offset and reason of each reject.
+fn rejects(env: &TestEnv, step: &str) -> Vec<(u64, u64, u64, String)> {
+    let place = |row: &Value| {
+        let number = |name: &str| row[name].as_u64().unwrap_or(u64::MAX);
+        (number("source"), number("line"), number("offset"), row["reason"].as_str().unwrap().to_owned())
+    };
+    env.peek(step, "rejects").iter().map(place).collect()
+}
+
+/// The same papers give the same records, plain or compressed in any way, under whatever name.
+#[test]
+fn codecs_are_told_by_content() {
+    let text = json_lines(&papers(2010, 50));
+    let half = text.len() / 2;
+    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 3).unwrap();
+    let mut seen = Vec::new();
+    for (name, bytes) in [
+        ("papers.json", text.clone()),
+        ("papers.json.gz", gzip(&text)),
+        // Members and frames are cut in the middle of a line.
+        ("members.json.gz", [gzip(&text[..half]), gzip(b""), gzip(&text[half..])].concat()),
+        ("papers.json.zst", zstd(&text)),
+        ("frames.json.zst", [zstd(&text[..half]), zstd(&text[half..])].concat()),
+        ("wrong.gz", zstd(&text)),
+        ("wrong.zst", text.clone()),
+        ("none", gzip(&text)),
+    ] {
+        let env = TestEnv::over(&format!("data/{name}"));
+        env.write(&format!("data/{name}"), bytes);
+        assert_eq!(loaded(&env).len(), 50, "{name}");
+        let record = env.records().remove(0);
+        seen.push((name, record.outputs["records"].digest));
+    }
+    assert!(seen.iter().all(|(_, digest)| *digest == seen[0].1), "{seen:?}");
+}
+
+/// A glob's files are read in the order of their paths, and a reject names its file by place in that order.
+#[test]
+fn a_glob_over_several_files() {
+    let env = TestEnv::over("data/part-*.json*");
+    env.write("data/part-2.json", json_lines(&[paper(2010, 2)]));
+    env.write("data/part-1.json.gz", gzip(&json_lines(&[paper(2010, 1)])));
+    env.write("data/part-3.json", "{\"bibcode\": \"a\"}\nnonsense\n");
+    env.write("data/other.json", "nonsense");
+    assert_eq!(loaded(&env), ["2010Test..00001A", "2010Test..00002A", "a"]);
+    assert_eq!(rejects(&env, "load.records"), [(2, 2, 17, "invalid_json".to_owned())]);
+    let names: Vec<String> = env.records()[0].sources.iter().map(|source| source.name.clone()).collect();
+    assert_eq!(names, ["data/part-1.json.gz", "data/part-2.json", "data/part-3.json"]);
+}
+
+/// Titles as ADS gives them: a list, a string, null or nothing at all. A list never shows its brackets.
+#[test]
+fn titles_of_every_shape() {
+    let env = TestEnv::over("data/papers.json");
+    let papers = [
+        titled("list", json!(["One", "Two"])),
+        titled("string", "One"),
+        titled("null", Value::Null),
+        titled("blank", json!([" ", ""])),
+        titled("holes", json!([null, "One", null])),
+        json!({ "bibcode": "missing" }),
+        json!({ "bibcode": "abstract", "abstract": "Only that." }),
+        titled("number", 7),
+        titled("object", json!({ "en": "One" })),
+        titled("nested", json!([["One"]])),
+    ];
+    env.write("data/papers.json", json_lines(&papers));
+    env.applied(&["--target", "prepare.texts"]);
+    assert_rows_add_up(&env);
+    let texts = env.peek("prepare.texts", "texts");
+    let texts: Vec<(&str, &str)> =
+        texts.iter().map(|row| (row["bibcode"].as_str().unwrap(), row["text"].as_str().unwrap())).collect();
+    let expected =
+        [("list", "One; Two"), ("string", "One"), ("holes", "One"), ("abstract", "Only that."), ("number", "7")];
+    assert_eq!(texts, expected);
+    let unusable = |line, offset| (0, line, offset, "unusable_field".to_owned());
+    let offset = |lines: usize| json_lines(&papers[..lines]).len() as u64;
+    assert_eq!(rejects(&env, "load.records"), [unusable(9, offset(8)), unusable(10, offset(9))]);
+    let no_text = |line| (0, line, u64::MAX, "no_text".to_owned());
+    assert_eq!(rejects(&env, "prepare.texts"), [no_text(3), no_text(4), no_text(6)]);
+}
+
+/// A byte order mark, CRLF, blank lines and a last line without its end are no content and no faults.
+#[test]
+fn ends_of_lines_and_files() {
+    let env = TestEnv::over("data/papers.json");
+    let [a, b, c] = ["a", "b", "c"].map(|bibcode| titled(bibcode, "T").to_string());
+    let text = format!("\u{feff}{a}\r\n\r\n   \n\n{b}\r\n{c}");
+    env.write("data/papers.json", &text);
+    assert_eq!(loaded(&env), ["a", "b", "c"]);
+    let record = env.records().remove(0);
+    assert_eq!((record.counts["rows_in"], record.counts["rejected"]), (3, 0));
+    let lines: Vec<u64> =
+        env.peek("load.records", "records").iter().map(|row| row["_line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [1, 5, 6]);
+}
+
+/// Every line that cannot be used is listed with file, line, offset and reason, and where it begins is that offset.
+#[test]
+fn rejects_name_their_place() {
+    let env = TestEnv::over("data/papers.json.gz");
+    let mut text = json_lines(&papers(2010, 3));
+    for line in [
+        &b"{\"bibcode\": \"cut\", \"title\""[..],
+        b"[1, 2]",
+        b"{\"bibcode\": \"latin\", \"title\": \"caf\xe9\"}",
+        b"{\"title\": \"nameless\"}",
+        b"{\"bibcode\": null}",
+        b"{\"bibcode\": \"two\\nlines\"}",
+    ] {
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    env.write("data/papers.json.gz", gzip(&text));
+    let told = env.applied(&["--target", "load.records"]);
+    assert!(
+        told.out
+            .contains("rejected   6 in load.records; list them: sciembed peek workflow.toml 'load.records' rejects")
+    );
+    assert_eq!(loaded(&env).len(), 3);
+    let rejects = rejects(&env, "load.records");
+    let reasons: Vec<(u64, &str)> = rejects.iter().map(|(_, line, _, reason)| (*line, reason.as_str())).collect();
+    assert_eq!(
+        reasons,
+        [
+            (4, "invalid_json"),
+            (5, "invalid_json"),
+            (6, "invalid_utf8"),
+            (7, "no_bibcode"),
+            (8, "no_bibcode"),
+            (9, "no_bibcode")
+        ]
+    );
+    for (_, line, offset, _) in rejects {
+        let before = &text[..usize::try_from(offset).unwrap()];
+        assert_eq!(before.iter().filter(|&&byte| byte == b'\n').count() as u64, line - 1);
+        assert!(before.ends_with(b"\n"));
+    }
+}
+
+/// Of several lines with one bibcode the last one counts, within a file and across files; the others are listed.
+#[test]
+fn the_last_of_several_lines_wins() {
+    let env = TestEnv::over("data/*.json");
+    env.write("data/1.json", json_lines(&[titled("a", "1"), titled("b", "1"), titled("a", "2")]));
+    env.write("data/2.json", json_lines(&[titled("c", "1"), titled("a", "3")]));
+    assert_eq!(loaded(&env), ["b", "c", "a"]);
+    let records = env.peek("load.records", "records");
+    assert_eq!(records[2]["title"], json!(["3"]));
+    let lost = |line, offset| (0, line, offset, "superseded".to_owned());
+    let line = titled("a", "1").to_string().len() as u64 + 1;
+    assert_eq!(rejects(&env, "load.records"), [lost(1, 0), lost(3, 2 * line)]);
+    let details = env.peek("load.records", "rejects");
+    assert_eq!(details[1]["detail"], "line 2 of source 1 has the same bibcode and comes later");
+    assert_eq!(details[1]["bibcode"], "a");
+}
+
+/// A download that broke off is an error that names the file; nothing of it is recorded, and other years are done.
+#[test]
+fn a_file_cut_short_is_an_error() {
+    let env = TestEnv::of(50);
+    let whole = fs::read(env.path("data/2011.json.gz")).unwrap();
+    env.write("data/2011.json.gz", &whole[..whole.len() - 10]);
+    let told = env.apply(&[]);
+    assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
+    assert!(told.err.contains("$ENV/project/data/2011.json.gz"), "{}", told.err);
+    assert!(env.records().iter().all(|record| record.sources.iter().all(|source| source.name != "data/2011.json.gz")));
+    assert!(env.path("embeddings/bibcodes_minilm_2010.txt").exists());
+    assert!(!env.path("embeddings/bibcodes_minilm_2011.txt").exists());
+    env.write("data/2011.json.gz", whole);
+    assert_eq!(env.applied(&[]).started().len(), 4);
+}
+
+/// The bytes that are read must be those that were planned with. Here the plan trusts a digest that it remembers by
+/// size and time, and both were put back: load finds it out, names the file, and records nothing.
+#[test]
+fn a_source_that_is_not_what_was_planned_with() {
+    let env = TestEnv::over("data/papers.json");
+    let write = |title: &str| {
+        env.write("data/papers.json", json_lines(&[titled("a", title)]));
+        let file = fs::File::options().write(true).open(env.path("data/papers.json")).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
+    };
+    write("One");
+    assert_eq!(loaded(&env), ["a"]);
+    assert_eq!(env.plan(&["--target", "load.records"]).code, Some(0));
+    write("Two");
+    env.edit("fields = [\"title\", \"abstract\"]\n\n[prepare", "fields = [\"abstract\", \"title\"]\n\n[prepare");
+    let told = env.apply(&["--target", "load.records"]);
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    assert!(told.err.contains("data/papers.json: it changed while it was being read"), "{}", told.err);
+    assert_eq!(env.records().len(), 1);
+}
+
+/// A missing file is an error that names it, unless missing ones are to be skipped.
+#[test]
+fn a_missing_file() {
+    let env = TestEnv::empty();
+    env.write_year(2010, &papers(2010, 3));
+    let told = env.apply(&[]);
+    assert_eq!(told.code, Some(1));
+    assert!(told.err.contains("data/2011.json.gz"), "{}", told.err);
+    assert!(!env.path("store").exists());
+    env.edit(
+        "fields = [\"title\", \"abstract\"]\n\n[prepare",
+        "fields = [\"title\", \"abstract\"]\nmissing = \"skip\"\n\n[prepare",
+    );
+    env.applied(&[]);
+    assert_rows_add_up(&env);
+    assert_eq!(fs::read_to_string(env.path("embeddings/bibcodes_minilm_2010.txt")).unwrap().lines().count(), 3);
+    assert_eq!(env.plan(&[]).code, Some(0));
+}
+
+/// An empty year is a year: it is loaded, embedded and published, with no rows.
+#[test]
+fn an_empty_file() {
+    let env = TestEnv::of(3);
+    env.write("data/2011.json.gz", "");
+    env.applied(&[]);
+    assert_rows_add_up(&env);
+    assert_eq!(fs::read_to_string(env.path("embeddings/bibcodes_minilm_2011.txt")).unwrap(), "");
+    assert_eq!(env.run(&["get", "2010Test..00001A"]).code, Some(0));
+    assert_eq!(env.plan(&[]).code, Some(0));
+}
+
+/// Real ADS documents of twenty-two doctypes: all are accounted for, and no list shows its brackets.
+#[test]
+fn real_edge_cases() {
+    let root = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    let folder = Path::new(&root).join("../shared/data/ads_edge_cases");
+    if !folder.is_dir() {
+        eprintln!("SKIPPED: {} is not there", folder.display());
+        return;
+    }
+    let env = TestEnv::over("data/*.jsonl");
+    let mut lines = 0;
+    for file in crate::env::files(&folder) {
+        let text = fs::read_to_string(&file).unwrap();
+        lines += text.lines().filter(|line| !line.trim().is_empty()).count() as u64;
+        env.write(&format!("data/{}", crate::env::file_name(&file)), text);
+    }
+    env.applied(&[]);
+    assert_rows_add_up(&env);
+    let load = env.records().into_iter().find(|record| record.outputs.contains_key("records")).unwrap();
+    assert_eq!(load.counts["rows_in"], lines);
+    let mut seen = BTreeMap::new();
+    for row in env.peek("prepare.texts", "texts") {
+        let text = row["text"].as_str().unwrap().to_owned();
+        assert!(!text.contains("['") && !text.contains("[\""), "{text}");
+        seen.insert(row["bibcode"].as_str().unwrap().to_owned(), text);
+    }
+    assert!(seen.len() > 250, "{}", seen.len());
+    let bibcode = seen.keys().find(|bibcode| bibcode.contains('&')).unwrap();
+    assert_eq!(env.run(&["get", bibcode]).code, Some(0));
+}
