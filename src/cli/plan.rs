@@ -91,9 +91,10 @@ fn words(step: &PlannedStep) -> (&'static str, String) {
         State::Fresh => ("fresh", rows),
         State::Stale(reason) => ("stale", format!("{}{aside}", reason.describe(&step.step))),
         State::Pending(upstream) => ("pending", format!("on {upstream}{aside}")),
-        State::Blocked(missing) => {
-            ("blocked", format!("by {}, which {} no record{aside}", listed(missing), have(missing)))
-        }
+        State::Blocked(missing) => (
+            "blocked",
+            format!("by {}, which {} no record for the workflow as it stands", listed(missing), have(missing)),
+        ),
     }
 }
 

@@ -61,7 +61,7 @@ impl Summary {
         }
         for (step, missing) in report.plan.blocked() {
             let (missing, have) = (listed(missing), have(missing));
-            println!("  blocked    {step}: {missing} {have} no record; apply without --years to run what it needs");
+            println!("  blocked    {step}: {missing} {have} no record for the workflow as it stands; run that too");
         }
     }
 

@@ -5,6 +5,7 @@
 mod env;
 mod get;
 mod load;
+mod merge;
 mod plans;
 mod publish;
 mod resume;
