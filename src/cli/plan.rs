@@ -91,10 +91,7 @@ fn words(step: &PlannedStep) -> (&'static str, String) {
         State::Fresh => ("fresh", rows),
         State::Stale(reason) => ("stale", format!("{}{aside}", reason.describe(&step.step))),
         State::Pending(upstream) => ("pending", format!("on {upstream}{aside}")),
-        State::Blocked(missing) => (
-            "blocked",
-            format!("by {}, which {} no record for the workflow as it stands", listed(missing), have(missing)),
-        ),
+        State::Blocked(missing) => ("blocked", format!("by {}", lacking(missing))),
     }
 }
 
@@ -107,9 +104,9 @@ pub fn listed(steps: &[StepId]) -> String {
     }
 }
 
-/// The verb for these steps.
-pub fn have(steps: &[StepId]) -> &'static str {
-    if steps.len() == 1 { "has" } else { "have" }
+/// What blocks a step.
+pub fn lacking(missing: &[StepId]) -> String {
+    format!("{}: no record for the workflow as it stands", listed(missing))
 }
 
 fn as_json(plan: &Plan) -> Value {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{have, listed, totals};
+use super::plan::{lacking, listed, totals};
 use crate::event::{Event, Outcome};
 use crate::graph::{NodeKind, StepId};
 use crate::run::Report;
@@ -60,8 +60,7 @@ impl Summary {
             println!("  {word} {rejected} in {step}; list them: sciembed peek {workflow} '{step}' {table}");
         }
         for (step, missing) in report.plan.blocked() {
-            let (missing, have) = (listed(missing), have(missing));
-            println!("  blocked    {step}: {missing} {have} no record for the workflow as it stands; run that too");
+            println!("  blocked    {step} by {}", lacking(missing));
         }
     }
 

@@ -24,6 +24,7 @@ use crate::digest::NodeKey;
 use crate::event::Unit;
 use crate::index::keys::{self, Holder, KeyIndex, KeyWriter};
 use crate::manifest::config::Dtype;
+use crate::pool::Panicked;
 use crate::record::Output;
 use crate::store::StoreError;
 use crate::store::parquet::ParquetWriter;
@@ -67,8 +68,12 @@ pub fn run(context: &Context, inputs: &MergeInputs) -> Result<Made, NodeError> {
     let indexes = sets.iter().zip(inputs.parts).map(|(says, part)| index(context, says, part));
     let indexes: Vec<KeyIndex> = indexes.collect::<Result<_, _>>()?;
     let (left_out, superseded) = superseded(context, &sets, &indexes)?;
-    let (embeddings, bibcodes) = write_rows(context, &identity, inputs.parts, &left_out)?;
-    let keys = write_keys(context, &inputs.set, &indexes, &left_out, embeddings.rows)?;
+    // The one waits for memory and disk, the other for the processor.
+    let (rows, keys) = std::thread::scope(|threads| {
+        let keys = threads.spawn(|| write_keys(context, &inputs.set, &indexes, &left_out));
+        (write_rows(context, &identity, inputs.parts, &left_out), keys.join().unwrap_or(Err(Panicked.into())))
+    });
+    let ((embeddings, bibcodes), keys) = (rows?, keys?);
     let parts = sets.iter().zip(inputs.parts).zip(&left_out);
     let parts: Vec<_> = parts
         .map(|((says, part), left_out)| {
@@ -277,15 +282,14 @@ fn write_keys(
     set: &NodeKey,
     indexes: &[KeyIndex],
     left_out: &[LeftOut],
-    rows: u64,
 ) -> Result<Output, NodeError> {
     let failed = |error| StoreError::write(context.store.root(), error);
-    let kept_before: Vec<usize> = left_out
+    let mut kept = 0;
+    let kept_before: Vec<u64> = left_out
         .iter()
-        .scan(0, |kept, set| {
-            let before = *kept;
-            *kept += set.rows() - set.total();
-            Some(before)
+        .map(|set| {
+            kept += (set.rows() - set.total()) as u64;
+            kept - (set.rows() - set.total()) as u64
         })
         .collect();
     let mut writer = KeyWriter::new(context.store.new_blob()?).map_err(failed)?;
@@ -301,11 +305,10 @@ fn write_keys(
         if own >= left_out.rows() {
             return Err(NodeError::table("keys", format!("a set has no row {own}")));
         }
-        let row = kept_before[winner.index] + own - left_out.within(&(0..own));
-        writer.insert(bibcode, row as u64).map_err(failed)?;
-        Ok(())
+        let row = kept_before[winner.index] + (own - left_out.within(&(0..own))) as u64;
+        Ok(writer.insert(bibcode, row).map_err(failed)?)
     })?;
-    Ok(writer.finish(set).map_err(failed)?.finish(rows)?)
+    Ok(writer.finish(set).map_err(failed)?.finish(kept)?)
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn a_merge_waits_for_the_years_that_were_not_asked_for() {
     let env = project();
     let told = env.applied(&["--years", "2011"]);
     assert!(!told.err.contains("2010") && !told.err.contains("merge.all: starts"), "{}", told.err);
-    let blocked = "blocked    merge.all: persist.yearly[2010] has no record for the workflow as it stands";
+    let blocked = "blocked    merge.all by persist.yearly[2010]: no record for the workflow as it stands";
     assert!(told.out.contains(blocked), "{}", told.out);
     let plan = env.plan(&["--years", "2011"]);
     insta::assert_snapshot!(plan.out, @"
@@ -104,7 +104,7 @@ fn a_merge_waits_for_the_years_that_were_not_asked_for() {
         prepare.texts[2011]   fresh    3 rows
         embed.minilm[2011]    fresh    3 rows
         persist.yearly[2011]  fresh    3 rows
-        merge.all             blocked  by persist.yearly[2010], which has no record for the workflow as it stands
+        merge.all             blocked  by persist.yearly[2010]: no record for the workflow as it stands
         nothing to do: 4 steps are fresh, 1 blocked
         ");
     assert_eq!(plan.code, Some(0));
