@@ -1,4 +1,4 @@
-//! Reading what persist published: a dataset by name, a vector by bibcode, in constant time and constant memory.
+//! Reading what persist and merge published: a dataset by name, a vector by bibcode, in constant time and constant memory.
 //!
 //! [`Dataset::open`] resolves the dataset's one link once and opens everything in the set behind it; every file that
 //! carries a set digest must carry that set's. A publisher may tidy an old set away just then: opening is tried again.
@@ -12,6 +12,7 @@ use arrow::datatypes::{Float16Type, Float32Type};
 use serde::Deserialize;
 
 use crate::digest::{MetadataDigest, NodeKey, RowKey};
+use crate::graph::{embeddings_file, keys_file, manifest_file};
 use crate::index::keys::KeyIndex;
 use crate::published::Layout;
 use crate::store::StoreError;
@@ -26,7 +27,10 @@ const OPEN_TRIES: usize = 10;
 pub enum DatasetError {
     /// The directory holds no dataset.
     #[error("find a dataset in {}", dir.display())]
-    #[diagnostic(code(sciembed::dataset::none), help("name a directory that a persist node publishes into: its `dir`"))]
+    #[diagnostic(
+        code(sciembed::dataset::none),
+        help("name a directory that a persist or merge node publishes into: its `dir`")
+    )]
     NoDataset {
         /// The directory.
         dir: PathBuf,
@@ -97,6 +101,25 @@ pub struct Description {
     pub dtype: crate::manifest::config::Dtype,
     /// Rows.
     pub rows: usize,
+    /// The datasets that it was merged from; none if it is no merge.
+    #[serde(default)]
+    pub parts: Vec<Part>,
+}
+
+/// A dataset, as a merge of it names it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Part {
+    /// Its name.
+    pub dataset: String,
+    /// Its set, as it was merged.
+    pub set: NodeKey,
+}
+
+impl Description {
+    /// Whether `other`, as it is now, was merged into this one.
+    pub fn merges(&self, other: &Self) -> bool {
+        self.parts.iter().any(|part| part.dataset == other.dataset && part.set == other.set)
+    }
 }
 
 /// One row of a dataset.
@@ -170,17 +193,17 @@ impl Dataset {
     fn open_shown(dir: &Path, name: &str) -> Result<Self, DatasetError> {
         let link = Layout::new(dir).link(name);
         let set = fs::canonicalize(&link).map_err(|error| StoreError::read(&link, error))?;
-        let manifest = set.join(format!("manifest_{name}.json"));
+        let manifest = set.join(manifest_file(name));
         let bytes = fs::read(&manifest).map_err(|error| StoreError::read(&manifest, error))?;
         let description: Description =
             serde_json::from_slice(&bytes).map_err(|error| StoreError::damaged(&manifest, error))?;
         let expected = set.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         same_set(&manifest, &description.set.to_string(), &expected)?;
-        let path = set.join(format!("embeddings_{name}.{}", description.dtype));
+        let path = set.join(embeddings_file(name, description.dtype));
         let vectors = IpcTable::open(&path)?;
         let found = vectors.schema().metadata().get("sciembed.set").cloned().unwrap_or_default();
         same_set(&path, &found, &expected)?;
-        let path = set.join(format!("keys_{name}.fst"));
+        let path = set.join(keys_file(name));
         let keys = KeyIndex::open(&path)?;
         same_set(&path, &keys.set().to_string(), &expected)?;
         Ok(Self { description, vectors, keys })

@@ -15,6 +15,10 @@
 //! | persist: label, cells, dtype | yes | the set's files carry them |
 //! | persist: what the embed step says of its embedder | yes | the set's manifest states it |
 //! | persist: dir | no | publishing is reconciled at every plan |
+//! | merge: label, cells | yes | the set's files carry them |
+//! | merge: the manifest of each set that is merged, in order | yes | it names every file of the set by digest, and its embedder |
+//! | merge: dir | no | as for persist |
+//! | merge: dtype | no | it is that of the sets |
 //! | digests of the upstream outputs a node **consumes** | yes | not their keys: an equal output stops the change there |
 //!
 //! Config structs are destructured without `..`, so a new field does not compile until somebody has decided.
@@ -27,12 +31,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, KeyHasher, NodeKey};
 use crate::graph::{NodeKind, StepId};
-use crate::manifest::config::{EmbedConfig, LoadConfig, OnnxConfig, PersistConfig, PrepareConfig};
+use crate::manifest::config::{EmbedConfig, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig};
+
+/// The role of what a merge consumes.
+const SET: &str = "set";
+/// Changed sets that a reason names one by one.
+const SETS_TOLD: usize = 4;
 
 /// The revision of each node kind's algorithm. Raise it when the same inputs would give other bytes.
 pub const fn revision(kind: NodeKind) -> u32 {
     match kind {
-        NodeKind::Load | NodeKind::Prepare | NodeKind::Embed | NodeKind::Persist => 1,
+        NodeKind::Load | NodeKind::Prepare | NodeKind::Embed | NodeKind::Persist | NodeKind::Merge => 1,
     }
 }
 
@@ -131,6 +140,22 @@ impl Fingerprint {
         fingerprint
     }
 
+    /// Of a merge step over these sets: the name and the manifest's digest of each, in order.
+    pub fn of_merge(config: &MergeConfig, cells: &BTreeMap<String, String>, sets: &[(String, Digest)]) -> Self {
+        let MergeConfig { dir, label, dtype: _ } = config;
+        let mut fingerprint = Self::empty(NodeKind::Merge);
+        fingerprint.set("label", quoted(label));
+        for (axis, value) in cells {
+            fingerprint.set(&format!("cell {axis}"), quoted(value));
+        }
+        for (index, (name, manifest)) in sets.iter().enumerate() {
+            fingerprint.inputs.push((SET.into(), *manifest));
+            fingerprint.names.insert(format!("{SET} {index}"), name.clone());
+        }
+        fingerprint.names.insert("dir".into(), quoted(dir));
+        fingerprint
+    }
+
     fn empty(kind: NodeKind) -> Self {
         Self { kind, revision: revision(kind), config: BTreeMap::new(), inputs: Vec::new(), names: BTreeMap::new() }
     }
@@ -152,7 +177,7 @@ impl Fingerprint {
                 changes.push(Change::new(name, before.cloned(), after.cloned()));
             }
         }
-        changes.extend(self.input_changes(old));
+        changes.extend(if self.kind == NodeKind::Merge { self.set_changes(old) } else { self.input_changes(old) });
         if !changes.is_empty() && self.names.get("model") != old.names.get("model") {
             let change = Change::new("model", old.names.get("model").cloned(), self.names.get("model").cloned());
             changes.insert(0, change);
@@ -174,10 +199,29 @@ impl Fingerprint {
         changes
     }
 
-    /// The name of an input for people: a source's path, or the role of an upstream output.
+    /// As [`Self::input_changes`], but by name: a year that is new in front must not make all others look changed.
+    fn set_changes(&self, old: &Self) -> Vec<Change> {
+        let by_name = |of: &Self| -> BTreeMap<String, String> {
+            of.inputs.iter().enumerate().map(|(at, (_, digest))| (of.input_name(at), digest.short())).collect()
+        };
+        let (before, after) = (by_name(old), by_name(self));
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let differing = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
+        let changes: Vec<Change> =
+            differing.map(|name| Change::new(name, before.get(name).cloned(), after.get(name).cloned())).collect();
+        match changes.len() {
+            0 if self.inputs != old.inputs => vec![Change::new("set order", None, None)],
+            count if count > SETS_TOLD => {
+                vec![Change::new(&format!("sets ({count} of {})", by_name(self).len()), None, None)]
+            }
+            _ => changes,
+        }
+    }
+
+    /// The name of an input for people: a source's path, a set's name, or the role of an upstream output.
     fn input_name(&self, index: usize) -> String {
         let role = self.inputs.get(index).map_or("input", |(role, _)| role.as_str());
-        match self.names.get(&format!("source {index}")) {
+        match self.names.get(&format!("{role} {index}")) {
             Some(path) => format!("{role} {path}"),
             None => role.to_owned(),
         }
@@ -197,7 +241,7 @@ fn list(values: &[String]) -> String {
 pub struct Change {
     /// What differs: `prefix`, `texts`, `source 2010.json.gz`.
     pub what: String,
-    /// How it was; none where it was not there.
+    /// How it was; none where it was not there. With none on both sides only the fact of a change is told.
     pub old: Option<String>,
     /// How it is; none where it is no longer there.
     pub new: Option<String>,
@@ -213,6 +257,9 @@ impl Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if (&self.old, &self.new) == (&None, &None) {
+            return write!(f, "{} changed", self.what);
+        }
         let side = |value: &Option<String>| value.as_deref().map_or("(none)".to_owned(), shorten);
         let overridden = if self.old_was_override { " (by --set)" } else { "" };
         write!(f, "{} {}{} -> {}", self.what, side(&self.old), overridden, side(&self.new))
@@ -307,8 +354,8 @@ impl StaleReason {
 }
 
 fn describe_change(step: &StepId, change: &Change) -> String {
-    let is_input =
-        ["source", "records", "texts", "vectors", "description"].iter().any(|role| change.what.starts_with(role));
+    let roles = ["source", "records", "texts", "vectors", "description", SET];
+    let is_input = roles.iter().any(|role| change.what.starts_with(role));
     if is_input { change.to_string() } else { format!("{}.{}.{change}", step.kind, step.node) }
 }
 

@@ -1,7 +1,7 @@
 //! sciembed turns yearly dumps of bibliographic metadata into embeddings that can be trusted, reused and searched.
 //!
-//! A TOML workflow declares a graph of load, prepare, embed and persist nodes. Every output is named by the BLAKE3 of its
-//! bytes and found again by a key over everything that made it, so what was computed once is never computed again.
+//! A TOML workflow declares a graph of load, prepare, embed, persist and merge nodes. Every output is named by the BLAKE3 of
+//! its bytes and found again by a key over everything that made it, so what was computed once is never computed again.
 //!
 //! # The map of the house
 //!
@@ -16,7 +16,7 @@
 //!   graph        names resolved into a typed, acyclic graph of steps
 //!   fingerprint  what makes a step stale, and the story of what changed
 //!   record       what a key produced, and who last used it, as plain data
-//!   plan         pure: graph + what was observed -> fresh, stale (why), pending (on what)
+//!   plan         pure: graph + what was observed -> fresh, stale (why), pending, blocked (on what)
 //! CELLAR: storage, synchronous I/O
 //!   store        blobs, records, references, segments, locks, journal
 //!   source       input files: codec by magic bytes, lines, fields, refusals
@@ -30,7 +30,7 @@
 //!   event        what a run tells the world
 //!   node         one file per node kind
 //!   run          the dispatcher: sole owner of a run's state; the only async room
-//!   dataset      reading what persist published
+//!   dataset      reading what persist and merge published
 //! DOORS
 //!   error        the sum of the rooms' errors; exit codes
 //!   cli          one file per command: parse, call the library, print

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::fingerprint::Fingerprint;
-use crate::graph::{Config, Graph, StepId, StepIndex, dataset_name};
-use crate::manifest::config::{LoadConfig, Missing, PersistConfig};
+use crate::graph::{Config, Graph, PublishedAs, Scope, StepId, StepIndex};
+use crate::manifest::config::{LoadConfig, Missing};
 use crate::model::{Environment, ModelError, ResolvedModel, resolve};
 use crate::plan::{EmbedderFacts, Observed};
 use crate::published::{self, Owner, PublishError};
@@ -91,17 +91,36 @@ impl<'a> Observer<'a> {
 
     /// Observes everything that planning these steps needs. All faults are reported, not just the first.
     ///
+    /// A step that is only looked at may lack its input file or model: what needs it is then blocked, and no error.
+    ///
     /// # Errors
     /// One error per step that cannot be planned.
-    pub fn observe(&mut self, selection: &[StepIndex]) -> Result<Observed, Vec<ObserveError>> {
+    pub fn observe(&mut self, scope: &Scope) -> Result<Observed, Vec<ObserveError>> {
         let mut observed = Observed::default();
         let mut errors = Vec::new();
-        for &index in selection {
-            if let Err(error) = self.observe_step(&mut observed, index) {
-                errors.push(error);
-            }
+        for &index in scope.steps() {
+            let seen = if scope.runs(index) {
+                self.observe_step(&mut observed, index)
+            } else {
+                self.look_at_step(&mut observed, index)
+            };
+            errors.extend(seen.err());
         }
         if errors.is_empty() { Ok(observed) } else { Err(errors) }
+    }
+
+    /// Observes a step that may not run. Where this workflow never applied it, its files are not read: they may be many,
+    /// and a record of theirs would be another workflow's luck.
+    #[expect(clippy::result_large_err, reason = "once per step and only when planning fails")]
+    fn look_at_step(&mut self, observed: &mut Observed, index: StepIndex) -> Result<(), ObserveError> {
+        let step = &self.graph.steps[index].id;
+        if self.store.reference(&self.graph.name, step)?.is_none() {
+            return Ok(());
+        }
+        match self.observe_step(observed, index) {
+            Err(ObserveError::Source { .. } | ObserveError::Model { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     #[expect(clippy::result_large_err, reason = "once per step and only when planning fails")]
@@ -120,12 +139,7 @@ impl<'a> Observer<'a> {
                 observed.embedders.insert(index, facts(&model));
                 self.models.insert(index, model);
             }
-            Config::Persist(config) if !self.take_over => {
-                let name = dataset_name(&config.label, &step.id.cells);
-                published::refuse_owned(&self.directory(config), &name, &self.owner(&step.id))
-                    .map_err(|source| ObserveError::Published { step: step.id.clone(), source })?;
-            }
-            Config::Prepare(_) | Config::Persist(_) => {}
+            Config::Prepare(_) | Config::Persist(_) | Config::Merge(_) => self.check_owner(index)?,
         }
         if let Some(reference) = self.store.reference(&self.graph.name, &step.id)? {
             observed.references.insert(index, reference);
@@ -151,12 +165,11 @@ impl<'a> Observer<'a> {
             observed.records.insert(key, state);
         }
         observed.published.remove(&index);
-        if let (Config::Persist(config), Some(RecordState::Whole(record))) =
-            (&self.graph.steps[index].config, observed.records.get(&key))
+        if let (Some(dataset), Some(RecordState::Whole(record))) =
+            (self.graph.steps[index].dataset(), observed.records.get(&key))
         {
-            let name = dataset_name(&config.label, &self.graph.steps[index].id.cells);
-            let dir = self.directory(config);
-            if let Some(fault) = published::fault(&dir, &name, &key, &record.outputs, &mut self.digests) {
+            let dir = self.directory(&dataset);
+            if let Some(fault) = published::fault(&dir, &dataset.name, &key, &record.files(), &mut self.digests) {
                 observed.published.insert(index, (key, fault));
             }
         }
@@ -169,9 +182,18 @@ impl<'a> Observer<'a> {
         let _ = self.store.save_digest_cache(&mut self.digests);
     }
 
-    /// The directory that a persist step publishes into.
-    pub fn directory(&self, config: &PersistConfig) -> PathBuf {
-        self.base.join(&config.dir)
+    /// The directory that shows a dataset.
+    pub fn directory(&self, dataset: &PublishedAs) -> PathBuf {
+        self.base.join(dataset.dir)
+    }
+
+    /// Refuses a name that another workflow or step publishes, before anything is paid for.
+    #[expect(clippy::result_large_err, reason = "once per step and only when planning fails")]
+    fn check_owner(&self, index: StepIndex) -> Result<(), ObserveError> {
+        let step = &self.graph.steps[index];
+        let Some(dataset) = step.dataset().filter(|_| !self.take_over) else { return Ok(()) };
+        published::refuse_owned(&self.directory(&dataset), &dataset.name, &self.owner(&step.id))
+            .map_err(|source| ObserveError::Published { step: step.id.clone(), source })
     }
 
     /// As whom a step publishes.

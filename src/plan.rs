@@ -1,7 +1,8 @@
 //! The plan: what would happen, and why. A pure function of the graph and of what was observed.
 //!
 //! Every step is fresh, stale for a reason, or pending on an upstream step: below a stale step nothing has a key yet,
-//! since keys are made of what is consumed. `run.rs` calls [`plan`] again each time a record lands, and pending steps
+//! since keys are made of what is consumed. A merge stands for the whole matrix: where steps that it needs are not to run
+//! and have no record, it is blocked. `run.rs` calls [`plan`] again each time a record lands, and pending steps
 //! turn fresh or stale; an upstream whose output came out the same stops the change there. `observe.rs` does the I/O.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +11,7 @@ use serde::Serialize;
 
 use crate::digest::{Digest, EmbedderKey, NodeKey};
 use crate::fingerprint::{Change, Fingerprint, PublishFault, StaleReason};
-use crate::graph::{Config, Graph, NodeKind, StepId, StepIndex};
+use crate::graph::{Config, Graph, NodeKind, Scope, StepId, StepIndex, manifest_file};
 use crate::record::{Output, Record, RecordState, Reference, SourceFile};
 
 /// What is known of the world outside the manifest. `observe.rs` fills it in.
@@ -24,7 +25,7 @@ pub struct Observed {
     pub references: BTreeMap<StepIndex, Reference>,
     /// Records by key, for every key that could be computed; absent keys have none.
     pub records: HashMap<NodeKey, RecordState>,
-    /// How the directory of each persist step differs from the set of this key; absent if it does not.
+    /// How the directory of each step that publishes differs from the set of this key; absent if it does not.
     pub published: BTreeMap<StepIndex, (NodeKey, PublishFault)>,
 }
 
@@ -79,6 +80,15 @@ impl Observed {
                 let description = self.record(graph, step.upstreams[0])?.description();
                 Fingerprint::of_persist(config, &step.id.cells, vectors, records, description)
             }
+            Config::Merge(config) => {
+                let set = |&from: &StepIndex| {
+                    let name = graph.steps[from].dataset()?.name;
+                    let manifest = consumed(from, &manifest_file(&name))?;
+                    Some((name, manifest))
+                };
+                let sets: Vec<(String, Digest)> = step.upstreams.iter().map(set).collect::<Option<_>>()?;
+                Fingerprint::of_merge(config, &step.id.cells, &sets)
+            }
         })
     }
 }
@@ -102,6 +112,8 @@ pub enum State {
     Stale(StaleReason),
     /// Whether it must run is not known before this upstream step has run.
     Pending(StepId),
+    /// It cannot run: these steps have no record for the workflow as it stands, and are not among those that may run.
+    Blocked(Vec<StepId>),
 }
 
 /// How many rows a step has, and how that is known.
@@ -137,14 +149,22 @@ pub struct PlannedStep {
 pub struct Plan {
     /// The workflow's name.
     pub workflow: String,
-    /// The steps in the plan's closure, upstreams first.
+    /// The steps that may run, upstreams first.
     pub steps: Vec<PlannedStep>,
 }
 
 impl Plan {
-    /// Whether nothing is stale or pending.
+    /// Whether nothing is stale or pending: there is nothing to run.
     pub fn is_fresh(&self) -> bool {
-        self.steps.iter().all(|step| step.state == State::Fresh)
+        self.steps.iter().all(|step| matches!(step.state, State::Fresh | State::Blocked(_)))
+    }
+
+    /// The steps that are blocked, with what they lack.
+    pub fn blocked(&self) -> impl Iterator<Item = (&StepId, &[StepId])> {
+        self.steps.iter().filter_map(|step| match &step.state {
+            State::Blocked(missing) => Some((&step.step, missing.as_slice())),
+            _ => None,
+        })
     }
 
     /// The steps that could start now.
@@ -153,15 +173,18 @@ impl Plan {
     }
 }
 
-/// Plans the steps `selection`, which holds every upstream of its members, upstreams first.
-pub fn plan(graph: &Graph, selection: &[StepIndex], observed: &Observed) -> Plan {
+/// Plans the steps of `scope` that may run.
+pub fn plan(graph: &Graph, scope: &Scope, observed: &Observed) -> Plan {
     let mut states: BTreeMap<StepIndex, State> = BTreeMap::new();
-    let mut steps = Vec::with_capacity(selection.len());
-    for &index in selection {
+    let mut steps = Vec::with_capacity(scope.steps().len());
+    for index in scope.running() {
         let fingerprint = observed.fingerprint(graph, index);
         let key = fingerprint.as_ref().map(Fingerprint::key);
-        let waiting = graph.steps[index].upstreams.iter().find(|up| states.get(up) != Some(&State::Fresh));
+        let missing = missing(graph, scope, observed, &states, index);
+        let waiting =
+            graph.steps[index].upstreams.iter().find(|up| states.get(up).is_some_and(|state| *state != State::Fresh));
         let state = match (waiting, &fingerprint) {
+            _ if !missing.is_empty() => State::Blocked(missing),
             (None, Some(fingerprint)) => own_state(graph, index, fingerprint, observed),
             (Some(&upstream), _) => State::Pending(graph.steps[upstream].id.clone()),
             (None, None) => unreachable!("a step whose upstreams are all fresh knows what it consumes"),
@@ -171,6 +194,29 @@ pub fn plan(graph: &Graph, selection: &[StepIndex], observed: &Observed) -> Plan
         steps.push(PlannedStep { index, step: graph.steps[index].id.clone(), state, key, rows });
     }
     Plan { workflow: graph.name.clone(), steps }
+}
+
+/// The steps that this one needs, directly or through a step that is blocked itself, that may not run and have no record.
+/// What they publish is not asked for: a merge reads from the store.
+fn missing(
+    graph: &Graph,
+    scope: &Scope,
+    observed: &Observed,
+    states: &BTreeMap<StepIndex, State>,
+    index: StepIndex,
+) -> Vec<StepId> {
+    let mut missing = Vec::new();
+    for &upstream in &graph.steps[index].upstreams {
+        match states.get(&upstream) {
+            Some(State::Blocked(steps)) => missing.extend(steps.iter().cloned()),
+            // A record under its key means that all steps above it have theirs, since keys are made of their outputs.
+            None if !scope.runs(upstream) && observed.record(graph, upstream).is_none() => {
+                missing.push(graph.steps[upstream].id.clone());
+            }
+            _ => {}
+        }
+    }
+    missing
 }
 
 fn own_state(graph: &Graph, index: StepIndex, fingerprint: &Fingerprint, observed: &Observed) -> State {
@@ -214,7 +260,7 @@ fn rows(observed: &Observed, index: StepIndex, key: Option<&NodeKey>) -> Rows {
 mod tests {
     use super::*;
     use crate::graph::Step;
-    use crate::manifest::config::{LoadConfig, PrepareConfig};
+    use crate::manifest::config::{Dtype, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
     use crate::record::Provenance;
 
     fn id(kind: NodeKind, node: &str) -> StepId {
@@ -246,13 +292,17 @@ mod tests {
 
     /// Pretends that a step ran and put out these bytes.
     fn land(graph: &Graph, observed: &mut Observed, index: StepIndex, output: &str, bytes: &[u8]) {
+        land_all(graph, observed, index, &[output], bytes);
+    }
+
+    fn land_all(graph: &Graph, observed: &mut Observed, index: StepIndex, outputs: &[&str], bytes: &[u8]) {
         let fingerprint = observed.fingerprint(graph, index).unwrap();
         let key = fingerprint.key();
-        let output = (output.to_owned(), Output { digest: Digest::of(bytes), bytes: 1, rows: 1 });
+        let output = |name: &&str| ((*name).to_owned(), Output { digest: Digest::of(bytes), bytes: 1, rows: 1 });
         let record = Record {
             version: 1,
             key,
-            outputs: BTreeMap::from([output]),
+            outputs: outputs.iter().map(output).collect(),
             counts: BTreeMap::from([("rows".to_owned(), 1)]),
             sources: vec![],
             facts: BTreeMap::new(),
@@ -266,7 +316,7 @@ mod tests {
     }
 
     fn states(graph: &Graph, observed: &Observed) -> Vec<State> {
-        plan(graph, &[0, 1], observed).steps.into_iter().map(|step| step.state).collect()
+        plan(graph, &Scope::of(vec![0, 1]), observed).steps.into_iter().map(|step| step.state).collect()
     }
 
     #[test]
@@ -304,6 +354,83 @@ mod tests {
         let State::Stale(reason) = &states(&graph("Abstract: "), &observed)[1] else { panic!("it is stale") };
         let told = reason.describe(&id(NodeKind::Prepare, "texts"));
         assert_eq!(told, r#"prepare.texts.prefix "" (by --set) -> "Abstract: ""#);
+    }
+
+    /// Two years published and merged.
+    fn merging() -> Graph {
+        let cells = |year: &str| BTreeMap::from([("year".to_owned(), year.to_owned())]);
+        let mut steps = Vec::new();
+        for year in ["2010", "2011"] {
+            let at = steps.len();
+            let id = |kind, node: &str| StepId { kind, node: node.into(), cells: cells(year) };
+            let input = format!("{year}.json");
+            let load = LoadConfig { input, fields: vec!["title".into()], missing: Default::default() };
+            let dir = || "out".to_owned();
+            let persist = PersistConfig { dir: dir(), label: "m".into(), dtype: Dtype::F16 };
+            // Its vectors and records both come from load here: the plan does not mind.
+            steps.push(Step { id: id(NodeKind::Load, "records"), config: Config::Load(load), upstreams: vec![] });
+            let config = Config::Persist(persist);
+            steps.push(Step { id: id(NodeKind::Persist, "yearly"), config, upstreams: vec![at] });
+        }
+        let config = Config::Merge(MergeConfig { dir: "out".into(), label: "m".into(), dtype: Dtype::F16 });
+        steps.push(Step { id: id(NodeKind::Merge, "all"), config, upstreams: vec![1, 3] });
+        Graph { name: "w".into(), store: "store".into(), steps, overrides: vec![] }
+    }
+
+    fn land_year(graph: &Graph, observed: &mut Observed, load: StepIndex, content: &[u8]) {
+        let name = format!("manifest_m_{}.json", graph.steps[load].id.cells["year"]);
+        land_all(graph, observed, load, &["records", "vectors"], content);
+        land_all(graph, observed, load + 1, &[&name], content);
+    }
+
+    fn with_sources(years: &[(StepIndex, &[u8])]) -> Observed {
+        let source = |content: &[u8]| SourceFile { name: "x".into(), digest: Digest::of(content), bytes: 1 };
+        let sources = years.iter().map(|(index, content)| (*index, vec![source(content)])).collect();
+        Observed { sources, ..Observed::default() }
+    }
+
+    fn state_of_merge(graph: &Graph, years: Option<&str>, observed: &Observed) -> State {
+        let scope = graph.select(years.map(|years| years.parse().unwrap()).as_ref(), &[]).unwrap();
+        let plan = plan(graph, &scope, observed);
+        assert!(
+            years.is_none() || plan.steps.iter().all(|step| step.step.cells.get("year").is_none_or(|y| y == "2011"))
+        );
+        plan.steps.last().unwrap().state.clone()
+    }
+
+    /// `--years` limits what runs, never what a merge means: it waits for its own years and is blocked by the others.
+    #[test]
+    fn a_merge_is_blocked_while_an_unselected_year_has_no_record() {
+        let graph = merging();
+        let mut observed = with_sources(&[(0, b"a"), (2, b"b")]);
+        let (first, second) = (graph.steps[1].id.clone(), graph.steps[3].id.clone());
+        assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Blocked(vec![first.clone()]));
+        assert_eq!(state_of_merge(&graph, None, &observed), State::Pending(first.clone()));
+        land_year(&graph, &mut observed, 2, b"b");
+        assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Blocked(vec![first.clone()]));
+        land_year(&graph, &mut observed, 0, b"a");
+        assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Stale(StaleReason::NeverApplied));
+        // The unselected year was edited: its record is not of the workflow as it stands.
+        observed.sources.extend(with_sources(&[(0, b"A")]).sources);
+        assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Blocked(vec![first]));
+        // The selected one was edited: it runs, and the merge waits for it.
+        observed.sources.extend(with_sources(&[(0, b"a"), (2, b"B")]).sources);
+        assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Pending(second));
+    }
+
+    #[test]
+    fn a_changed_year_is_the_reason_by_its_name() {
+        let graph = merging();
+        let mut observed = with_sources(&[(0, b"a"), (2, b"b")]);
+        land_year(&graph, &mut observed, 0, b"a");
+        land_year(&graph, &mut observed, 2, b"b");
+        land_all(&graph, &mut observed, 4, &["manifest_m.json"], b"merged");
+        assert_eq!(state_of_merge(&graph, None, &observed), State::Fresh);
+        observed.sources.extend(with_sources(&[(2, b"B")]).sources);
+        land_year(&graph, &mut observed, 2, b"B");
+        let State::Stale(reason) = state_of_merge(&graph, None, &observed) else { panic!("it is stale") };
+        let told = reason.describe(&graph.steps[4].id);
+        assert!(told.starts_with("set m_2011 ") && !told.contains("m_2010"), "{told}");
     }
 
     #[test]

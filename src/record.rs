@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, KeyHasher, NodeKey};
 use crate::fingerprint::Fingerprint;
 use crate::graph::StepId;
+use crate::table::SUPERSEDED;
 
 /// One output of a node: which blob, how large, how many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ pub struct Record {
     pub version: u32,
     /// The key.
     pub key: NodeKey,
-    /// Outputs by name: `records`, `rejects`, `texts`, `vectors`, or the file names of a dataset.
+    /// Outputs by name: `records`, `rejects`, `texts`, `vectors`, `superseded`, or the file names of a dataset.
     pub outputs: BTreeMap<String, Output>,
     /// Counts that follow from the inputs alone: rows in and out, rejects by reason, rows truncated.
     pub counts: BTreeMap<String, u64>,
@@ -45,6 +46,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// The files of a dataset among the outputs: all but the tables that only the store keeps.
+    pub fn files(&self) -> BTreeMap<String, Output> {
+        self.outputs.iter().filter(|(name, _)| *name != SUPERSEDED).map(|(name, file)| (name.clone(), *file)).collect()
+    }
+
     /// The digest of what this record says besides its outputs, for whoever passes it on in an output of its own.
     pub fn description(&self) -> Digest {
         let mut hasher = KeyHasher::new("sciembed 2026 record description v1");

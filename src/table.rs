@@ -5,8 +5,9 @@
 //! | records | load | bibcode, one list column per selected field, `_metadata_digest`, `_source`, `_line` | Parquet, zstd |
 //! | rejects | load, prepare | bibcode, source, line, offset, reason, detail, excerpt | Parquet, zstd |
 //! | texts | prepare | bibcode, text, characters, truncated | Parquet, zstd |
+//! | superseded | merge | bibcode, dataset, row, winner | Parquet, zstd |
 //! | vectors | embed | bibcode, embedding, row_key, tokens, tokens_dropped | Arrow IPC, memory-mapped |
-//! | dataset | persist | bibcode, embedding, metadata_digest, row_key | Arrow IPC, memory-mapped |
+//! | dataset | persist, merge | bibcode, embedding, metadata_digest, row_key | Arrow IPC, memory-mapped |
 //!
 //! Rows in = rows out + rejects, for every node. This file knows shapes only; `store/parquet.rs` and `store/ipc.rs`
 //! write and read them.
@@ -28,6 +29,9 @@ pub const METADATA_DIGEST: &str = "_metadata_digest";
 pub const SOURCE: &str = "_source";
 /// Name of the records table's column of line numbers, from 1.
 pub const LINE: &str = "_line";
+
+/// Name of the table of rows that a merge left out.
+pub const SUPERSEDED: &str = "superseded";
 
 /// Rows per Parquet row group. Cut by rows, not bytes, so that equal rows give equal files.
 pub const ROW_GROUP_ROWS: usize = 65_536;
@@ -63,6 +67,16 @@ pub fn rejects() -> SchemaRef {
     ]))
 }
 
+/// The table of rows that a merge left out: the row of a dataset, and the dataset whose row of that bibcode was taken.
+pub fn superseded() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new(BIBCODE, DataType::Utf8, false),
+        Field::new("dataset", DataType::Utf8, false),
+        Field::new("row", DataType::UInt64, false),
+        Field::new("winner", DataType::Utf8, false),
+    ]))
+}
+
 /// The texts table.
 pub fn texts() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -84,7 +98,7 @@ pub fn vectors(dim: usize, dtype: Dtype) -> SchemaRef {
     ]))
 }
 
-/// The published table: `n x dim`, in the order of the vectors table.
+/// The published table: `n x dim`, in the order of the vectors table, or of the datasets merged.
 pub fn dataset(dim: usize, dtype: Dtype) -> Schema {
     Schema::new(vec![
         Field::new(BIBCODE, DataType::Utf8, false),

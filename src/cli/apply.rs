@@ -36,7 +36,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let workflow = arguments.workflow.read()?;
-    let selection = arguments.selection.select(&workflow.graph)?;
+    let scope = arguments.selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
     let options = Options {
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             progress.show(event);
             summary.add(event);
         };
-        run::apply(observer, &selection, &options, &mut listen, interruption()).await
+        run::apply(observer, &scope, &options, &mut listen, interruption()).await
     });
     progress.end();
     Ok(end(report?, &summary, &arguments.workflow.path.display().to_string()))

@@ -15,7 +15,7 @@ const NEAR: usize = 5;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory that a persist node publishes into
+    /// The directory that a persist or merge node publishes into
     #[arg(long, value_name = "DIR", default_value = "embeddings")]
     dir: PathBuf,
     /// The dataset, as in minilm_2012 [default: all that the directory shows]
@@ -120,6 +120,13 @@ fn bibcodes(arguments: &Arguments) -> Box<dyn Iterator<Item = io::Result<String>
 fn look_up<'a>(datasets: &'a [Dataset], bibcode: &str) -> Result<Option<(&'a Dataset, Row)>, Failure> {
     let mut holding: Vec<(&Dataset, Row)> =
         datasets.iter().filter_map(|dataset| Some((dataset, dataset.get(bibcode)?))).collect();
+    // A merge answers for what was merged into it, while that is still what is published.
+    let merged: Vec<bool> = holding
+        .iter()
+        .map(|(part, _)| holding.iter().any(|(merge, _)| merge.description().merges(part.description())))
+        .collect();
+    let mut merged = merged.into_iter();
+    holding.retain(|_| !merged.next().unwrap_or(false));
     if holding.len() > 1 {
         let names: Vec<&str> = holding.iter().map(|(dataset, _)| dataset.description().dataset.as_str()).collect();
         remark(format!("{bibcode} is in several datasets: {}; choose one with --dataset NAME", names.join(", ")));

@@ -19,7 +19,7 @@ use crate::run::RunError;
 use crate::store::Store;
 
 /// The tables that can be looked at; the first one that a step has is its main one.
-const TABLES: [&str; 4] = ["records", "texts", "vectors", "rejects"];
+const TABLES: [&str; 5] = ["records", "texts", "vectors", "rejects", "superseded"];
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -27,7 +27,7 @@ pub struct Arguments {
     workflow: WorkflowArguments,
     /// The step, as plan names it: load.records[2010]
     step: String,
-    /// The table: records, rejects, texts or vectors [default: the step's main one]
+    /// The table: records, rejects, texts, vectors or superseded [default: the step's main one]
     table: Option<String>,
     /// Print at most this many rows
     #[arg(long, short = 'n', value_name = "N")]
@@ -38,12 +38,12 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let workflow = arguments.workflow.read()?;
-    let selection = workflow.graph.select(None, std::slice::from_ref(&arguments.step))?;
-    let index = only_step(&workflow.graph, &selection, &arguments.step)?;
+    let scope = workflow.graph.select(None, std::slice::from_ref(&arguments.step))?;
+    let index = only_step(&workflow.graph, scope.steps(), &arguments.step)?;
     let mut observer = workflow.observer(&arguments.machine)?;
     // Looking at a table publishes nothing.
     observer.take_over = true;
-    let observed = observer.observe(&selection).map_err(|errors| RunError::Observe { errors })?;
+    let observed = observer.observe(&scope).map_err(|errors| RunError::Observe { errors })?;
     let record = record(&workflow.graph, &observed, index, &arguments.step)?;
     let output = output(record, arguments)?;
     let load = load_above(&workflow.graph, index).and_then(|load| observed.record(&workflow.graph, load));

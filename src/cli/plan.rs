@@ -1,4 +1,4 @@
-//! `sciembed plan`: a line per step, fresh, stale with its reason, or pending.
+//! `sciembed plan`: a line per step, fresh, stale with its reason, pending or blocked.
 
 use console::style;
 use serde_json::{Value, json};
@@ -8,6 +8,7 @@ use super::print::say;
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure};
 use crate::error::Exit;
+use crate::graph::StepId;
 use crate::plan::{Plan, PlannedStep, Rows, State, plan};
 use crate::run::RunError;
 
@@ -29,11 +30,11 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let workflow = arguments.workflow.read()?;
-    let selection = arguments.selection.select(&workflow.graph)?;
+    let scope = arguments.selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
-    let observed = observer.observe(&selection).map_err(|errors| RunError::Observe { errors })?;
-    let plan = plan(&workflow.graph, &selection, &observed);
+    let observed = observer.observe(&scope).map_err(|errors| RunError::Observe { errors })?;
+    let plan = plan(&workflow.graph, &scope, &observed);
     observer.remember();
     if arguments.json {
         say(format!("{:#}", as_json(&plan)))?;
@@ -51,7 +52,7 @@ fn print(plan: &Plan) -> Result<(), DoorError> {
         let padded = match step.state {
             State::Fresh => style(padded).green(),
             State::Stale(_) => style(padded).yellow(),
-            State::Pending(_) => style(padded).dim(),
+            State::Pending(_) | State::Blocked(_) => style(padded).dim(),
         };
         say(format!("{:width$}  {padded}  {detail}", step.step.to_string()))?;
     }
@@ -60,20 +61,25 @@ fn print(plan: &Plan) -> Result<(), DoorError> {
 
 /// The last line: how many steps there are of each state.
 pub fn totals(plan: &Plan) -> String {
-    let [fresh, stale, pending] = counts(plan);
-    match (stale, pending) {
+    let [fresh, stale, pending, blocked] = counts(plan);
+    match (stale + pending, blocked) {
         (0, 0) => format!("nothing to do: all {fresh} steps are fresh"),
-        _ => format!("{} steps: {fresh} fresh, {stale} stale, {pending} pending", plan.steps.len()),
+        (0, _) => format!("nothing to do: {fresh} steps are fresh, {blocked} blocked"),
+        (_, 0) => format!("{} steps: {fresh} fresh, {stale} stale, {pending} pending", plan.steps.len()),
+        _ => {
+            format!("{} steps: {fresh} fresh, {stale} stale, {pending} pending, {blocked} blocked", plan.steps.len())
+        }
     }
 }
 
-fn counts(plan: &Plan) -> [usize; 3] {
-    let mut counts = [0; 3];
+fn counts(plan: &Plan) -> [usize; 4] {
+    let mut counts = [0; 4];
     for step in &plan.steps {
         counts[match step.state {
             State::Fresh => 0,
             State::Stale(_) => 1,
             State::Pending(_) => 2,
+            State::Blocked(_) => 3,
         }] += 1;
     }
     counts
@@ -90,20 +96,49 @@ fn words(step: &PlannedStep) -> (&'static str, String) {
         State::Fresh => ("fresh", rows),
         State::Stale(reason) => ("stale", format!("{}{aside}", reason.describe(&step.step))),
         State::Pending(upstream) => ("pending", format!("on {upstream}{aside}")),
+        State::Blocked(missing) => ("blocked", format!("by {}", lacking(missing))),
     }
+}
+
+/// A few steps by name, many by number.
+pub fn listed(steps: &[StepId]) -> String {
+    match steps {
+        [] => "none".to_owned(),
+        [first, .., last] if steps.len() > 4 => format!("{} steps from {first} to {last}", steps.len()),
+        _ => steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What blocks a step.
+pub fn lacking(missing: &[StepId]) -> String {
+    format!("{}: no record for the workflow as it stands", listed(missing))
 }
 
 fn as_json(plan: &Plan) -> Value {
     let steps: Vec<Value> = plan.steps.iter().map(step_json).collect();
-    let [fresh, stale, pending] = counts(plan);
-    json!({ "workflow": plan.workflow, "fresh": fresh, "stale": stale, "pending": pending, "steps": steps })
+    let [fresh, stale, pending, blocked] = counts(plan);
+    json!({
+        "workflow": plan.workflow,
+        "fresh": fresh,
+        "stale": stale,
+        "pending": pending,
+        "blocked": blocked,
+        "steps": steps,
+    })
 }
 
 fn step_json(step: &PlannedStep) -> Value {
-    let (reason, told, upstream) = match &step.state {
-        State::Fresh => (None, None, None),
-        State::Stale(reason) => (Some(reason), Some(reason.describe(&step.step)), None),
-        State::Pending(upstream) => (None, None, Some(upstream.to_string())),
+    let (reason, told) = match &step.state {
+        State::Stale(reason) => (Some(reason), Some(reason.describe(&step.step))),
+        State::Fresh | State::Pending(_) | State::Blocked(_) => (None, None),
+    };
+    let upstream = match &step.state {
+        State::Pending(upstream) => Some(upstream.to_string()),
+        State::Fresh | State::Stale(_) | State::Blocked(_) => None,
+    };
+    let missing: &[StepId] = match &step.state {
+        State::Blocked(missing) => missing,
+        State::Fresh | State::Stale(_) | State::Pending(_) => &[],
     };
     json!({
         "step": step.step.to_string(),
@@ -114,6 +149,7 @@ fn step_json(step: &PlannedStep) -> Value {
         "reason": reason,
         "reason_text": told,
         "pending_on": upstream,
+        "blocked_by": missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "key": step.key,
         "rows": step.rows,
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::totals;
+use super::plan::{lacking, listed, totals};
 use super::print::say;
 use crate::event::{Event, Outcome};
 use crate::graph::{NodeKind, StepId};
@@ -60,15 +60,22 @@ impl Summary {
             tell(format!("  kept       about {done} of {total} vectors of {step}: the next apply reuses them"));
         }
         for (step, rejected) in &self.rejecting {
-            tell(format!("  rejected   {rejected} in {step}; list them: sciembed peek {workflow} '{step}' rejects"));
+            let (word, table) = match step.kind {
+                NodeKind::Merge => ("superseded", "superseded"),
+                _ => ("rejected  ", "rejects"),
+            };
+            tell(format!("  {word} {rejected} in {step}; list them: sciembed peek {workflow} '{step}' {table}"));
+        }
+        for (step, missing) in report.plan.blocked() {
+            tell(format!("  blocked    {step} by {}", lacking(missing)));
         }
     }
 
     fn incomplete(&self, report: &Report) -> String {
-        let failed = listed(report.failed.iter().map(|(step, _)| step));
+        let failed = listed(&report.failed.iter().map(|(step, _)| step.clone()).collect::<Vec<_>>());
         let mut told = format!("incomplete after {:.1} s: {failed} failed", self.seconds);
         if !report.skipped.is_empty() {
-            told.push_str(&format!(", {} not reached", listed(report.skipped.iter())));
+            told.push_str(&format!(", {} not reached", listed(&report.skipped)));
         }
         told
     }
@@ -84,6 +91,7 @@ impl Summary {
                 NodeKind::Prepare => self.prepared(),
                 NodeKind::Embed => self.embedded(),
                 NodeKind::Persist => self.published(),
+                NodeKind::Merge => self.merged(),
             });
         }
     }
@@ -117,26 +125,33 @@ impl Summary {
     }
 
     fn published(&self) -> String {
-        let count = |name| self.count(NodeKind::Persist, name);
-        let datasets = self.steps[&NodeKind::Persist];
-        let plural = if datasets == 1 { "" } else { "s" };
-        let mut told = format!("  published  {datasets} dataset{plural}: {} vectors", count("rows"));
-        if let Some(each) = count("bytes").checked_div(count("rows")) {
-            told.push_str(&format!(", {each} bytes each, all files counted"));
-        }
-        told
+        let vectors = self.count(NodeKind::Persist, "rows");
+        format!("  published  {}: {vectors} vectors{}", self.datasets(NodeKind::Persist), self.size(NodeKind::Persist))
+    }
+
+    fn merged(&self) -> String {
+        let count = |name| self.count(NodeKind::Merge, name);
+        format!(
+            "  merged     {}: {} vectors from {}, {} superseded{}",
+            self.datasets(NodeKind::Merge),
+            count("rows"),
+            count("sets"),
+            count("rejected.superseded"),
+            self.size(NodeKind::Merge)
+        )
+    }
+
+    fn datasets(&self, kind: NodeKind) -> String {
+        let datasets = self.steps[&kind];
+        format!("{datasets} dataset{}", if datasets == 1 { "" } else { "s" })
+    }
+
+    fn size(&self, kind: NodeKind) -> String {
+        let each = self.count(kind, "bytes").checked_div(self.count(kind, "rows"));
+        each.map_or(String::new(), |each| format!(", {each} bytes each, all files counted"))
     }
 }
 
 fn tell(line: impl std::fmt::Display) {
     let _ = say(line);
-}
-
-fn listed<'a>(steps: impl Iterator<Item = &'a StepId>) -> String {
-    let steps: Vec<String> = steps.map(ToString::to_string).collect();
-    match steps.len() {
-        0 => "none".to_owned(),
-        1..=4 => steps.join(", "),
-        more => format!("{more} steps"),
-    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Machine;
 use super::{DoorError, Failure};
-use crate::graph::{Graph, Selection, StepIndex, resolve};
+use crate::graph::{Graph, Scope, Selection, resolve};
 use crate::manifest::Source;
 use crate::observe::Observer;
 use crate::store::Store;
@@ -63,7 +63,7 @@ impl SelectionArguments {
     ///
     /// # Errors
     /// If they name a year or a step that is not there.
-    pub fn select(&self, graph: &Graph) -> Result<Vec<StepIndex>, Failure> {
+    pub fn select(&self, graph: &Graph) -> Result<Scope, Failure> {
         let years: Option<Selection> = self.years.as_deref().map(str::parse).transpose()?;
         Ok(graph.select(years.as_ref(), &self.targets)?)
     }

@@ -10,11 +10,12 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use super::{Graph, resolve};
 use crate::manifest::{Faults, Source, json_schema};
 
-const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 13] = [
+const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 14] = [
     "cycle",
     "duplicate_dataset",
     "duplicate_name",
     "invalid_label",
+    "merge_collision",
     "no_nodes",
     "override",
     "template",
@@ -150,13 +151,41 @@ fn steps_stand_upstreams_first_and_in_the_order_of_the_matrix() {
 }
 
 #[test]
+fn a_merge_reads_from_every_step_across_its_axes_in_the_order_of_the_matrix() {
+    let text = fs::read_to_string(root().join("tests/manifests/valid/merge.toml")).unwrap();
+    let graph = resolved("merge", &text).unwrap();
+    let shown = |id: &str| {
+        let step = graph.steps.iter().find(|step| step.id.to_string() == id).unwrap();
+        let upstreams: Vec<String> = step.upstreams.iter().map(|at| graph.steps[*at].id.to_string()).collect();
+        (step.dataset().unwrap().name, upstreams.join(" "))
+    };
+    assert_eq!(
+        shown("merge.by_collection[physics]"),
+        (
+            "minilm_physics".into(),
+            "persist.yearly[physics,2010] persist.yearly[physics,2011] persist.yearly[physics,2012]".into()
+        )
+    );
+    assert_eq!(
+        shown("merge.all"),
+        ("everything".into(), "merge.by_collection[astronomy] merge.by_collection[physics]".into())
+    );
+    let (name, upstreams) = shown("merge.flat");
+    assert_eq!((name.as_str(), upstreams.split(' ').count()), ("flat", 6));
+    assert!(upstreams.starts_with("persist.yearly[astronomy,2010] persist.yearly[astronomy,2011]"), "{upstreams}");
+    for (index, step) in graph.steps.iter().enumerate() {
+        assert!(step.upstreams.iter().all(|upstream| *upstream < index), "{}", step.id);
+    }
+}
+
+#[test]
 fn every_key_reaches_the_resolved_configuration() {
     let text = fs::read_to_string(root().join("tests/manifests/valid/exhaustive.toml")).unwrap();
     let graph = resolved("exhaustive", &text).unwrap();
     let configs: Vec<String> = graph
         .steps
         .iter()
-        .filter(|step| step.id.cells["year"] == "2016")
+        .filter(|step| step.id.cells.get("year").is_none_or(|year| year == "2016"))
         .map(|step| format!("{}\n{:#?}\n", step.id, step.config))
         .collect();
     let mut settings = insta::Settings::clone_current();
@@ -183,7 +212,7 @@ fn overrides_are_read_as_the_key_wants_them() {
     let overrides: Vec<String> = overrides.map(str::to_owned).to_vec();
     let graph = resolve(&Source { name: "exhaustive.toml".into(), text }, &overrides).unwrap();
     assert_eq!(graph.overrides, overrides);
-    assert_eq!(graph.steps.len(), 8);
+    assert_eq!(graph.steps.len(), 9);
     let shown = format!("{:?}", graph.steps);
     for part in [
         "truncate: 500",

@@ -1,6 +1,7 @@
 //! Nodes times matrix: which axes each node has, and how many steps that makes.
 //!
-//! A node's axes are those in its own strings and those of its upstream, so every step finds exactly one upstream step.
+//! A node's axes are those in its own strings and those of its upstream, so every step finds exactly one upstream step;
+//! a merge loses those of its `across`, and finds a step for each of their values.
 //! Steps are counted here before any is made; they are made in `steps.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::names::Node;
 use super::{NodeKind, Step, steps};
 use crate::manifest::spec::Workflow;
-use crate::manifest::{self, Code, Fault, Matrix, Reading, Span, Template, Text, Values, nearest};
+use crate::manifest::{self, Code, Fault, Matrix, Reading, Span, Template, Text, Values, hint, listed, nearest};
 
 /// Steps that one node may have. Far above any matrix of years; a slip in a range is far above this.
 const MAX_STEPS_PER_NODE: u128 = 10_000;
@@ -69,10 +70,50 @@ impl<'w> Reader<'_, 'w> {
         let upstream = node.upstream.and_then(|upstream| before.get(upstream));
         let mut axes: BTreeSet<String> = templates.values().flat_map(Template::axes).map(str::to_owned).collect();
         axes.extend(upstream.iter().flat_map(|upstream| upstream.axes.iter().cloned()));
+        if node.kind == NodeKind::Merge {
+            for axis in self.across(&node, upstream, faults) {
+                faults.extend(self.merged_away(&node, &templates, axis));
+                axes.remove(axis);
+            }
+        }
         node.sound &= faults.len() == found
             && upstream.is_none_or(|upstream| upstream.node.sound)
             && axes.iter().all(|axis| self.matrix[axis].is_some());
         Spread { node, templates, axes }
+    }
+
+    /// The axes that a merge is across, as far as what it merges has them; the others are reported.
+    fn across(&self, node: &Node<'w>, upstream: Option<&Spread<'w>>, faults: &mut Vec<Fault>) -> Vec<&'w str> {
+        let names: Vec<&str> = self.matrix.keys().map(String::as_str).collect();
+        let there = |names: &[&str]| match names {
+            [] => "the manifest has no matrix".to_owned(),
+            _ => format!("the matrix has {}", listed(names.iter().copied())),
+        };
+        let mut across = Vec::new();
+        for (n, axis) in self.workflow.merge[node.name].across.iter().enumerate() {
+            let place = self.reading.places.value(&["merge", node.name, "across", &n.to_string()]);
+            let Some(span) = place.filter(|_| !axis.trim().is_empty()) else { continue };
+            if !names.contains(&axis.as_str()) {
+                let fault = Fault::new(Code::UnknownAxis, format!("`{axis}` is no axis of the matrix"));
+                faults.push(fault.at(span, "not an axis").help(hint(axis, &names, there)));
+            } else if let Some(upstream) = upstream.filter(|upstream| upstream.node.sound) {
+                if upstream.axes.contains(axis) {
+                    across.push(axis.as_str());
+                } else {
+                    faults.push(not_across(axis, span, upstream));
+                }
+            }
+        }
+        across
+    }
+
+    /// The fault of a string that wants one value of an axis whose values are merged.
+    fn merged_away(&self, node: &Node<'_>, templates: &BTreeMap<&'static str, Template>, axis: &str) -> Option<Fault> {
+        let (key, _) = templates.iter().find(|(_, template)| template.axes().any(|used| used == axis))?;
+        let span = self.reading.places.value(&["merge", node.name, key])?;
+        let message = format!("`{}` is across `{axis}`, so its `{key}` cannot contain one value of it", node.id());
+        let help = format!("all values of `{axis}` become one dataset: name it without");
+        Some(Fault::new(Code::Across, message).at(span, format!("contains `{{{axis}}}`")).help(help))
     }
 
     /// The strings of a node that may mention axes.
@@ -88,6 +129,11 @@ impl<'w> Reader<'_, 'w> {
                 let persist = &self.workflow.persist[node.name];
                 let label = persist.label.as_deref().map(|label| ("label", label));
                 [("dir", persist.dir.as_str())].into_iter().chain(label).collect()
+            }
+            NodeKind::Merge => {
+                let merge = &self.workflow.merge[node.name];
+                let label = merge.label.as_deref().map(|label| ("label", label));
+                [("dir", merge.dir.as_str())].into_iter().chain(label).collect()
             }
         }
     }
@@ -163,6 +209,18 @@ impl<'w> Reader<'_, 'w> {
             .fold(fault, |fault, (span, len)| fault.at(span, format!("{} values", grouped(len.into()))))
             .help("shorten the ranges, or split the workflow: several may share one store")
     }
+}
+
+fn not_across(axis: &str, span: Span, upstream: &Spread<'_>) -> Fault {
+    let axes: Vec<&str> = upstream.axes.iter().map(String::as_str).collect();
+    let id = upstream.node.id();
+    Fault::new(Code::Across, format!("`{id}` does not differ in `{axis}`"))
+        .at(span, "nothing to merge across")
+        .at(upstream.node.head, "what is merged")
+        .help(match axes.as_slice() {
+            [] => format!("`{id}` is one dataset: there is nothing to merge"),
+            axes => format!("it differs in {}", listed(axes.iter().copied())),
+        })
 }
 
 /// 1234567 as 1,234,567.

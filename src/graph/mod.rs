@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::config::{EmbedConfig, LoadConfig, PersistConfig, PrepareConfig};
+use crate::manifest::config::{Dtype, EmbedConfig, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
 
 #[cfg(test)]
 mod corpus;
@@ -21,7 +21,7 @@ mod select;
 mod steps;
 
 pub use resolve::resolve;
-pub use select::{SelectError, Selection};
+pub use select::{Scope, SelectError, Selection};
 pub use steps::short_name;
 
 /// The kinds of node, in the order data flows through them.
@@ -36,6 +36,8 @@ pub enum NodeKind {
     Embed,
     /// Publishes a dataset.
     Persist,
+    /// Publishes one dataset made of several.
+    Merge,
 }
 
 impl NodeKind {
@@ -46,16 +48,18 @@ impl NodeKind {
             Self::Prepare => "prepare",
             Self::Embed => "embed",
             Self::Persist => "persist",
+            Self::Merge => "merge",
         }
     }
 
-    /// The kind that a node of this kind reads from; none for load.
-    pub const fn reads_from(self) -> Option<Self> {
+    /// The kinds that a node of this kind may read from; none for load.
+    pub const fn reads_from(self) -> &'static [Self] {
         match self {
-            Self::Load => None,
-            Self::Prepare => Some(Self::Load),
-            Self::Embed => Some(Self::Prepare),
-            Self::Persist => Some(Self::Embed),
+            Self::Load => &[],
+            Self::Prepare => &[Self::Load],
+            Self::Embed => &[Self::Prepare],
+            Self::Persist => &[Self::Embed],
+            Self::Merge => &[Self::Persist, Self::Merge],
         }
     }
 }
@@ -99,20 +103,48 @@ pub enum Config {
     Embed(EmbedConfig),
     /// Of a persist step.
     Persist(PersistConfig),
+    /// Of a merge step.
+    Merge(MergeConfig),
 }
 
 /// The place of a step in [`Graph::steps`].
 pub type StepIndex = usize;
 
-/// One node instance with its configuration and the step it reads from.
+/// One node instance with its configuration and the steps it reads from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Who it is.
     pub id: StepId,
     /// What it does.
     pub config: Config,
-    /// The steps that `from` stands for; none for load.
+    /// The steps that `from` stands for: none for load; for a merge all that it merges, in the order of the matrix.
     pub upstreams: Vec<StepIndex>,
+}
+
+/// The dataset that a step publishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedAs<'a> {
+    /// The directory that shows it, relative to the manifest.
+    pub dir: &'a str,
+    /// The label in its name.
+    pub label: &'a str,
+    /// Its name, which is the stem of its files.
+    pub name: String,
+    /// The element type of its vectors.
+    pub dtype: Dtype,
+}
+
+impl Step {
+    /// The dataset that this step publishes; none for kinds that publish nothing.
+    pub fn dataset(&self) -> Option<PublishedAs<'_>> {
+        let (dir, label, dtype) = match &self.config {
+            Config::Persist(PersistConfig { dir, label, dtype }) | Config::Merge(MergeConfig { dir, label, dtype }) => {
+                (dir, label, *dtype)
+            }
+            Config::Load(_) | Config::Prepare(_) | Config::Embed(_) => return None,
+        };
+        Some(PublishedAs { dir, label, name: dataset_name(label, &self.id.cells), dtype })
+    }
 }
 
 /// A resolved workflow. `steps` is in topological order.
@@ -131,4 +163,24 @@ pub struct Graph {
 /// The name of a dataset, which is the stem of its files: the label, then the matrix values in the order of their axes.
 pub fn dataset_name(label: &str, cells: &BTreeMap<String, String>) -> String {
     std::iter::once(label).chain(cells.values().map(String::as_str)).collect::<Vec<_>>().join("_")
+}
+
+/// The file of a dataset's vectors.
+pub fn embeddings_file(name: &str, dtype: Dtype) -> String {
+    format!("embeddings_{name}.{dtype}")
+}
+
+/// The file of a dataset's bibcodes, one a line.
+pub fn bibcodes_file(name: &str) -> String {
+    format!("bibcodes_{name}.txt")
+}
+
+/// The file of a dataset's index by bibcode.
+pub fn keys_file(name: &str) -> String {
+    format!("keys_{name}.fst")
+}
+
+/// The file that describes a dataset.
+pub fn manifest_file(name: &str) -> String {
+    format!("manifest_{name}.json")
 }

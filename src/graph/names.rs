@@ -41,6 +41,7 @@ pub(super) fn nodes<'w>(workflow: &'w Workflow, reading: &Reading) -> Vec<Node<'
     let prepare = workflow.prepare.iter().map(|(name, node)| (NodeKind::Prepare, name, Some(&node.from)));
     let embed = workflow.embed.iter().map(|(name, node)| (NodeKind::Embed, name, Some(&node.from)));
     let persist = workflow.persist.iter().map(|(name, node)| (NodeKind::Persist, name, Some(&node.from)));
+    let merge = merges(workflow).into_iter().map(|name| (NodeKind::Merge, name, Some(&workflow.merge[name].from)));
     let node = |(kind, name, from): (NodeKind, &'w String, Option<&'w String>)| Node {
         kind,
         name,
@@ -49,7 +50,23 @@ pub(super) fn nodes<'w>(workflow: &'w Workflow, reading: &Reading) -> Vec<Node<'
         upstream: None,
         sound: !reading.damaged(&[kind.section(), name]),
     };
-    load.chain(prepare).chain(embed).chain(persist).map(node).collect()
+    load.chain(prepare).chain(embed).chain(persist).chain(merge).map(node).collect()
+}
+
+/// The merge nodes by name, save that one which merges another comes after it.
+fn merges(workflow: &Workflow) -> Vec<&String> {
+    let depth = |name: &String| {
+        let mut at = &workflow.merge[name].from;
+        // Merges in a circle would be followed for ever; they are reported elsewhere.
+        let chain = std::iter::from_fn(|| {
+            at = &workflow.merge.get(at)?.from;
+            Some(())
+        });
+        chain.take(workflow.merge.len()).count()
+    };
+    let mut names: Vec<&String> = workflow.merge.keys().collect();
+    names.sort_by_key(|name| depth(name));
+    names
 }
 
 fn head(places: &Places, kind: NodeKind, name: &str) -> Span {
@@ -70,21 +87,22 @@ pub(super) fn link(nodes: &mut [Node<'_>], reading: &Reading, faults: &mut Vec<F
         let verdict = judge(nodes, index, meant[index]);
         let node = &mut nodes[index];
         match verdict {
-            Ok(upstream) => node.upstream = upstream,
+            Ok(upstream) => node.upstream = upstream.filter(|_| !cyclic.contains(&index)),
             Err(fault) if !cyclic.contains(&index) && !hidden(node, fault.code, reading) => faults.push(fault),
             Err(_) => {}
         }
         let rooted = node.kind == NodeKind::Load || node.upstream.is_some();
         node.sound &= rooted;
-        // Upstreams come first, so theirs is settled.
-        nodes[index].sound &= nodes[index].upstream.is_none_or(|upstream| nodes[upstream].sound);
+        // Upstreams come first, so theirs is settled; only merges below a circle can stand before what they read from.
+        nodes[index].sound &= nodes[index].upstream.is_none_or(|upstream| upstream < index && nodes[upstream].sound);
     }
 }
 
 /// Whether the node that is meant may be one that could not be read.
 fn hidden(node: &Node<'_>, code: Code, reading: &Reading) -> bool {
-    let section = node.kind.reads_from().map(NodeKind::section);
-    let lost = |path: &Path| path.len() <= 2 && path.first().map(String::as_str) == section;
+    let sections: Vec<&str> = node.kind.reads_from().iter().map(|kind| kind.section()).collect();
+    let lost =
+        |path: &Path| path.len() <= 2 && path.first().is_some_and(|section| sections.contains(&section.as_str()));
     code == Code::UnknownNode && reading.removed.iter().any(lost)
 }
 
@@ -101,17 +119,20 @@ fn duplicate(nodes: &[Node<'_>], same: &[usize]) -> Option<Fault> {
 /// The node that `from` names; of several with one name the one that fits, because the name is already reported.
 fn meant(nodes: &[Node<'_>], node: &Node<'_>, by_name: &BTreeMap<&str, Vec<usize>>) -> Option<usize> {
     let same = by_name.get(node.from?.0)?;
-    let fits = |index: &&usize| Some(nodes[**index].kind) == node.kind.reads_from();
+    let fits = |index: &&usize| node.kind.reads_from().contains(&nodes[**index].kind);
     same.iter().find(fits).or(same.first()).copied()
 }
 
 fn judge(nodes: &[Node<'_>], index: usize, meant: Option<usize>) -> Result<Option<usize>, Fault> {
     let node = &nodes[index];
-    let (Some((from, span)), Some(needed)) = (node.from, node.kind.reads_from()) else { return Ok(None) };
-    let candidates: Vec<&str> = nodes.iter().filter(|other| other.kind == needed).map(|other| other.name).collect();
+    let needed = node.kind.reads_from();
+    let (Some((from, span)), false) = (node.from, needed.is_empty()) else { return Ok(None) };
+    let fitting = nodes.iter().enumerate().filter(|(at, other)| *at != index && needed.contains(&other.kind));
+    let candidates: Vec<&str> = fitting.map(|(_, other)| other.name).collect();
+    let kinds = needed.iter().map(NodeKind::to_string).collect::<Vec<_>>().join(" or ");
     let there = |candidates: &[&str]| match candidates {
-        [] => format!("the manifest has no {needed} node"),
-        _ => format!("the manifest's {needed} nodes: {}", listed(candidates.iter().copied())),
+        [] => format!("the manifest has no {kinds} node"),
+        _ => format!("the manifest's {kinds} nodes: {}", listed(candidates.iter().copied())),
     };
     let Some(meant) = meant else {
         return Err(Fault::new(Code::UnknownNode, format!("no node is named `{from}`"))
@@ -119,15 +140,16 @@ fn judge(nodes: &[Node<'_>], index: usize, meant: Option<usize>) -> Result<Optio
             .help(hint(from, &candidates, there)));
     };
     let found = nodes[meant].kind;
-    if found == needed {
+    if needed.contains(&found) {
         return Ok(Some(meant));
     }
     let near = nearest(from, candidates.iter().copied());
-    Err(Fault::new(Code::WrongUpstream, format!("`{}` cannot read from a {found} node", node.id()))
-        .at(span, format!("`{from}` is a {found} node"))
+    let found = if found == NodeKind::Embed { format!("an {found} node") } else { format!("a {found} node") };
+    Err(Fault::new(Code::WrongUpstream, format!("`{}` cannot read from {found}", node.id()))
+        .at(span, format!("`{from}` is {found}"))
         .help(match near {
-            Some(near) => format!("{} reads from {needed}: did you mean `{near}`?", node.kind),
-            None => format!("{} reads from {needed}; {}", node.kind, there(&candidates)),
+            Some(near) => format!("{} reads from {kinds}: did you mean `{near}`?", node.kind),
+            None => format!("{} reads from {kinds}; {}", node.kind, there(&candidates)),
         }))
 }
 
@@ -166,5 +188,5 @@ fn cycle(nodes: &[Node<'_>], meant: &[Option<usize>], first: usize) -> Fault {
         .iter()
         .filter_map(|index| nodes[*index].from)
         .fold(fault, |fault, (from, span)| fault.at(span, format!("reads from `{from}`")));
-    fault.help("the data must come from a load node: load -> prepare -> embed -> persist")
+    fault.help("the data must come from a load node: load -> prepare -> embed -> persist -> merge")
 }

@@ -1,7 +1,8 @@
 //! Which steps a command is about: `--years` and `--target`.
 //!
 //! A selection limits what runs, never what a step means: the graph stays whole, and whatever the selected steps read
-//! from comes along.
+//! from comes along. A merge stands for every year, so with `--years` the years that were not asked for come along too,
+//! but only to be looked at: they do not run, and the merge runs only if they stand as the manifest wants them.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use std::str::FromStr;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{Graph, Step, StepIndex};
+use super::{Graph, NodeKind, Step, StepIndex};
 use crate::manifest::{hint, listed};
 
 /// The axis that `--years` speaks of.
@@ -47,6 +48,36 @@ pub enum SelectError {
     #[error("no step is both in `--years` and in `--target`")]
     #[diagnostic(code(sciembed::graph::nothing_selected), help("drop one of the two"))]
     Nothing,
+}
+
+/// The steps that a command is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    steps: Vec<StepIndex>,
+    only_looked_at: BTreeSet<StepIndex>,
+}
+
+impl Scope {
+    /// Steps that may all run: upstreams first, and none without its upstreams.
+    pub fn of(steps: Vec<StepIndex>) -> Self {
+        Self { steps, only_looked_at: BTreeSet::new() }
+    }
+
+    /// All steps, upstreams first: those that may run, and those that are only looked at because a merge stands for them
+    /// too.
+    pub fn steps(&self) -> &[StepIndex] {
+        &self.steps
+    }
+
+    /// Whether a step may run.
+    pub fn runs(&self, index: StepIndex) -> bool {
+        !self.only_looked_at.contains(&index)
+    }
+
+    /// The steps that may run, upstreams first.
+    pub fn running(&self) -> impl Iterator<Item = StepIndex> {
+        self.steps.iter().copied().filter(|index| self.runs(*index))
+    }
 }
 
 /// The years of `--years`: single values and ranges whose ends both count.
@@ -102,12 +133,12 @@ impl Graph {
     /// The selected steps and everything they read from, in the order of the graph. Without years and targets, all.
     ///
     /// A step without the axis `year` is outside every year: it is selected if a target names it, if a selected step
-    /// reads from it, or if no step has that axis.
+    /// reads from it, if no step has that axis, or if it is a merge of selected steps and there are no targets.
     ///
     /// # Errors
     ///
     /// A year or target that the workflow does not have, or a combination that selects nothing.
-    pub fn select(&self, years: Option<&Selection>, targets: &[String]) -> Result<Vec<StepIndex>, SelectError> {
+    pub fn select(&self, years: Option<&Selection>, targets: &[String]) -> Result<Scope, SelectError> {
         let targeted = self.targeted(targets)?;
         let in_years = self.in_years(years)?;
         let chosen = self.steps.iter().enumerate().filter(|(index, step)| {
@@ -115,11 +146,30 @@ impl Graph {
             let yearless_target = targeted.is_some() && !step.id.cells.contains_key(YEAR);
             asked_for && (yearless_target || in_years.as_ref().is_none_or(|in_years| in_years.contains(index)))
         });
-        let chosen: BTreeSet<StepIndex> = chosen.map(|(index, _)| index).collect();
+        let mut chosen: BTreeSet<StepIndex> = chosen.map(|(index, _)| index).collect();
         if chosen.is_empty() && !self.steps.is_empty() {
             return Err(SelectError::Nothing);
         }
-        Ok(self.closure(chosen))
+        if targeted.is_none() {
+            self.add_merges(&mut chosen);
+        }
+        let steps = self.closure(chosen);
+        let other_year = |index: &StepIndex| {
+            self.steps[*index].id.cells.contains_key(YEAR)
+                && in_years.as_ref().is_some_and(|years| !years.contains(index))
+        };
+        let only_looked_at = steps.iter().copied().filter(other_year).collect();
+        Ok(Scope { steps, only_looked_at })
+    }
+
+    /// Adds the merges that take chosen years and others together.
+    fn add_merges(&self, chosen: &mut BTreeSet<StepIndex>) {
+        for (index, step) in self.steps.iter().enumerate() {
+            let is_yearless_merge = step.id.kind == NodeKind::Merge && !step.id.cells.contains_key(YEAR);
+            if is_yearless_merge && step.upstreams.iter().any(|upstream| chosen.contains(upstream)) {
+                chosen.insert(index);
+            }
+        }
     }
 
     /// The steps and all their upstreams, in the order of the graph.
@@ -211,7 +261,7 @@ mod tests {
         let years = years.map(str::parse).transpose()?;
         let targets: Vec<String> = targets.iter().map(|target| (*target).to_owned()).collect();
         let steps = graph.select(years.as_ref(), &targets)?;
-        Ok(steps.into_iter().map(|step| graph.steps[step].id.to_string()).collect())
+        Ok(steps.running().map(|step| graph.steps[step].id.to_string()).collect())
     }
 
     #[test]
@@ -220,10 +270,26 @@ mod tests {
         assert_eq!(selected(None, &["persist.yearly[2016]"]).unwrap(), all);
         assert_eq!(selected(None, &["yearly[2016]"]).unwrap(), all);
         assert_eq!(selected(Some("2016"), &["yearly"]).unwrap(), all);
-        assert_eq!(selected(Some("2016:2016"), &[]).unwrap(), all);
+        assert_eq!(selected(Some("2016:2016"), &["yearly"]).unwrap(), all);
         assert_eq!(selected(None, &["load.records"]).unwrap().len(), 3);
-        assert_eq!(selected(None, &[]).unwrap().len(), 12);
+        assert_eq!(selected(None, &[]).unwrap().len(), 13);
         assert_eq!(selected(Some("2015,2017"), &["embed.minilm"]).unwrap().len(), 6);
+    }
+
+    /// A merge stands for every year: the others are looked at and do not run.
+    #[test]
+    fn years_bring_their_merge_and_only_look_at_the_other_years() {
+        let mut all = vec!["load.records[2016]", "prepare.texts[2016]", "embed.minilm[2016]", "persist.yearly[2016]"];
+        all.push("merge.all");
+        assert_eq!(selected(Some("2016"), &[]).unwrap(), all);
+        assert_eq!(selected(Some("2016"), &["merge.all"]).unwrap(), all);
+        assert_eq!(selected(None, &["merge.all"]).unwrap().len(), 13);
+        let graph = graph();
+        let scope = graph.select(Some(&"2016".parse().unwrap()), &[]).unwrap();
+        assert_eq!((scope.steps().len(), scope.running().count()), (13, 5));
+        let years: Vec<_> =
+            scope.steps().iter().filter(|at| !scope.runs(**at)).map(|at| &graph.steps[*at].id.cells["year"]).collect();
+        assert!(years.iter().all(|year| *year != "2016"));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path};
 
 use super::expand::Spread;
-use super::{Config, NodeKind, Step, StepId, StepIndex, dataset_name};
-use crate::manifest::config::{EmbedConfig, LoadConfig, OnnxConfig, PersistConfig, PrepareConfig};
+use super::{Config, NodeKind, Step, StepId, StepIndex};
+use crate::manifest::config::{EmbedConfig, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig};
 use crate::manifest::spec::Workflow;
 use crate::manifest::{Code, Fault, Matrix, NAME_FORM, Reading, Span, Values, bad_label, is_name};
 
@@ -45,27 +45,32 @@ impl Maker<'_> {
     fn make(&mut self, index: usize, spread: &Spread<'_>, faults: &mut Vec<Fault>) {
         let mut judged = false;
         for cells in combinations(&spread.axes, self.matrix) {
-            let upstream = spread.node.upstream.map(|node| self.upstream(node, &cells));
-            let config = self.config(spread, upstream, &cells);
-            if let (Config::Persist(persist), false) = (&config, judged) {
+            let upstreams = spread.node.upstream.map(|node| self.upstreams(node, &cells)).unwrap_or_default();
+            let config = self.config(spread, &upstreams, &cells);
+            let id = StepId { kind: spread.node.kind, node: spread.node.name.to_owned(), cells: cells.clone() };
+            let step = Step { id, config, upstreams };
+            if let (Some(dataset), false) = (step.dataset(), judged) {
                 // One fault per node: the values of axes cannot make a good label bad.
                 judged = true;
-                faults.extend(self.bad_label(spread, &persist.label));
+                faults.extend(self.ambiguous_label(spread, &step).or_else(|| self.bad_label(spread, dataset.label)));
             }
-            let id = StepId { kind: spread.node.kind, node: spread.node.name.to_owned(), cells: cells.clone() };
             self.by_cells.insert((index, cells), self.steps.len());
-            self.steps.push(Step { id, config, upstreams: upstream.into_iter().collect() });
+            self.steps.push(step);
         }
     }
 
-    /// The step of `node` under the same values, as far as the node has those axes.
-    fn upstream(&self, node: usize, cells: &Cells) -> StepIndex {
-        let shared = cells.iter().filter(|(axis, _)| self.spreads[node].axes.contains(*axis));
-        let shared: Cells = shared.map(|(axis, value)| (axis.clone(), value.clone())).collect();
-        self.by_cells[&(node, shared)]
+    /// The steps of `node` under the same values, as far as the node has those axes: one, or for a merge one for each
+    /// choice of the values that it is across, in the order of the matrix.
+    fn upstreams(&self, node: usize, cells: &Cells) -> Vec<StepIndex> {
+        let axes = &self.spreads[node].axes;
+        let across: BTreeSet<String> = axes.iter().filter(|axis| !cells.contains_key(*axis)).cloned().collect();
+        let shared: Cells =
+            cells.iter().filter(|(axis, _)| axes.contains(*axis)).map(|(a, v)| (a.clone(), v.clone())).collect();
+        let choices = combinations(&across, self.matrix).into_iter();
+        choices.map(|choice| self.by_cells[&(node, shared.clone().into_iter().chain(choice).collect())]).collect()
     }
 
-    fn config(&self, spread: &Spread<'_>, upstream: Option<StepIndex>, cells: &Cells) -> Config {
+    fn config(&self, spread: &Spread<'_>, upstreams: &[StepIndex], cells: &Cells) -> Config {
         let name = spread.node.name;
         let filled = |key: &str| spread.templates[key].render(cells);
         match spread.node.kind {
@@ -88,9 +93,15 @@ impl Maker<'_> {
             NodeKind::Embed => Config::Embed(self.embed(name, filled("model"))),
             NodeKind::Persist => {
                 let label = spread.templates.get("label").map(|label| label.render(cells));
-                let label = label.unwrap_or_else(|| self.default_label(upstream));
+                let label = label.unwrap_or_else(|| self.default_label(upstreams[0]));
                 let dtype = self.workflow.persist[name].dtype;
                 Config::Persist(PersistConfig { dir: filled("dir"), label, dtype })
+            }
+            NodeKind::Merge => {
+                let merged = self.steps[upstreams[0]].dataset().expect("merge reads from what publishes datasets");
+                let label = spread.templates.get("label").map(|label| label.render(cells));
+                let label = label.unwrap_or_else(|| merged.label.to_owned());
+                Config::Merge(MergeConfig { dir: filled("dir"), label, dtype: merged.dtype })
             }
         }
     }
@@ -113,9 +124,9 @@ impl Maker<'_> {
         }
     }
 
-    fn default_label(&self, upstream: Option<StepIndex>) -> String {
-        match upstream.map(|upstream| &self.steps[upstream].config) {
-            Some(Config::Embed(embed)) => short_name(&embed.model).to_owned(),
+    fn default_label(&self, upstream: StepIndex) -> String {
+        match &self.steps[upstream].config {
+            Config::Embed(embed) => short_name(&embed.model).to_owned(),
             _ => unreachable!("a sound persist node reads from an embed node"),
         }
     }
@@ -124,8 +135,10 @@ impl Maker<'_> {
         if is_name(label) {
             return None;
         }
-        match self.reading.places.value(&["persist", spread.node.name, "label"]) {
+        match self.reading.places.value(&[spread.node.kind.section(), spread.node.name, "label"]) {
             Some(span) => Some(bad_label(label, span)),
+            // The label of what is merged was judged where it is from.
+            None if spread.node.kind == NodeKind::Merge => None,
             None => Some(
                 Fault::new(Code::InvalidName, format!("`{label}` cannot be the label of a dataset"))
                     .at(spread.node.head, "labelled after the model, because it has no `label`")
@@ -134,20 +147,34 @@ impl Maker<'_> {
         }
     }
 
+    /// The fault of a merge that is to take the label of what it merges, where that has several.
+    fn ambiguous_label(&self, spread: &Spread<'_>, step: &Step) -> Option<Fault> {
+        if spread.node.kind != NodeKind::Merge || spread.templates.contains_key("label") {
+            return None;
+        }
+        let merged = step.upstreams.iter().filter_map(|upstream| self.steps[*upstream].dataset());
+        let labels: BTreeSet<&str> = merged.map(|dataset| dataset.label).collect();
+        let (first, last) = (labels.first()?, labels.last()?);
+        (first != last).then(|| {
+            Fault::new(Code::MissingKey, format!("`{}` has no `label`", spread.node.id()))
+                .at(spread.node.head, "needs `label`")
+                .help(format!("what it merges has several, such as `{first}` and `{last}`"))
+        })
+    }
+
     /// Reports datasets that two steps would publish, once for each pair of nodes.
     fn datasets(&self, faults: &mut Vec<Fault>) {
         let mut owners: BTreeMap<(Vec<Component<'_>>, String), &Step> = BTreeMap::new();
         let mut told = BTreeSet::new();
         for step in &self.steps {
-            let Config::Persist(persist) = &step.config else { continue };
-            let name = dataset_name(&persist.label, &step.id.cells);
-            let key = (normalized(&persist.dir), name.clone());
+            let Some(dataset) = step.dataset() else { continue };
+            let key = (normalized(dataset.dir), dataset.name.clone());
             let Some(owner) = owners.get(&key) else {
                 owners.insert(key, step);
                 continue;
             };
             if told.insert((&owner.id.node, &step.id.node)) {
-                faults.push(self.duplicate(owner, step, &name, &persist.dir));
+                faults.push(self.duplicate(owner, step, &dataset.name, dataset.dir));
             }
         }
     }
@@ -165,7 +192,7 @@ impl Maker<'_> {
     }
 
     fn label_span(&self, step: &Step) -> Span {
-        let written = self.reading.places.value(&["persist", &step.id.node, "label"]);
+        let written = self.reading.places.value(&[step.id.kind.section(), &step.id.node, "label"]);
         let own = |spread: &&Spread<'_>| spread.node.kind == step.id.kind && spread.node.name == step.id.node;
         let head = self.spreads.iter().find(own).map_or(Span::new(0, 0), |spread| spread.node.head);
         written.unwrap_or(head)

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use fst::automaton::Levenshtein;
+use fst::map::OpBuilder;
 use fst::{IntoStreamer, Map, MapBuilder, Streamer};
 use memmap2::Mmap;
 
@@ -27,14 +28,78 @@ const NEAR_EDITS: u32 = 2;
 /// Whatever writing gives; two equal bibcodes, which a vectors table never has.
 pub fn write<W: Write>(sink: W, names: &mut [(&str, u32)], set: &NodeKey) -> io::Result<W> {
     names.sort_unstable();
-    let mut builder = MapBuilder::new(sink).map_err(io::Error::other)?;
+    let mut writer = KeyWriter::new(sink)?;
     for (name, row) in names.iter() {
-        builder.insert(name, u64::from(*row)).map_err(io::Error::other)?;
+        writer.insert(name.as_bytes(), u64::from(*row))?;
     }
-    let mut sink = builder.into_inner().map_err(io::Error::other)?;
-    sink.write_all(set.as_bytes())?;
-    sink.write_all(MAGIC)?;
-    Ok(sink)
+    writer.finish(set)
+}
+
+/// Writes an index whose bibcodes come in their own order, in constant memory.
+pub struct KeyWriter<W: Write>(MapBuilder<W>);
+
+impl<W: Write> KeyWriter<W> {
+    /// Starts an index.
+    ///
+    /// # Errors
+    /// Whatever writing gives.
+    pub fn new(sink: W) -> io::Result<Self> {
+        MapBuilder::new(sink).map(Self).map_err(unwrapped)
+    }
+
+    /// Adds a bibcode, greater than all before it.
+    ///
+    /// # Errors
+    /// Whatever writing gives; a bibcode that is not greater.
+    pub fn insert(&mut self, bibcode: &[u8], row: u64) -> io::Result<()> {
+        self.0.insert(bibcode, row).map_err(unwrapped)
+    }
+
+    /// Ends the index of this set, and hands the sink back.
+    ///
+    /// # Errors
+    /// Whatever writing gives.
+    pub fn finish(self, set: &NodeKey) -> io::Result<W> {
+        let mut sink = self.0.into_inner().map_err(unwrapped)?;
+        sink.write_all(set.as_bytes())?;
+        sink.write_all(MAGIC)?;
+        Ok(sink)
+    }
+}
+
+/// Keeps an I/O error what it is: a full disk has a kind of its own.
+fn unwrapped(error: fst::Error) -> io::Error {
+    match error {
+        fst::Error::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+/// Where a bibcode is: which of several indexes, and the row there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// The index's place in the list.
+    pub index: usize,
+    /// The row.
+    pub row: u64,
+}
+
+/// Walks several indexes at once: every bibcode in its own order, with those that hold it in the order of the list. Holds
+/// one bibcode of each index at a time.
+///
+/// # Errors
+/// The first that `each` gives.
+pub fn walk<E>(indexes: &[KeyIndex], mut each: impl FnMut(&[u8], &[Holder]) -> Result<(), E>) -> Result<(), E> {
+    let union: OpBuilder = indexes.iter().map(|index| index.map.stream()).collect();
+    let mut union = union.union();
+    let mut holders = Vec::with_capacity(indexes.len());
+    while let Some((bibcode, held)) = union.next() {
+        holders.clear();
+        holders.extend(held.iter().map(|held| Holder { index: held.index, row: held.value }));
+        holders.sort_unstable();
+        each(bibcode, &holders)?;
+    }
+    Ok(())
 }
 
 /// A key index, memory-mapped.
@@ -70,6 +135,16 @@ impl KeyIndex {
             map.as_fst().verify().map_err(|error| StoreError::damaged(path, error))?;
         }
         Ok(Self { map, set: NodeKey::from_bytes(set) })
+    }
+
+    /// How many bibcodes it holds.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
     }
 
     /// The set that this index belongs to.

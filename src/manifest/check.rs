@@ -24,11 +24,11 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fau
     for (name, load) in &workflow.load {
         check.node("load", name);
         check.filled(&["load", name, "input"], &load.input);
-        check.fields("load", name, &load.fields);
+        check.list(&["load", name, "fields"], "field", &load.fields);
     }
     for (name, prepare) in &workflow.prepare {
         check.node("prepare", name);
-        check.fields("prepare", name, &prepare.fields);
+        check.list(&["prepare", name, "fields"], "field", &prepare.fields);
     }
     for (name, embed) in &workflow.embed {
         check.node("embed", name);
@@ -37,7 +37,13 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fau
     for (name, persist) in &workflow.persist {
         check.node("persist", name);
         check.filled(&["persist", name, "dir"], &persist.dir);
-        check.label(name, persist.label.as_deref());
+        check.label(&["persist", name, "label"], persist.label.as_deref());
+    }
+    for (name, merge) in &workflow.merge {
+        check.node("merge", name);
+        check.list(&["merge", name, "across"], "axis", &merge.across);
+        check.filled(&["merge", name, "dir"], &merge.dir);
+        check.label(&["merge", name, "label"], merge.label.as_deref());
     }
 }
 
@@ -95,9 +101,9 @@ impl Check<'_> {
     }
 
     /// A label with braces is judged in `graph/`, once they are filled in.
-    fn label(&mut self, node: &str, label: Option<&str>) {
+    fn label(&mut self, path: &[&str], label: Option<&str>) {
         let Some(label) = label.filter(|label| !label.contains(['{', '}'])) else { return };
-        let Some(span) = self.reading.places.value(&["persist", node, "label"]) else { return };
+        let Some(span) = self.reading.places.value(path) else { return };
         if !is_name(label) {
             self.faults.push(bad_label(label, span));
         }
@@ -111,28 +117,30 @@ impl Check<'_> {
         }
     }
 
-    fn fields(&mut self, section: &str, node: &str, fields: &[String]) {
-        let Some(whole) = self.reading.places.value(&[section, node, "fields"]) else { return };
-        if fields.is_empty() && !self.reading.damaged(&[section, node, "fields"]) {
-            let message = format!("`{section}.{node}.fields` is empty");
-            self.faults.push(Fault::new(Code::InvalidValue, message).at(whole, "list at least one field"));
+    /// A list of distinct words: fields, or axes.
+    fn list(&mut self, path: &[&str; 3], what: &str, words: &[String]) {
+        let [section, node, key] = *path;
+        let Some(whole) = self.reading.places.value(path) else { return };
+        if words.is_empty() && !self.reading.damaged(path) {
+            let message = format!("`{section}.{node}.{key}` is empty");
+            self.faults.push(Fault::new(Code::InvalidValue, message).at(whole, format!("list at least one {what}")));
         }
         let mut seen = BTreeMap::new();
-        for (n, field) in fields.iter().enumerate() {
-            let span = self.reading.places.value(&[section, node, "fields", &n.to_string()]).unwrap_or(whole);
-            if field.trim().is_empty() {
-                let message = format!("an empty field name in `{section}.{node}.fields`");
+        for (n, word) in words.iter().enumerate() {
+            let span = self.reading.places.value(&[section, node, key, &n.to_string()]).unwrap_or(whole);
+            if word.trim().is_empty() {
+                let message = format!("an empty {what} name in `{section}.{node}.{key}`");
                 self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "empty"));
-            } else if field == KEY_FIELD && section == "load" {
+            } else if word == KEY_FIELD && section == "load" {
                 let message = format!("`{KEY_FIELD}` is always kept and is not listed");
                 self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "the key of every record"));
             }
-            if RESERVED_COLUMNS.contains(&field.as_str()) {
-                let message = format!("`{field}` is the name of a column that load makes itself");
+            if key == "fields" && RESERVED_COLUMNS.contains(&word.as_str()) {
+                let message = format!("`{word}` is the name of a column that load makes itself");
                 self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "reserved"));
             }
-            if let Some(first) = seen.insert(field, span) {
-                let message = format!("`{field}` is twice in `{section}.{node}.fields`");
+            if let Some(first) = seen.insert(word, span) {
+                let message = format!("`{word}` is twice in `{section}.{node}.{key}`");
                 let fault = Fault::new(Code::DuplicateValue, message).at(span, "the second time");
                 self.faults.push(fault.at(first, "the first time"));
             }

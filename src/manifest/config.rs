@@ -146,3 +146,14 @@ pub struct PersistConfig {
     /// Element type of the published vectors.
     pub dtype: Dtype,
 }
+
+/// The resolved configuration of one `merge` instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MergeConfig {
+    /// The directory that shows the dataset, relative to the manifest.
+    pub dir: String,
+    /// The label in the published names.
+    pub label: String,
+    /// Element type of the published vectors, which is that of the datasets merged.
+    pub dtype: Dtype,
+}

@@ -54,6 +54,8 @@ pub enum Code {
     UnknownField,
     /// Vectors cannot be widened when they are published.
     Widened,
+    /// A merge across an axis that it cannot be across.
+    Across,
     /// Two steps publish under one name.
     DuplicateDataset,
     /// The matrix makes more steps than a run may have.
@@ -84,6 +86,7 @@ impl Code {
             Self::Cycle => "sciembed::graph::cycle",
             Self::UnknownField => "sciembed::graph::unknown_field",
             Self::Widened => "sciembed::graph::widened",
+            Self::Across => "sciembed::graph::across",
             Self::DuplicateDataset => "sciembed::graph::duplicate_dataset",
             Self::TooManySteps => "sciembed::graph::too_many_steps",
         }

@@ -85,7 +85,7 @@ fn target_exists(root: &DeTable<'_>, path: &[Segment]) -> Result<(), Fault> {
         }
         _ if NODE_SECTIONS.contains(&section.as_str()) => Err(shape(path, &format!("{section}.NODE.KEY=value"))),
         _ => {
-            let known = ["version", "name", "store", "matrix", "load", "prepare", "embed", "persist"];
+            let known = ["version", "name", "store", "matrix", "load", "prepare", "embed", "persist", "merge"];
             Err(Fault::new(Code::Override, format!("a manifest has no `{section}`")).at(*span, "not known").help(hint(
                 section,
                 &known,

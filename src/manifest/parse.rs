@@ -19,7 +19,7 @@ use super::tree::{self, Path, Places};
 use super::wording::Complaint;
 
 /// The sections whose entries are nodes.
-pub(crate) const NODE_SECTIONS: [&str; 4] = ["load", "prepare", "embed", "persist"];
+pub(crate) const NODE_SECTIONS: [&str; 5] = ["load", "prepare", "embed", "persist", "merge"];
 
 /// Spans from here on are stand-ins: no text is this long.
 const NOWHERE: usize = usize::MAX / 2;

@@ -19,11 +19,11 @@ use super::config::{Device, Dtype, Missing, Pooling};
 /// The version of the manifest that this program reads.
 pub const VERSION: u32 = 1;
 
-/// A sciembed workflow: nodes that load, prepare, embed and persist, run once for every value of the matrix.
+/// A sciembed workflow: nodes that load, prepare, embed, persist and merge, run once for every value of the matrix.
 ///
-/// `{axis}` in `load.input`, `prepare.prefix`, `prepare.suffix`, `embed.model`, `persist.dir` and `persist.label` stands
-/// for a value of that axis of the matrix; `{{` and `}}` are literal braces. A node runs once per value of the axes in
-/// its own strings and in those of the nodes upstream.
+/// `{axis}` in `load.input`, `prepare.prefix`, `prepare.suffix`, `embed.model`, and in `dir` and `label` of persist and
+/// merge, stands for a value of that axis of the matrix; `{{` and `}}` are literal braces. A node runs once per value of
+/// the axes in its own strings and in those of the nodes upstream; a merge node takes those of its `across` together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "sciembed workflow")]
@@ -59,6 +59,10 @@ pub struct Workflow {
     /// Nodes that publish vectors as a dataset, `[persist.NAME]`.
     #[serde(default)]
     pub persist: BTreeMap<String, Persist>,
+
+    /// Nodes that make one dataset of several, `[merge.NAME]`.
+    #[serde(default)]
+    pub merge: BTreeMap<String, Merge>,
 }
 
 /// Reads metadata of papers from JSON files.
@@ -192,6 +196,29 @@ pub struct Persist {
     /// node's `store_dtype`.
     #[serde(default = "default_dtype")]
     pub dtype: Dtype,
+}
+
+/// Makes one dataset of the datasets that differ in the named axes, such as all years. Of a bibcode that several of them
+/// hold, the one latest in the order of the matrix counts; the others are listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Merge {
+    /// The persist node, or other merge node, whose datasets are merged.
+    pub from: String,
+
+    /// The axes whose values are merged, at least one, such as `["year"]`. Whatever years a command is limited to, a
+    /// merge stands for all of them.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub across: Vec<String>,
+
+    /// The directory in which the dataset appears, relative to the manifest. May contain `{axis}`.
+    #[schemars(length(min = 1))]
+    pub dir: String,
+
+    /// The first part of the published names; the values of the axes that are left follow. Letters, digits, `_`, `.` and
+    /// `-`. May contain `{axis}`. Default: the label of what is merged.
+    #[serde(default)]
+    pub label: Option<String>,
 }
 
 fn default_delimiter() -> String {

@@ -35,6 +35,20 @@ pub enum NodeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Panicked(#[from] Panicked),
+    /// Sets that do not belong into one dataset.
+    #[error("merge {datasets}: {difference}")]
+    #[diagnostic(
+        code(sciembed::node::mixed),
+        help(
+            "vectors of different embedders cannot be compared: take that axis out of `across`, or make these settings equal"
+        )
+    )]
+    Mixed {
+        /// The two datasets.
+        datasets: String,
+        /// What differs, with both values.
+        difference: String,
+    },
     /// A table that does not have the shape that its maker gives it.
     #[error("understand the {table} table: {detail}")]
     #[diagnostic(

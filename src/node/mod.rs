@@ -6,10 +6,13 @@
 pub mod embed;
 mod error;
 mod gather;
+mod left_out;
 pub mod load;
+pub mod merge;
 pub mod persist;
 pub mod prepare;
 mod rejects;
+mod set;
 
 use std::collections::BTreeMap;
 use std::path::Path;

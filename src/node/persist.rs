@@ -1,18 +1,9 @@
-//! persist: a vectors table becomes an immutable dataset of five files, four of them keyed.
+//! persist: a vectors table becomes an immutable dataset.
 //!
-//! | file | what | keyed |
-//! |---|---|---|
-//! | `embeddings_{name}.{dtype}` | Arrow IPC: bibcode, embedding, metadata digest, row key | yes |
-//! | `bibcodes_{name}.txt` | one bibcode a line; line n is row n | yes |
-//! | `keys_{name}.fst` | bibcode -> row, memory-mapped | yes |
-//! | `manifest_{name}.json` | what the dataset is: model, dim, dtype, rows, digests | yes |
-//! | `run_{name}.json` | who made it, when and where | no |
-//!
-//! Equal inputs give equal bytes. Every keyed file but the list of bibcodes carries the set's digest. Building the set
-//! is this file's work; showing it in a directory is `published.rs`'s.
+//! Vectors may be narrowed on the way, and each row gets the digest of its record's metadata. Which files make a set is
+//! in `set.rs`; showing it in a directory is `published.rs`'s work.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, RecordBatch, StringArray};
@@ -21,15 +12,16 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use serde_json::json;
 
 use super::gather::vectors_array;
+use super::set::{self, SetFiles, SetIdentity, SetWriter};
 use super::{Context, Made, NodeError};
 use crate::digest::NodeKey;
 use crate::event::Unit;
 use crate::index::keys;
 use crate::manifest::config::{Dtype, PersistConfig};
 use crate::record::Output;
-use crate::store::ipc::{self, IpcTable};
+use crate::store::StoreError;
+use crate::store::ipc::IpcTable;
 use crate::store::segment::encode_vector;
-use crate::store::{BlobWriter, StoreError};
 use crate::table;
 
 /// What a set is made of.
@@ -56,35 +48,45 @@ pub struct SetInputs<'a> {
 /// Whatever the store gives; [`NodeError::Table`] if vectors and records do not belong together.
 pub fn run(context: &Context, config: &PersistConfig, inputs: &SetInputs) -> Result<Made, NodeError> {
     let vectors = context.store.read_ipc(&inputs.vectors.digest)?;
-    let embeddings = write_embeddings(context, config, inputs, &vectors)?;
-    let table = context.store.read_ipc(&embeddings.digest)?;
-    let (bibcodes, keys) = write_names(context, inputs, &table)?;
-    let mut made = Made::default();
-    made.outputs.insert(format!("embeddings_{}.{}", inputs.name, config.dtype), embeddings);
-    made.outputs.insert(format!("bibcodes_{}.txt", inputs.name), bibcodes);
-    made.outputs.insert(format!("keys_{}.fst", inputs.name), keys);
-    let manifest = manifest(config, inputs, dim(&vectors)?, &made.outputs);
-    let manifest = context.store.put_blob(&manifest, 0)?;
-    made.outputs.insert(format!("manifest_{}.json", inputs.name), manifest);
+    let identity = identity(config, inputs, dim(&vectors)?);
+    let (embeddings, bibcodes) = write_rows(context, &identity, inputs, &vectors)?;
+    let keys = write_keys(context, &inputs.set, &vectors)?;
+    let files = SetFiles { embeddings, bibcodes, keys };
+    let origin = vec![
+        ("records", json!(inputs.records.digest)),
+        ("texts", json!(inputs.facts.get("texts"))),
+        ("vectors", json!(inputs.vectors.digest)),
+    ];
+    let mut made = set::finish(context, &identity, &files, origin)?;
     made.count("rows_in", inputs.vectors.rows);
-    made.count("rows", embeddings.rows);
-    made.count("bytes", made.outputs.values().map(|output| output.bytes).sum());
-    made.not_bit_stable = !inputs.bit_stable;
     Ok(made)
 }
 
-fn write_embeddings(
+fn identity<'a>(config: &'a PersistConfig, inputs: &SetInputs<'a>, dim: usize) -> SetIdentity<'a> {
+    let PersistConfig { dir: _, label, dtype } = config;
+    let SetInputs { set, name, cells, vectors: _, records: _, facts, bit_stable } = *inputs;
+    let ingredient = |(name, value): (&'a String, &'a String)| Some((name.strip_prefix("embedder.")?, value.as_str()));
+    SetIdentity {
+        set,
+        name,
+        label,
+        cells,
+        dim,
+        dtype: *dtype,
+        model: facts.get("model").map(String::as_str),
+        embedder: facts.get("embedder").map(String::as_str),
+        ingredients: facts.iter().filter_map(ingredient).collect(),
+        bit_stable,
+    }
+}
+
+fn write_rows(
     context: &Context,
-    config: &PersistConfig,
+    identity: &SetIdentity,
     inputs: &SetInputs,
     vectors: &IpcTable,
-) -> Result<Output, NodeError> {
-    let dim = dim(vectors)?;
-    let metadata =
-        [("sciembed.set".to_owned(), inputs.set.to_string()), ("sciembed.dataset".to_owned(), inputs.name.to_owned())];
-    let schema = Arc::new(table::dataset(dim, config.dtype).with_metadata(metadata.into()));
-    let blob = context.store.new_blob()?;
-    let mut writer = ipc::writer(blob, &schema).map_err(NodeError::arrow("dataset"))?;
+) -> Result<(Output, Output), NodeError> {
+    let mut writer = SetWriter::new(context, identity)?;
     let mut digests = MetadataDigests::new(context, inputs.records)?;
     let mut done = 0;
     for batch in vectors.batches() {
@@ -92,17 +94,15 @@ fn write_embeddings(
         let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
         let columns: Vec<ArrayRef> = vec![
             Arc::clone(&batch[table::BIBCODE]),
-            narrowed(batch[table::EMBEDDING].as_fixed_size_list(), dim, config.dtype)?,
+            narrowed(batch[table::EMBEDDING].as_fixed_size_list(), identity.dim, identity.dtype)?,
             Arc::new(digests.of(bibcodes)?),
             Arc::clone(&batch["row_key"]),
         ];
-        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(NodeError::arrow("dataset"))?;
+        writer.push(columns, None)?;
         done += batch.num_rows() as u64;
-        writer.write(&batch).map_err(NodeError::arrow("dataset"))?;
         (context.progress)(done, Some(inputs.vectors.rows), Unit::Rows);
     }
-    let blob = writer.into_inner().map_err(NodeError::arrow("dataset"))?;
-    Ok(blob.finish(done)?)
+    writer.finish()
 }
 
 /// Components per vector of a vectors table or a dataset.
@@ -170,54 +170,17 @@ impl MetadataDigests {
     }
 }
 
-/// Writes the list of bibcodes and the key index.
-fn write_names(context: &Context, inputs: &SetInputs, table: &IpcTable) -> Result<(Output, Output), NodeError> {
-    let rows = table.rows() as u64;
-    let write = |error| StoreError::write(context.store.root(), error);
-    let mut list = BufWriter::new(context.store.new_blob()?);
-    let mut names: Vec<(&str, u32)> = Vec::with_capacity(table.rows());
-    for batch in table.batches() {
+/// Writes the key index.
+fn write_keys(context: &Context, set: &NodeKey, vectors: &IpcTable) -> Result<Output, NodeError> {
+    let mut names: Vec<(&str, u32)> = Vec::with_capacity(vectors.rows());
+    for batch in vectors.batches() {
         let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
         for bibcode in bibcodes.iter().flatten() {
-            names.push((
-                bibcode,
-                u32::try_from(names.len()).map_err(|_| NodeError::table("vectors", "it has more than 2^32 rows"))?,
-            ));
-            list.write_all(bibcode.as_bytes()).and_then(|()| list.write_all(b"\n")).map_err(write)?;
+            let row = u32::try_from(names.len());
+            names.push((bibcode, row.map_err(|_| NodeError::table("vectors", "it has more than 2^32 rows"))?));
         }
     }
-    let list: BlobWriter = list.into_inner().map_err(|error| write(error.into_error()))?;
-    let index = keys::write(context.store.new_blob()?, &mut names, &inputs.set).map_err(write)?;
-    Ok((list.finish(rows)?, index.finish(rows)?))
-}
-
-/// The deterministic description of the set. It names each other file's digest.
-fn manifest(config: &PersistConfig, inputs: &SetInputs, dim: usize, outputs: &BTreeMap<String, Output>) -> Vec<u8> {
-    let files: BTreeMap<&String, serde_json::Value> = outputs
-        .iter()
-        .map(|(name, output)| (name, json!({ "blake3": output.digest, "bytes": output.bytes })))
-        .collect();
-    let ingredients: BTreeMap<&str, &String> =
-        inputs.facts.iter().filter_map(|(name, value)| Some((name.strip_prefix("embedder.")?, value))).collect();
-    let value = json!({
-        "version": 1,
-        "dataset": inputs.name,
-        "set": inputs.set,
-        "label": config.label,
-        "cells": inputs.cells,
-        "model": inputs.facts.get("model"),
-        "embedder": inputs.facts.get("embedder"),
-        "embedder_ingredients": ingredients,
-        "dim": dim,
-        "dtype": config.dtype,
-        "rows": inputs.vectors.rows,
-        "bit_stable": inputs.bit_stable,
-        "records": inputs.records.digest,
-        "texts": inputs.facts.get("texts"),
-        "vectors": inputs.vectors.digest,
-        "files": files,
-    });
-    let mut bytes = serde_json::to_vec_pretty(&value).expect("a manifest is plain data with string keys");
-    bytes.push(b'\n');
-    bytes
+    let index = keys::write(context.store.new_blob()?, &mut names, set);
+    let index = index.map_err(|error| StoreError::write(context.store.root(), error))?;
+    Ok(index.finish(vectors.rows() as u64)?)
 }

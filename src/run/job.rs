@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 
 use super::{Options, now_seconds};
@@ -17,12 +17,13 @@ use crate::digest::{EmbedderKey, NodeKey};
 use crate::embedder::Embedder;
 use crate::event::Event;
 use crate::fingerprint::{Fingerprint, StaleReason};
-use crate::graph::{Config, Graph, StepId, StepIndex, dataset_name, short_name};
-use crate::manifest::config::{EmbedConfig, PersistConfig};
+use crate::graph::{Config, Graph, StepId, StepIndex, embeddings_file, keys_file, manifest_file, short_name};
+use crate::manifest::config::{EmbedConfig, MergeConfig, PersistConfig};
 use crate::model::{Environment, ResolvedModel};
 use crate::node::embed::EmbedPlan;
+use crate::node::merge::{MergeInputs, Part};
 use crate::node::persist::SetInputs;
-use crate::node::{Context, Made, NodeError, embed, load, persist, prepare};
+use crate::node::{Context, Made, NodeError, embed, load, merge, persist, prepare};
 use crate::observe::Observer;
 use crate::plan::{Observed, PlannedStep, load_above};
 use crate::pool::Panicked;
@@ -72,6 +73,8 @@ pub struct Job {
     options: Options,
     reference: Reference,
     work: Work,
+    /// What is published; none for kinds that publish nothing.
+    publishing: Option<Publishing>,
     embedder: Option<(EmbedderKey, Box<dyn Embedder>)>,
 }
 
@@ -80,7 +83,8 @@ enum Work {
     Load { config: crate::manifest::config::LoadConfig, sources: Vec<SourceFile> },
     Prepare { config: crate::manifest::config::PrepareConfig, records: Output },
     Embed { config: EmbedConfig, texts: Output, model: Box<ResolvedModel> },
-    Persist(Box<PersistWork>),
+    Persist { config: PersistConfig, vectors: Output, records: Output, embed_record: Box<Record> },
+    Merge { config: MergeConfig, parts: Vec<Part> },
 }
 
 impl Work {
@@ -90,18 +94,21 @@ impl Work {
             Self::Load { .. } => Vec::new(),
             Self::Prepare { records, .. } => vec![*records],
             Self::Embed { texts, .. } => vec![*texts],
-            Self::Persist(work) => vec![work.vectors, work.records],
+            Self::Persist { vectors, records, .. } => vec![*vectors, *records],
+            Self::Merge { parts, .. } => {
+                parts.iter().flat_map(|part| [part.manifest, part.embeddings, part.keys]).collect()
+            }
         }
     }
 }
 
-struct PersistWork {
-    config: PersistConfig,
+/// How a set is shown.
+struct Publishing {
     dir: PathBuf,
-    vectors: Output,
-    records: Output,
-    embed_record: Record,
+    name: String,
     owner: Owner,
+    /// How what it was made of came about, for the provenance file.
+    origin: (&'static str, Value),
     /// The record, if the set stands already and only its directory does not show it.
     built: Option<Record>,
 }
@@ -140,7 +147,8 @@ impl Job {
             base: observer.base.clone(),
             environment: observer.environment.clone(),
             options: options.clone(),
-            work: work(observer, observed, step, reason, reference.key),
+            work: work(observer, observed, step),
+            publishing: publishing(observer, observed, step, reason, reference.key),
             reference,
             embedder,
         }
@@ -195,8 +203,8 @@ impl Job {
         let NodeError::Publish(PublishError::Damaged { digest, .. }) = &error else { return Err(error) };
         (context.note)(format!("a blob of the store was damaged and is made again: failed to {error}"));
         self.store.discard_blob(digest);
-        if let Work::Persist(work) = &mut self.work {
-            work.built = None;
+        if let Some(publishing) = &mut self.publishing {
+            publishing.built = None;
         }
         Ok(self.make(context, started, at)?.0)
     }
@@ -208,9 +216,7 @@ impl Job {
         started: Instant,
         at: u64,
     ) -> Result<(Record, BTreeMap<String, u64>), NodeError> {
-        if let Work::Persist(work) = &self.work
-            && let Some(record) = &work.built
-        {
+        if let Some(record) = self.publishing.as_ref().and_then(|publishing| publishing.built.as_ref()) {
             return Ok((record.clone(), BTreeMap::new()));
         }
         let sources = match &self.work {
@@ -247,24 +253,27 @@ impl Job {
                     Ok(slot.as_mut().expect("it was just filled").1.as_mut())
                 })
             }
-            Work::Persist(work) => {
-                let name = self.dataset_name(&work.config);
+            Work::Persist { config, vectors, records, embed_record } => {
                 let inputs = SetInputs {
                     set: self.key,
-                    name: &name,
+                    name: self.dataset_name(),
                     cells: &self.id.cells,
-                    vectors: &work.vectors,
-                    records: &work.records,
-                    facts: &work.embed_record.facts,
-                    bit_stable: work.embed_record.bit_stable,
+                    vectors,
+                    records,
+                    facts: &embed_record.facts,
+                    bit_stable: embed_record.bit_stable,
                 };
-                persist::run(context, &work.config, &inputs)
+                persist::run(context, config, &inputs)
+            }
+            Work::Merge { config, parts } => {
+                let (name, cells) = (self.dataset_name(), &self.id.cells);
+                merge::run(context, &MergeInputs { set: self.key, name, label: &config.label, cells, parts })
             }
         }
     }
 
-    fn dataset_name(&self, config: &PersistConfig) -> String {
-        dataset_name(&config.label, &self.id.cells)
+    fn dataset_name(&self) -> &str {
+        self.publishing.as_ref().map_or("", |publishing| &publishing.name)
     }
 
     fn provenance(&self, made: &Made, started: Instant, at: u64) -> Provenance {
@@ -281,26 +290,26 @@ impl Job {
 
     /// Shows the set in its directory, if this step publishes one.
     fn publish(&self, record: &Record, at: u64) -> Result<(), NodeError> {
-        let Work::Persist(work) = &self.work else { return Ok(()) };
-        let name = self.dataset_name(&work.config);
+        let Some(publishing) = &self.publishing else { return Ok(()) };
+        let Publishing { dir, name, owner, origin: (made_of, origin), built: _ } = publishing;
         let provenance = json!({
             "dataset": name,
             "set": record.key,
-            "owner": work.owner,
+            "owner": owner,
             "published": { "at": at, "run": self.options.run, "host": durable::host() },
             "built": record.provenance,
-            "embedded": work.embed_record.provenance,
+            *made_of: origin,
             "overrides": self.reference.overrides,
         });
         let mut provenance = serde_json::to_vec_pretty(&provenance).expect("provenance is plain data");
         provenance.push(b'\n');
         let publication = Publication {
-            dir: &work.dir,
-            name: &name,
+            dir,
+            name,
             set: record.key,
-            outputs: &record.outputs,
+            outputs: &record.files(),
             provenance: &provenance,
-            owner: &work.owner,
+            owner,
             take_over: self.options.take_over,
         };
         Ok(publication.publish(&self.store)?)
@@ -329,7 +338,7 @@ fn record(key: NodeKey, made: &Made, sources: Vec<SourceFile>, provenance: Prove
     }
 }
 
-fn work(observer: &Observer, observed: &Observed, step: &PlannedStep, reason: &StaleReason, key: NodeKey) -> Work {
+fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
     let (graph, index) = (observer.graph, step.index);
     let upstreams = &graph.steps[index].upstreams;
     let consumed =
@@ -346,16 +355,54 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep, reason: &S
         }
         Config::Persist(config) => {
             let load = load_above(graph, index).expect("every dataset's rows come from a load step");
-            let publish_only = matches!(reason, StaleReason::NotPublished { .. });
-            Work::Persist(Box::new(PersistWork {
+            Work::Persist {
                 config: config.clone(),
-                dir: observer.directory(config),
                 vectors: consumed(upstreams[0], "vectors"),
                 records: consumed(load, "records"),
-                embed_record: observed.record(graph, upstreams[0]).expect("its vectors are recorded").clone(),
-                owner: observer.owner(&step.step),
-                built: observed.record(graph, index).filter(|record| publish_only && record.key == key).cloned(),
-            }))
+                embed_record: Box::new(recorded(observed, graph, upstreams[0]).clone()),
+            }
+        }
+        Config::Merge(config) => {
+            let part = |&from: &StepIndex| {
+                let dataset = graph.steps[from].dataset().expect("what is merged was published");
+                Part {
+                    manifest: consumed(from, &manifest_file(&dataset.name)),
+                    embeddings: consumed(from, &embeddings_file(&dataset.name, dataset.dtype)),
+                    keys: consumed(from, &keys_file(&dataset.name)),
+                }
+            };
+            Work::Merge { config: config.clone(), parts: upstreams.iter().map(part).collect() }
         }
     }
+}
+
+fn recorded<'a>(observed: &'a Observed, graph: &Graph, index: StepIndex) -> &'a Record {
+    observed.record(graph, index).expect("a stale step's inputs are recorded")
+}
+
+fn publishing(
+    observer: &Observer,
+    observed: &Observed,
+    step: &PlannedStep,
+    reason: &StaleReason,
+    key: NodeKey,
+) -> Option<Publishing> {
+    let (graph, index) = (observer.graph, step.index);
+    let dataset = graph.steps[index].dataset()?;
+    let upstreams = &graph.steps[index].upstreams;
+    let origin = match &graph.steps[index].config {
+        Config::Merge(_) => {
+            let part = |&from: &StepIndex| json!({ "step": graph.steps[from].id.to_string(), "set": recorded(observed, graph, from).key });
+            ("merged", upstreams.iter().map(part).collect())
+        }
+        _ => ("embedded", json!(recorded(observed, graph, upstreams[0]).provenance)),
+    };
+    let publish_only = matches!(reason, StaleReason::NotPublished { .. });
+    Some(Publishing {
+        dir: observer.directory(&dataset),
+        owner: observer.owner(&step.step),
+        origin,
+        built: observed.record(graph, index).filter(|record| publish_only && record.key == key).cloned(),
+        name: dataset.name,
+    })
 }

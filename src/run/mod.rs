@@ -26,7 +26,7 @@ use crate::digest::EmbedderKey;
 use crate::embedder::Embedder;
 use crate::event::{Event, Outcome};
 use crate::fingerprint::StaleReason;
-use crate::graph::{NodeKind, StepId, StepIndex};
+use crate::graph::{NodeKind, Scope, StepId, StepIndex};
 use crate::node::NodeError;
 use crate::observe::{ObserveError, Observer};
 use crate::plan::{Observed, Plan, PlannedStep, State, plan};
@@ -81,7 +81,7 @@ pub enum RunError {
     Store(#[from] StoreError),
 }
 
-/// Applies the steps `selection`, which holds every upstream of its members: plans, runs what is stale, plans again.
+/// Applies the steps of `scope` that may run: plans, runs what is stale, plans again.
 ///
 /// `interrupted` becomes ready when the run should end in order. Events go to `listen`, in order, and to the journal.
 ///
@@ -89,14 +89,14 @@ pub enum RunError {
 /// [`RunError`] if it cannot be planned or the store fails; a failing step is in the [`Report`] instead.
 pub async fn apply(
     observer: Observer<'_>,
-    selection: &[StepIndex],
+    scope: &Scope,
     options: &Options,
     listen: &mut dyn FnMut(&Event),
     interrupted: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
     let mut observer = observer;
-    let observed = observer.observe(selection).map_err(|errors| RunError::Observe { errors })?;
-    let first = plan(observer.graph, selection, &observed);
+    let observed = observer.observe(scope).map_err(|errors| RunError::Observe { errors })?;
+    let first = plan(observer.graph, scope, &observed);
     let idle = first.is_fresh();
     // Nothing to do writes nothing but references: a journal of nothing would only hide the others.
     let journal = if idle { None } else { Some(open(&observer.store, options)?) };
@@ -104,7 +104,7 @@ pub async fn apply(
     let mut dispatcher = Dispatcher {
         observer,
         observed,
-        selection,
+        scope,
         options,
         started: Instant::now(),
         listen,
@@ -142,7 +142,7 @@ fn open(store: &Store, options: &Options) -> Result<Journal, StoreError> {
 struct Dispatcher<'a> {
     observer: Observer<'a>,
     observed: Observed,
-    selection: &'a [StepIndex],
+    scope: &'a Scope,
     options: &'a Options,
     started: Instant,
     listen: &'a mut dyn FnMut(&Event),
@@ -203,7 +203,7 @@ impl Dispatcher<'_> {
 
     /// Plans again and starts what can start, the furthest downstream first, so that years flow through one by one.
     fn advance(&mut self) -> Result<Plan, RunError> {
-        let plan = plan(self.observer.graph, self.selection, &self.observed);
+        let plan = plan(self.observer.graph, self.scope, &self.observed);
         if self.is_cancelled() {
             return Ok(plan);
         }
@@ -300,7 +300,7 @@ impl Dispatcher<'_> {
     /// Looks up the records of everything below a step, whose keys may just have become known.
     fn look_below(&mut self, landed: StepIndex) -> Result<(), RunError> {
         let mut below = BTreeSet::from([landed]);
-        for &index in self.selection {
+        for &index in self.scope.steps() {
             if self.observer.graph.steps[index].upstreams.iter().any(|up| below.contains(up)) {
                 below.insert(index);
                 self.look_up(index)?;

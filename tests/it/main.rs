@@ -6,6 +6,7 @@ mod damage;
 mod env;
 mod get;
 mod load;
+mod merge;
 mod plans;
 mod publish;
 mod resume;

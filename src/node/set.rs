@@ -1,0 +1,189 @@
+//! The keyed files of a set, whichever node makes it: vectors, bibcodes, key index and manifest.
+//!
+//! | file | what | keyed |
+//! |---|---|---|
+//! | `embeddings_{name}.{dtype}` | Arrow IPC: bibcode, embedding, metadata digest, row key | yes |
+//! | `bibcodes_{name}.txt` | one bibcode a line; line n is row n | yes |
+//! | `keys_{name}.fst` | bibcode -> row, memory-mapped | yes |
+//! | `manifest_{name}.json` | what the dataset is: model, dim, dtype, rows, digests | yes |
+//! | `run_{name}.json` | who made it, when and where | no |
+//!
+//! Equal rows give equal bytes, in whatever batches they come. Every keyed file but the list of bibcodes carries the
+//! set's digest. `persist.rs` and `merge.rs` say which rows; showing the set in a directory is `published.rs`'s.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::BatchCoalescer;
+use arrow::datatypes::SchemaRef;
+use arrow::ipc::writer::FileWriter;
+use serde_json::{Value, json};
+
+use super::{Context, Made, NodeError};
+use crate::digest::NodeKey;
+use crate::graph::{bibcodes_file, embeddings_file, keys_file, manifest_file};
+use crate::manifest::config::Dtype;
+use crate::record::Output;
+use crate::store::{BlobWriter, StoreError, ipc};
+use crate::table::{self, IPC_BATCH_ROWS};
+
+/// What a set says of itself.
+pub struct SetIdentity<'a> {
+    /// The set's digest, which is the step's key.
+    pub set: NodeKey,
+    /// The dataset's name: label and cells.
+    pub name: &'a str,
+    /// The label in it.
+    pub label: &'a str,
+    /// The cells of the step.
+    pub cells: &'a BTreeMap<String, String>,
+    /// Components per vector.
+    pub dim: usize,
+    /// Element type of the vectors.
+    pub dtype: Dtype,
+    /// The model's short name.
+    pub model: Option<&'a str>,
+    /// The embedder's key.
+    pub embedder: Option<&'a str>,
+    /// What the embedder's key is made of.
+    pub ingredients: BTreeMap<&'a str, &'a str>,
+    /// Whether the vectors would come out again.
+    pub bit_stable: bool,
+}
+
+/// The files of a set that hold its rows.
+pub struct SetFiles {
+    /// The vectors.
+    pub embeddings: Output,
+    /// The list of bibcodes.
+    pub bibcodes: Output,
+    /// The key index.
+    pub keys: Output,
+}
+
+/// Writes vectors and bibcodes, row by row in one pass.
+pub struct SetWriter<'a> {
+    context: &'a Context<'a>,
+    schema: SchemaRef,
+    /// Makes batches of one size, since readers divide by it; one that has it already passes through uncopied.
+    coalescer: BatchCoalescer,
+    embeddings: FileWriter<BlobWriter>,
+    bibcodes: BlobWriter,
+    rows: u64,
+}
+
+impl<'a> SetWriter<'a> {
+    /// Starts the files of a set.
+    ///
+    /// # Errors
+    /// Whatever the store gives.
+    pub fn new(context: &'a Context<'a>, identity: &SetIdentity) -> Result<Self, NodeError> {
+        let metadata = [
+            ("sciembed.set".to_owned(), identity.set.to_string()),
+            ("sciembed.dataset".to_owned(), identity.name.to_owned()),
+        ];
+        let schema = Arc::new(table::dataset(identity.dim, identity.dtype).with_metadata(metadata.into()));
+        let embeddings = ipc::writer(context.store.new_blob()?, &schema).map_err(NodeError::arrow("dataset"))?;
+        let coalescer = BatchCoalescer::new(Arc::clone(&schema), IPC_BATCH_ROWS);
+        Ok(Self { context, schema, coalescer, embeddings, bibcodes: context.store.new_blob()?, rows: 0 })
+    }
+
+    /// Appends rows: bibcode, embedding, metadata digest, row key. With `kept`, only those that it marks.
+    ///
+    /// # Errors
+    /// Whatever the store gives; columns of another shape.
+    pub fn push(&mut self, columns: Vec<ArrayRef>, kept: Option<&BooleanArray>) -> Result<(), NodeError> {
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(NodeError::arrow("dataset"))?;
+        let pushed = match kept {
+            Some(kept) => self.coalescer.push_batch_with_filter(rows, kept),
+            None => self.coalescer.push_batch(rows),
+        };
+        pushed.map_err(NodeError::arrow("dataset"))?;
+        self.drain()
+    }
+
+    /// Ends the files: the vectors and the bibcodes.
+    ///
+    /// # Errors
+    /// Whatever the store gives.
+    pub fn finish(mut self) -> Result<(Output, Output), NodeError> {
+        self.coalescer.finish_buffered_batch().map_err(NodeError::arrow("dataset"))?;
+        self.drain()?;
+        let embeddings = self.embeddings.into_inner().map_err(NodeError::arrow("dataset"))?;
+        Ok((embeddings.finish(self.rows)?, self.bibcodes.finish(self.rows)?))
+    }
+
+    fn drain(&mut self) -> Result<(), NodeError> {
+        while let Some(batch) = self.coalescer.next_completed_batch() {
+            self.context.check_cancel()?;
+            self.embeddings.write(&batch).map_err(NodeError::arrow("dataset"))?;
+            let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
+            let lines: String = bibcodes.iter().flatten().flat_map(|bibcode| [bibcode, "\n"]).collect();
+            self.bibcodes
+                .write_all(lines.as_bytes())
+                .map_err(|error| StoreError::write(self.context.store.root(), error))?;
+            self.rows += batch.num_rows() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Adds the manifest, which describes the set and names each other file's digest, and the counts of a set. `origin` says
+/// what its rows come from.
+///
+/// # Errors
+/// Whatever the store gives.
+pub fn finish(
+    context: &Context,
+    identity: &SetIdentity,
+    files: &SetFiles,
+    origin: Vec<(&str, Value)>,
+) -> Result<Made, NodeError> {
+    let mut made = Made::default();
+    let SetFiles { embeddings, bibcodes, keys } = *files;
+    made.outputs.insert(embeddings_file(identity.name, identity.dtype), embeddings);
+    made.outputs.insert(bibcodes_file(identity.name), bibcodes);
+    made.outputs.insert(keys_file(identity.name), keys);
+    let manifest = manifest(identity, embeddings.rows, &made.outputs, origin);
+    made.outputs.insert(manifest_file(identity.name), context.store.put_blob(&manifest, 0)?);
+    made.count("rows", embeddings.rows);
+    made.count("bytes", made.outputs.values().map(|output| output.bytes).sum());
+    made.not_bit_stable = !identity.bit_stable;
+    Ok(made)
+}
+
+fn manifest(
+    identity: &SetIdentity,
+    rows: u64,
+    outputs: &BTreeMap<String, Output>,
+    origin: Vec<(&str, Value)>,
+) -> Vec<u8> {
+    let SetIdentity { set, name, label, cells, dim, dtype, model, embedder, ingredients, bit_stable } = identity;
+    let files: BTreeMap<&String, Value> = outputs
+        .iter()
+        .map(|(name, output)| (name, json!({ "blake3": output.digest, "bytes": output.bytes })))
+        .collect();
+    let mut value = json!({
+        "version": 1,
+        "dataset": name,
+        "set": set,
+        "label": label,
+        "cells": cells,
+        "model": model,
+        "embedder": embedder,
+        "embedder_ingredients": ingredients,
+        "dim": dim,
+        "dtype": dtype,
+        "rows": rows,
+        "bit_stable": bit_stable,
+        "files": files,
+    });
+    for (name, of) in origin {
+        value[name] = of;
+    }
+    let mut bytes = serde_json::to_vec_pretty(&value).expect("a manifest is plain data with string keys");
+    bytes.push(b'\n');
+    bytes
+}
