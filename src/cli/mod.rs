@@ -23,6 +23,7 @@ use clap::{Parser, Subcommand};
 use miette::Diagnostic;
 
 use crate::error::{Error, Exit};
+use crate::observe::ObserveError;
 use crate::run::RunError;
 use print::remark;
 
@@ -134,7 +135,7 @@ impl Failure {
                 match *error {
                     Error::Manifest(faults) => tell_faults(faults),
                     Error::Select(error) => render(error),
-                    Error::Run(RunError::Observe { errors }) => errors.into_iter().for_each(tell),
+                    Error::Run(RunError::Observe { errors }) => tell_alike(errors),
                     other => tell(other),
                 }
                 exit
@@ -195,6 +196,28 @@ impl Diagnostic for Failed {
 
     fn diagnostic_source(&self) -> Option<&dyn Diagnostic> {
         self.0.diagnostic_source()
+    }
+}
+
+/// Prints what keeps steps from being planned: of faults of one kind the first in full, and which steps share it.
+fn tell_alike(errors: Vec<ObserveError>) {
+    let code = |error: &ObserveError| {
+        let code = error.diagnostic_source().and_then(Diagnostic::code).map(|code| code.to_string());
+        (error.step().map(|step| (step.kind, step.node.clone())), code)
+    };
+    let mut kinds: Vec<(_, ObserveError, Vec<String>)> = Vec::new();
+    for error in errors {
+        let (kind, step) = (code(&error), error.step().map(ToString::to_string));
+        match kinds.iter_mut().find(|(told, ..)| *told == kind) {
+            Some((.., steps)) => steps.extend(step),
+            None => kinds.push((kind, error, Vec::new())),
+        }
+    }
+    for (_, first, others) in kinds {
+        tell(first);
+        if !others.is_empty() {
+            remark(format!("the same keeps {} from being planned\n", others.join(", ")));
+        }
     }
 }
 
