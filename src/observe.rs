@@ -9,7 +9,7 @@ use crate::fingerprint::Fingerprint;
 use crate::graph::{Config, Graph, PublishedAs, Scope, StepId, StepIndex};
 use crate::manifest::config::{LoadConfig, Missing};
 use crate::model::{Environment, ModelError, ResolvedModel, resolve};
-use crate::plan::{EmbedderFacts, Observed};
+use crate::plan::Observed;
 use crate::published::{self, Owner, PublishError};
 use crate::record::{RecordState, SourceFile};
 use crate::source::{SourceError, files};
@@ -100,13 +100,20 @@ impl<'a> Observer<'a> {
         let mut errors = Vec::new();
         for &index in scope.steps() {
             let seen = if scope.runs(index) {
-                self.observe_step(&mut observed, index)
+                self.observe_running_step(&mut observed, index)
             } else {
                 self.look_at_step(&mut observed, index)
             };
             errors.extend(seen.err());
         }
         if errors.is_empty() { Ok(observed) } else { Err(errors) }
+    }
+
+    /// Observes a step that may run, and so publish.
+    #[expect(clippy::result_large_err, reason = "once per step and only when planning fails")]
+    fn observe_running_step(&mut self, observed: &mut Observed, index: StepIndex) -> Result<(), ObserveError> {
+        self.check_owner(index)?;
+        self.observe_step(observed, index)
     }
 
     /// Observes a step that may not run. Where this workflow never applied it, its files are not read: they may be many,
@@ -136,10 +143,10 @@ impl<'a> Observer<'a> {
                 let digest_of = &mut |path: &Path| self.digests.digest(path);
                 let model = resolve(config, &self.base, &self.environment, digest_of)
                     .map_err(|source| ObserveError::Model { step: step.id.clone(), source })?;
-                observed.embedders.insert(index, facts(&model));
+                observed.embedders.insert(index, model.ingredients.clone());
                 self.models.insert(index, model);
             }
-            Config::Prepare(_) | Config::Persist(_) | Config::Merge(_) => self.check_owner(index)?,
+            Config::Prepare(_) | Config::Persist(_) | Config::Merge(_) => {}
         }
         if let Some(reference) = self.store.reference(&self.graph.name, &step.id)? {
             observed.references.insert(index, reference);
@@ -187,7 +194,8 @@ impl<'a> Observer<'a> {
         self.base.join(dataset.dir)
     }
 
-    /// Refuses a name that another workflow or step publishes, before anything is paid for.
+    /// Refuses a name that another workflow or step publishes, before anything is paid for. Asked only of steps that may
+    /// run: the others publish nothing.
     #[expect(clippy::result_large_err, reason = "once per step and only when planning fails")]
     fn check_owner(&self, index: StepIndex) -> Result<(), ObserveError> {
         let step = &self.graph.steps[index];
@@ -215,8 +223,4 @@ impl<'a> Observer<'a> {
         let digest = self.digests.digest(&source.path).map_err(failed)?;
         Ok(SourceFile { name: source.name.clone(), digest, bytes })
     }
-}
-
-fn facts(model: &ResolvedModel) -> EmbedderFacts {
-    EmbedderFacts { key: model.key, dim: model.dim, ingredients: model.ingredients.clone() }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use crate::digest::{Digest, EmbedderKey, NodeKey};
+use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::{Change, Fingerprint, PublishFault, StaleReason};
 use crate::graph::{Config, Graph, NodeKind, Scope, StepId, StepIndex, manifest_file};
 use crate::record::{Output, Record, RecordState, Reference, SourceFile};
@@ -19,25 +19,14 @@ use crate::record::{Output, Record, RecordState, Reference, SourceFile};
 pub struct Observed {
     /// The source files of each load step, in order.
     pub sources: BTreeMap<StepIndex, Vec<SourceFile>>,
-    /// The embedder of each embed step.
-    pub embedders: BTreeMap<StepIndex, EmbedderFacts>,
+    /// What each embed step's embedder is made of, and its key with it: ingredient -> value.
+    pub embedders: BTreeMap<StepIndex, BTreeMap<String, String>>,
     /// What each step last used.
     pub references: BTreeMap<StepIndex, Reference>,
     /// Records by key, for every key that could be computed; absent keys have none.
     pub records: HashMap<NodeKey, RecordState>,
     /// How the directory of each step that publishes differs from the set of this key; absent if it does not.
     pub published: BTreeMap<StepIndex, (NodeKey, PublishFault)>,
-}
-
-/// What a plan needs to know of an embedder without starting it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmbedderFacts {
-    /// Its key.
-    pub key: EmbedderKey,
-    /// Components per vector.
-    pub dim: usize,
-    /// What the key is made of: name -> value.
-    pub ingredients: BTreeMap<String, String>,
 }
 
 impl Observed {
@@ -71,7 +60,7 @@ impl Observed {
             }
             Config::Prepare(config) => Fingerprint::of_prepare(config, consumed(step.upstreams[0], "records")?),
             Config::Embed(config) => {
-                let ingredients = &self.embedders.get(&index)?.ingredients;
+                let ingredients = self.embedders.get(&index)?;
                 Fingerprint::of_embed(config, ingredients, consumed(step.upstreams[0], "texts")?)
             }
             Config::Persist(config) => {

@@ -39,11 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let scope = arguments.selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
-    let options = Options {
-        run: run::run_id(),
-        jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize),
-        take_over: arguments.take_over,
-    };
+    let options = Options { run: run::run_id(), jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize) };
     let mut progress = Progress::new(std::io::stderr().is_terminal());
     let mut summary = Summary::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DoorError::Runtime)?;

@@ -26,7 +26,7 @@ use crate::digest::NodeKey;
 use crate::graph::{bibcodes_file, embeddings_file, keys_file, manifest_file};
 use crate::manifest::config::Dtype;
 use crate::record::Output;
-use crate::store::{BlobWriter, StoreError, ipc};
+use crate::store::{BlobWriter, StoreError, ipc, pretty_json};
 use crate::table::{self, IPC_BATCH_ROWS};
 
 /// What a set says of itself.
@@ -183,7 +183,5 @@ fn manifest(
     for (name, of) in origin {
         value[name] = of;
     }
-    let mut bytes = serde_json::to_vec_pretty(&value).expect("a manifest is plain data with string keys");
-    bytes.push(b'\n');
-    bytes
+    pretty_json(&value)
 }

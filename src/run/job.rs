@@ -29,7 +29,7 @@ use crate::plan::{Observed, PlannedStep, load_above};
 use crate::pool::Panicked;
 use crate::published::{Owner, Publication, PublishError};
 use crate::record::{Output, Provenance, Record, Reference, SourceFile};
-use crate::store::{Store, durable};
+use crate::store::{Store, durable, pretty_json};
 
 /// Progress is told at most this often: eyes see no more, and the channel stays empty.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -71,6 +71,7 @@ pub struct Job {
     base: PathBuf,
     environment: Environment,
     options: Options,
+    take_over: bool,
     reference: Reference,
     work: Work,
     /// What is published; none for kinds that publish nothing.
@@ -147,6 +148,7 @@ impl Job {
             base: observer.base.clone(),
             environment: observer.environment.clone(),
             options: options.clone(),
+            take_over: observer.take_over,
             work: work(observer, observed, step),
             publishing: publishing(observer, observed, step, reason, reference.key),
             reference,
@@ -301,16 +303,14 @@ impl Job {
             *made_of: origin,
             "overrides": self.reference.overrides,
         });
-        let mut provenance = serde_json::to_vec_pretty(&provenance).expect("provenance is plain data");
-        provenance.push(b'\n');
         let publication = Publication {
             dir,
             name,
             set: record.key,
             outputs: &record.files(),
-            provenance: &provenance,
+            provenance: &pretty_json(&provenance),
             owner,
-            take_over: self.options.take_over,
+            take_over: self.take_over,
         };
         Ok(publication.publish(&self.store)?)
     }

@@ -47,8 +47,6 @@ pub struct Options {
     pub run: String,
     /// Steps other than embed that run side by side.
     pub jobs: usize,
-    /// Whether published names of other owners may be taken.
-    pub take_over: bool,
 }
 
 /// How a run ended.

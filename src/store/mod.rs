@@ -35,6 +35,7 @@ pub use digest_cache::DigestCache;
 pub use error::StoreError;
 pub use journal::Journal;
 pub use lock::{HEARTBEAT, Holder, Lock, LockOutcome};
+pub use record::pretty_json;
 
 /// The version of the store's format that this program writes, and the newest that it reads.
 pub const STORE_VERSION: u32 = 1;

@@ -40,7 +40,7 @@ impl Store {
     /// [`StoreError::Write`], and reading errors of a record that stands already.
     pub fn write_record(&self, record: Record) -> Result<Record, StoreError> {
         let path = self.record_path(&record.key);
-        let bytes = to_json(&record);
+        let bytes = pretty_json(&record);
         let created = durable::create(&path, &self.temporary(), &bytes);
         if created.map_err(|error| StoreError::write(&path, error))? {
             return Ok(record);
@@ -68,12 +68,13 @@ impl Store {
         let path = self.reference_path(workflow, &reference.step);
         let folder = path.parent().expect("a ref stands in its workflow's folder");
         fs::create_dir_all(folder)
-            .and_then(|()| durable::write(&path, &self.temporary(), &to_json(reference)))
+            .and_then(|()| durable::write(&path, &self.temporary(), &pretty_json(reference)))
             .map_err(|error| StoreError::write(&path, error))
     }
 }
 
-fn to_json(value: &impl Serialize) -> Vec<u8> {
+/// A value as JSON that people read too: indented, with a newline at the end. Keys stand in the order of their type.
+pub fn pretty_json(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("store types are plain data with string keys");
     bytes.push(b'\n');
     bytes

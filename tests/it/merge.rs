@@ -126,6 +126,23 @@ fn a_merge_waits_for_the_years_that_were_not_asked_for() {
     assert_eq!(env.plan(&[]).code, Some(1));
 }
 
+/// A name that somebody else took is in the way of the steps that publish it, not of a run over another year.
+#[test]
+fn a_name_taken_in_an_unselected_year() {
+    let env = project();
+    env.applied(&[]);
+    let workflow = fs::read_to_string(env.path("workflow.toml")).unwrap();
+    env.write(
+        "rival.toml",
+        workflow.replace("name = \"tests\"", "name = \"rival\"").replace("prefix = \"\"", "prefix = \"x\""),
+    );
+    let taken = env.run(&["apply", "rival.toml", "--years", "2010", "--target", "persist.yearly", "--take-over"]);
+    assert_eq!(taken.code, Some(0), "{}", taken.err);
+    assert_eq!(env.plan(&[]).code, Some(1));
+    let told = env.plan(&["--years", "2011", "--target", "merge.all"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+}
+
 /// A model for each year, and a merge across them would make nonsense.
 #[test]
 fn vectors_of_two_embedders_are_not_mixed() {
