@@ -55,9 +55,10 @@ test *args:
 bench *args:
     cargo bench --locked "$@"
 
-# build the optimised program
+# build the optimised program; libduckdb.so goes beside it, where it looks first
 release:
     cargo build --locked --release
+    @cp --dereference lib/libduckdb.so "$CARGO_TARGET_DIR/release/"
     @echo "built $CARGO_TARGET_DIR/release/sciembed"
 
 # write the manifest's JSON Schema again

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes this machine ready to build, run and test sciembed. Run it again at any time: what is there is left alone.
 #
-# It fetches with pip and apt, as you have configured them, and nothing else; every wheel is pinned by version and
-# sha256. What is fetched is unpacked aside and renamed into place once it is whole, and its stamp is written last.
+# It fetches with pip, npm and apt, as you have configured them, and nothing else; every package but apt's is pinned by
+# version and sha256. What is fetched is unpacked aside and renamed into place once it is whole, and its stamp is written last.
 # So a set-up that was interrupted is simply run again.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
@@ -11,6 +11,7 @@ data=${XDG_DATA_HOME:-$HOME/.local/share}/sciembed
 rust_wanted=1.95
 just_version=1.59.0
 ort_version=1.31.1
+duckdb_version=1.5.6
 
 case "$(uname -sm)" in
     'Linux x86_64')
@@ -18,12 +19,16 @@ case "$(uname -sm)" in
         just_sha256=3ee47f26e3aff917107602d57a08ede20df447f78dc4f9ceb08e57a883c56eb9
         ort_tag=manylinux_2_28_x86_64
         ort_sha256=5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f
+        duckdb_package=@duckdb/node-bindings-linux-x64@$duckdb_version-r.1
+        duckdb_sha256=1b9f82478539bb9a1d1df44bd103121a12ae52142c07158dc52b97d2ec1d69ff
         ;;
     'Linux aarch64')
         just_tag=manylinux_2_17_aarch64
         just_sha256=a305aa91fc425c44e3bcc7d5faae7b8c1503091d8e79aae1f6801dbdca478e20
         ort_tag=manylinux_2_28_aarch64
         ort_sha256=da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3
+        duckdb_package=@duckdb/node-bindings-linux-arm64@$duckdb_version-r.1
+        duckdb_sha256=3a45a6305b3235a781ed9de25aa795a3862acd042782d1f864e1bdb656de212b
         ;;
     *)
         echo "setup: $(uname -sm) is not supported: only Linux on x86_64 or aarch64" >&2
@@ -42,6 +47,7 @@ settings=(
     sentence_bert_config.json config_sentence_transformers.json LICENSE NOTICE
 )
 
+duckdb_stamp="$duckdb_package $duckdb_sha256"
 runtime_stamp="onnxruntime $ort_version $ort_sha256"
 model_stamp="$graph_package $graph_sha256 $settings_package $settings_sha256"
 
@@ -75,6 +81,7 @@ links_c() {
 just_works() { runs just --justfile justfile --summary; }
 stamped() { [[ -f $data/stamps/$1 && $(<"$data/stamps/$1") == "$2" ]]; }
 runtime_in_place() { stamped runtime "$runtime_stamp" && [[ -s $data/lib/libonnxruntime.so ]]; }
+duckdb_in_place() { stamped duckdb "$duckdb_stamp" && [[ -s $data/lib/libduckdb.so ]]; }
 model_in_place() {
     stamped model "$model_stamp" || return 1
     local file
@@ -142,7 +149,8 @@ rust() {
     has rust "$version"
 }
 
-# The C compiler and cmake build zlib-ng, zstd and BLAKE3; python and pip are needed only while something is missing.
+# The C compiler and cmake build zlib-ng, zstd and BLAKE3; python with pip and npm are needed only while
+# something is missing.
 packages() {
     local missing=() root=()
     links_c || missing+=(gcc libc6-dev)
@@ -151,6 +159,7 @@ packages() {
     if ! { just_works && runtime_in_place && model_in_place; }; then
         runs python3 -m pip --version || missing+=(python3 python3-pip)
     fi
+    duckdb_in_place || runs npm --version || missing+=(npm)
     if ((${#missing[@]} == 0)); then
         has tools "cc, make, cmake, python3 with pip"
         return
@@ -209,6 +218,27 @@ runtime() {
     link "$data/lib/libonnxruntime.so" lib/libonnxruntime.so
 }
 
+# DuckDB's makers publish their shared library to npm; there it lies in the package of their Node bindings.
+duckdb() {
+    if duckdb_in_place; then
+        has duckdb "$duckdb_version"
+    else
+        begin duckdb "fetching $duckdb_version (24 MB)"
+        mkdir "$work/npm"
+        quietly "fetch $duckdb_package" npm pack "$duckdb_package" --pack-destination="$work/npm"
+        echo "$duckdb_sha256 $(echo "$work"/npm/*.tgz)" | sha256sum --check --status ||
+            fail "$duckdb_package is not the package that was pinned: its sha256 differs"
+        tar -xzf "$work"/npm/*.tgz -C "$work/npm" package/libduckdb.so package/LICENSE
+        sync "$work/npm/package/libduckdb.so"
+        mkdir -p "$data/lib"
+        mv "$work/npm/package/LICENSE" "$data/lib/LICENSE.duckdb"
+        mv "$work/npm/package/libduckdb.so" "$data/lib/"
+        stamp duckdb "$duckdb_stamp"
+        finish "checked"
+    fi
+    link "$data/lib/libduckdb.so" lib/libduckdb.so
+}
+
 model() {
     if model_in_place; then
         has model "$model"
@@ -238,5 +268,6 @@ rust
 packages
 just_
 runtime
+duckdb
 model
 echo "ready, in ${data/#$HOME/\~}: now try 'just quickstart' or 'just test'"
