@@ -9,8 +9,10 @@
 //! | 4 | the store is damaged |
 //! | 130 | interrupted; what was sealed is kept |
 
+use crate::catalog::CatalogError;
 use crate::dataset::DatasetError;
 use crate::graph::SelectError;
+use crate::lineage::LineageError;
 use crate::manifest::Faults;
 use crate::node::NodeError;
 use crate::observe::ObserveError;
@@ -40,6 +42,14 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Dataset(#[from] DatasetError),
+    /// Where a row came from.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lineage(#[from] LineageError),
+    /// The catalog.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Catalog(#[from] CatalogError),
 }
 
 /// How the program ends.
@@ -83,6 +93,8 @@ impl Error {
             Self::Run(RunError::Observe { errors }) => {
                 errors.iter().any(|error| matches!(error, ObserveError::Store(error) if error.is_damage()))
             }
+            Self::Lineage(error) => error.is_damage(),
+            Self::Catalog(error) => error.is_damage(),
             Self::Dataset(DatasetError::Mixed { .. } | DatasetError::Incomplete { .. }) => true,
             Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
         };

@@ -31,6 +31,8 @@
 //!   node         one file per node kind
 //!   run          the dispatcher: sole owner of a run's state; the only async room
 //!   dataset      reading what persist and merge published
+//!   lineage      from a published row back to the line of a source file
+//!   catalog      all of that as tables, to be asked in SQL
 //! DOORS
 //!   error        the sum of the rooms' errors; exit codes
 //!   cli          one file per command: parse, call the library, print
@@ -72,6 +74,10 @@ pub mod node;
 pub mod run;
 
 pub mod dataset;
+
+pub mod lineage;
+
+pub mod catalog;
 
 pub mod error;
 

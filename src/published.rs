@@ -52,6 +52,11 @@ impl Layout {
         self.dir.join(HOME).join("links")
     }
 
+    /// The folder of all that is not for people's eyes.
+    pub fn home(&self) -> PathBuf {
+        self.dir.join(HOME)
+    }
+
     fn sets(&self) -> PathBuf {
         self.dir.join(HOME).join("sets")
     }
@@ -145,6 +150,29 @@ pub struct Owner {
     pub step: String,
 }
 
+/// What the provenance file of a dataset says, as far as it is read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedBy {
+    /// Who.
+    pub owner: Owner,
+    /// The store that the set was built in, relative to the directory. Older files do not tell it.
+    #[serde(default)]
+    pub store: Option<PathBuf>,
+    /// When and where.
+    pub published: Published,
+}
+
+/// When and where a dataset was published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Seconds since 1970-01-01 UTC.
+    pub at: u64,
+    /// The run.
+    pub run: String,
+    /// The machine's name.
+    pub host: String,
+}
+
 /// Publishing failed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum PublishError {
@@ -198,18 +226,18 @@ pub enum PublishError {
 /// # Errors
 /// [`PublishError::Owned`].
 pub fn refuse_owned(dir: &Path, name: &str, owner: &Owner) -> Result<(), PublishError> {
-    #[derive(Deserialize)]
-    struct Provenance {
-        owner: Owner,
-    }
-    let provenance = fs::read(Layout::new(dir).link(name).join(run_file(name)));
-    let standing = provenance.ok().and_then(|bytes| serde_json::from_slice::<Provenance>(&bytes).ok());
-    match standing {
-        Some(Provenance { owner: standing }) if standing != *owner => {
-            Err(PublishError::Owned { dir: dir.to_owned(), name: name.to_owned(), owner: standing })
+    match provenance(dir, name) {
+        Some(standing) if standing.owner != *owner => {
+            Err(PublishError::Owned { dir: dir.to_owned(), name: name.to_owned(), owner: standing.owner })
         }
         _ => Ok(()),
     }
+}
+
+/// What the provenance file of a dataset says; none if it is not there, or says something else.
+pub fn provenance(dir: &Path, name: &str) -> Option<PublishedBy> {
+    let bytes = fs::read(Layout::new(dir).link(name).join(run_file(name))).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// One set to be shown.
@@ -312,7 +340,7 @@ impl Publication<'_> {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        for folder in [&layout.dir, &layout.links(), &layout.set(&self.set)] {
+        for folder in [&layout.dir, &layout.home(), &layout.links(), &layout.set(&self.set)] {
             sweep(folder)?;
         }
         Ok(())

@@ -1,21 +1,27 @@
 //! `sciembed apply`: does what the plan says, shows progress, and ends with a summary.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::catalog::told;
 use super::environment::{Machine, cores};
-use super::print::remark;
+use super::print::{remark, say};
 use super::progress::Progress;
 use super::summary::Summary;
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure, tell};
+use crate::catalog;
+use crate::dataset;
 use crate::error::{Exit, exit_of_failures};
 use crate::event::Outcome;
-use crate::graph::StepId;
+use crate::graph::{Scope, StepId};
 use crate::node::NodeError;
+use crate::observe::Observer;
 use crate::run::{self, Options, Report};
 
 #[derive(clap::Args)]
@@ -39,6 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let scope = arguments.selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
+    let dirs = directories(&observer, &scope);
     let options = Options { run: run::run_id(), jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize) };
     let mut progress = Progress::new(std::io::stderr().is_terminal());
     let mut summary = Summary::default();
@@ -51,7 +58,38 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         run::apply(observer, &scope, &options, &mut listen, interruption()).await
     });
     progress.end();
-    Ok(end(report?, &summary, &arguments.workflow.path.display().to_string()))
+    let report = report?;
+    let outcome = report.outcome;
+    let exit = end(report, &summary, &arguments.workflow.path.display().to_string());
+    keep_catalogs(&dirs, outcome);
+    Ok(exit)
+}
+
+/// The directories that the steps of this run publish into.
+fn directories(observer: &Observer, scope: &Scope) -> BTreeSet<PathBuf> {
+    let runs = scope.steps().iter().filter(|index| scope.runs(**index));
+    runs.filter_map(|&index| Some(observer.directory(&observer.graph.steps[index].dataset()?))).collect()
+}
+
+/// Makes the catalog of each directory anew, where it may have changed. That it cannot be made takes nothing from what
+/// was published, so it is told and no more.
+fn keep_catalogs(dirs: &BTreeSet<PathBuf>, outcome: Outcome) {
+    let is_due = |dir: &Path| match outcome {
+        Outcome::Interrupted => false,
+        Outcome::NothingToDo => !catalog::is_current(dir),
+        Outcome::Done | Outcome::Failed => true,
+    };
+    let shows_any = |dir: &&PathBuf| dataset::names(dir).is_ok();
+    for dir in dirs.iter().filter(shows_any).filter(|dir| is_due(dir)) {
+        match catalog::rebuild(dir, None) {
+            // If nobody reads it, the work is done all the same.
+            Ok(built) => drop(say(format!("  catalog    {}", told(dir, &built)))),
+            Err(error) => {
+                remark(format!("the datasets in {} are published; their catalog was not made:", dir.display()));
+                tell(error);
+            }
+        }
+    }
 }
 
 fn end(report: Report, summary: &Summary, workflow: &str) -> Exit {

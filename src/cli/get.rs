@@ -1,26 +1,19 @@
 //! `sciembed get`: papers by bibcode, from the arguments or one a line on standard input.
 
 use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::datasets::{DatasetArguments, look_up, tell_unknown};
 use super::print::remark;
 use super::{DoorError, Failure, npy};
-use crate::dataset::{Dataset, Row, names};
+use crate::dataset::{Dataset, Row};
 use crate::error::Exit;
-
-/// Near matches shown for an unknown bibcode.
-const NEAR: usize = 5;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The directory that a persist or merge node publishes into
-    #[arg(long, value_name = "DIR", default_value = "embeddings")]
-    dir: PathBuf,
-    /// The dataset, as in minilm_2012 [default: all that the directory shows]
-    #[arg(long, value_name = "NAME")]
-    dataset: Option<String>,
+    #[command(flatten)]
+    datasets: DatasetArguments,
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
@@ -39,7 +32,7 @@ enum Format {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let datasets = open(arguments)?;
+    let datasets = arguments.datasets.open()?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut answers = Answers::default();
     for bibcode in bibcodes(arguments) {
@@ -97,15 +90,6 @@ impl Answers {
     }
 }
 
-fn open(arguments: &Arguments) -> Result<Vec<Dataset>, Failure> {
-    let names = match &arguments.dataset {
-        Some(name) => vec![name.clone()],
-        None => names(&arguments.dir)?,
-    };
-    let open = |name: &String| Dataset::open(&arguments.dir, name);
-    Ok(names.iter().map(open).collect::<Result<_, _>>()?)
-}
-
 /// The bibcodes asked for, streamed from standard input if none is an argument.
 fn bibcodes(arguments: &Arguments) -> Box<dyn Iterator<Item = io::Result<String>>> {
     if !arguments.bibcodes.is_empty() {
@@ -115,24 +99,6 @@ fn bibcodes(arguments: &Arguments) -> Box<dyn Iterator<Item = io::Result<String>
         remark("reading bibcodes, one a line; end with Ctrl-D");
     }
     Box::new(io::stdin().lock().lines())
-}
-
-fn look_up<'a>(datasets: &'a [Dataset], bibcode: &str) -> Result<Option<(&'a Dataset, Row)>, Failure> {
-    let mut holding: Vec<(&Dataset, Row)> =
-        datasets.iter().filter_map(|dataset| Some((dataset, dataset.get(bibcode)?))).collect();
-    // A merge answers for what was merged into it, while that is still what is published.
-    let merged: Vec<bool> = holding
-        .iter()
-        .map(|(part, _)| holding.iter().any(|(merge, _)| merge.description().merges(part.description())))
-        .collect();
-    let mut merged = merged.into_iter();
-    holding.retain(|_| !merged.next().unwrap_or(false));
-    if holding.len() > 1 {
-        let names: Vec<&str> = holding.iter().map(|(dataset, _)| dataset.description().dataset.as_str()).collect();
-        remark(format!("{bibcode} is in several datasets: {}; choose one with --dataset NAME", names.join(", ")));
-        return Err(Failure::Told(Exit::Error));
-    }
-    Ok(holding.pop())
 }
 
 fn as_json(dataset: &Dataset, row: &Row) -> Value {
@@ -153,15 +119,4 @@ fn as_json(dataset: &Dataset, row: &Row) -> Value {
 
 fn write_f32le(out: &mut impl Write, vector: &[f32]) -> io::Result<()> {
     vector.iter().try_for_each(|component| out.write_all(&component.to_le_bytes()))
-}
-
-fn tell_unknown(datasets: &[Dataset], bibcode: &str) {
-    let mut near: Vec<String> = datasets.iter().flat_map(|dataset| dataset.near(bibcode, NEAR)).collect();
-    near.sort();
-    near.dedup();
-    near.truncate(NEAR);
-    match near.len() {
-        0 => remark(format!("{bibcode} is unknown")),
-        _ => remark(format!("{bibcode} is unknown; near it: {}", near.join(", "))),
-    }
 }

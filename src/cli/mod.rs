@@ -4,8 +4,11 @@
 //! else returns values. Results go to standard output, progress and errors to standard error.
 
 mod apply;
+mod catalog;
 mod check;
+mod datasets;
 mod environment;
+mod explain;
 mod get;
 mod npy;
 mod peek;
@@ -45,6 +48,10 @@ enum Command {
     Apply(apply::Arguments),
     /// Look up papers by bibcode in a published directory.
     Get(get::Arguments),
+    /// Trace a published paper back to the line of the source file that it was read from.
+    Explain(explain::Arguments),
+    /// Ask in SQL what a directory shows, who made it, where each paper came from and what was set aside.
+    Catalog(catalog::Arguments),
     /// Print the rows of a step's table, one JSON object a line: what was rejected, what a text became.
     Peek(peek::Arguments),
     /// Print the JSON schema of workflows, for editors.
@@ -114,6 +121,8 @@ pub fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Peek(arguments) => peek::run(&arguments),
         Command::Schema => schema::run(),
     };

@@ -142,7 +142,9 @@ struct MetadataDigests {
 
 impl MetadataDigests {
     fn new(context: &Context, records: &Output) -> Result<Self, NodeError> {
-        Ok(Self { reader: context.store.read_parquet(&records.digest)?, batch: None, at: 0 })
+        let columns = [table::BIBCODE, table::METADATA_DIGEST];
+        let reader = context.store.read_parquet_columns(&records.digest, &columns)?;
+        Ok(Self { reader, batch: None, at: 0 })
     }
 
     fn of(&mut self, bibcodes: &StringArray) -> Result<FixedSizeBinaryArray, NodeError> {

@@ -3,7 +3,9 @@
 //! Everything a job needs is copied out of the dispatcher's state before it starts; it answers by messages alone.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -290,6 +292,12 @@ impl Job {
         }
     }
 
+    /// The store's path relative to a published directory, so that the two can be moved together.
+    fn store_seen_from(&self, dir: &Path) -> Option<PathBuf> {
+        // What keeps the directory from being made will be told when the set is published in it.
+        fs::create_dir_all(dir).and_then(|()| relative(dir, self.store.root())).ok()
+    }
+
     /// Shows the set in its directory, if this step publishes one.
     fn publish(&self, record: &Record, at: u64) -> Result<(), NodeError> {
         let Some(publishing) = &self.publishing else { return Ok(()) };
@@ -298,6 +306,7 @@ impl Job {
             "dataset": name,
             "set": record.key,
             "owner": owner,
+            "store": self.store_seen_from(dir),
             "published": { "at": at, "run": self.options.run, "host": durable::host() },
             "built": record.provenance,
             *made_of: origin,
@@ -314,6 +323,14 @@ impl Job {
         };
         Ok(publication.publish(&self.store)?)
     }
+}
+
+/// The way from one existing path to another.
+fn relative(from: &Path, to: &Path) -> io::Result<PathBuf> {
+    let (from, to) = (from.canonicalize()?, to.canonicalize()?);
+    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(shared).map(|_| Component::ParentDir);
+    Ok(up.chain(to.components().skip(shared)).collect())
 }
 
 fn is_due(last: &Mutex<Option<Instant>>, is_end: bool) -> bool {

@@ -1,6 +1,6 @@
 //! The journal of a run: one JSON object a line, appended as things happen.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -24,6 +24,31 @@ impl Store {
         let path = self.root.join("runs").join(format!("{run}.jsonl"));
         let file = OpenOptions::new().create(true).append(true).open(&path);
         file.map(|file| Journal { path: path.clone(), file }).map_err(|error| StoreError::write(&path, error))
+    }
+}
+
+impl Store {
+    /// The journals of all runs, oldest first: each run's id, and its lines. The last line of a run that is under way, or was
+    /// killed, may be torn.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn journals(&self) -> Result<Vec<(String, String)>, StoreError> {
+        let folder = self.root.join("runs");
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StoreError::read(&folder, error)),
+        };
+        let mut journals = Vec::new();
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(run) = name.strip_suffix(".jsonl") else { continue };
+            let bytes = fs::read(entry.path()).map_err(|error| StoreError::read(&entry.path(), error))?;
+            journals.push((run.to_owned(), String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        journals.sort();
+        Ok(journals)
     }
 }
 

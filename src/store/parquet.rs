@@ -5,12 +5,12 @@
 
 use std::io::Write;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
@@ -25,6 +25,8 @@ const ENCODER_ROWS: usize = 4096;
 pub const READ_ROWS: usize = 4096;
 /// zstd's own default level: 2.5 times smaller abstracts at the speed of a disk.
 const ZSTD_LEVEL: i32 = 3;
+
+type Builder = ParquetRecordBatchReaderBuilder<Bytes>;
 
 /// Writes one Parquet table as a blob.
 pub struct ParquetWriter {
@@ -51,10 +53,46 @@ impl Store {
     /// # Errors
     /// If the blob is missing, or is no Parquet.
     pub fn read_parquet(&self, digest: &Digest) -> Result<ParquetRecordBatchReader, StoreError> {
+        self.open_parquet(digest, |builder| builder)
+    }
+
+    /// The same for these columns alone.
+    ///
+    /// # Errors
+    /// As [`Store::read_parquet`].
+    pub fn read_parquet_columns(
+        &self,
+        digest: &Digest,
+        columns: &[&str],
+    ) -> Result<ParquetRecordBatchReader, StoreError> {
+        self.open_parquet(digest, |builder| {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder.with_projection(mask)
+        })
+    }
+
+    /// One row of a Parquet blob, as a batch of one row; empty if it has fewer rows.
+    ///
+    /// # Errors
+    /// As [`Store::read_parquet`].
+    pub fn read_parquet_row(&self, digest: &Digest, row: usize) -> Result<RecordBatch, StoreError> {
+        let reader = self.open_parquet(digest, |builder| builder.with_offset(row).with_limit(1))?;
+        let schema = reader.schema();
+        reader.last().map_or_else(
+            || Ok(RecordBatch::new_empty(schema)),
+            |batch| batch.map_err(|error| StoreError::damaged(&self.blob_path(digest), error)),
+        )
+    }
+
+    fn open_parquet(
+        &self,
+        digest: &Digest,
+        wanted: impl FnOnce(Builder) -> Builder,
+    ) -> Result<ParquetRecordBatchReader, StoreError> {
         let path = self.blob_path(digest);
         let bytes = Bytes::from_owner(self.map_blob(digest)?);
         ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(|builder| builder.with_batch_size(READ_ROWS).build())
+            .and_then(|builder| wanted(builder.with_batch_size(READ_ROWS)).build())
             .map_err(|error| StoreError::damaged(&path, error))
     }
 }

@@ -34,6 +34,22 @@ impl Store {
         }))
     }
 
+    /// All records, whole or not, in no order.
+    ///
+    /// # Errors
+    /// If one cannot be read or understood.
+    pub fn records(&self) -> Result<Vec<Record>, StoreError> {
+        read_folder(&self.root.join("records"))
+    }
+
+    /// What every step of a workflow last used, in no order.
+    ///
+    /// # Errors
+    /// If one cannot be read or understood.
+    pub fn references(&self, workflow: &str) -> Result<Vec<Reference>, StoreError> {
+        read_folder(&self.root.join("refs").join(file_name(workflow)))
+    }
+
     /// Writes a record and returns the one that stands: the first writer wins, unless its outputs are damaged.
     ///
     /// # Errors
@@ -78,6 +94,19 @@ pub fn pretty_json(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("store types are plain data with string keys");
     bytes.push(b'\n');
     bytes
+}
+
+/// Reads every JSON file of a folder; one that went away meanwhile, or a folder that is not there, holds nothing.
+fn read_folder<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::read(folder, error)),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let paths = paths.collect::<io::Result<Vec<_>>>().map_err(|error| StoreError::read(folder, error))?;
+    let is_json = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    paths.iter().filter(is_json).filter_map(|path| read_json(path).transpose()).collect()
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {

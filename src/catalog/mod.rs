@@ -1,0 +1,249 @@
+//! `catalog.duckdb`: what a directory shows, who made it and where each row came from, to be asked in SQL.
+//!
+//! It is derived: nothing reads it to decide anything, and it can be made anew from store and directory at any time. It is
+//! made in a temporary file beside and renamed over, so whoever holds it open goes on reading the one they opened, and
+//! no reader ever keeps a run from ending. `schema.sql` is its tables; `tables.rs` fills the small ones, `rows.rs` those
+//! that have a row for each paper.
+
+mod error;
+mod rows;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use duckdb::{AccessMode, Config, Connection};
+use rustix::fs::{FlockOperation, flock};
+
+pub use error::CatalogError;
+
+use crate::dataset;
+use crate::digest::NodeKey;
+use crate::lineage::{self, Lineage, LineageError};
+use crate::published::{Layout, PublishedBy};
+use crate::store::{StoreError, durable};
+
+/// The tables and what their columns mean.
+const SCHEMA: &str = include_str!("schema.sql");
+/// Version of the tables: raised when they change, so that older catalogs are made anew.
+const VERSION: u32 = 1;
+/// What DuckDB may hold in memory. Rows are appended in order and need far less; a question spills beyond it.
+const MEMORY_LIMIT: &str = "1GB";
+
+/// Where a directory's catalog is.
+pub fn path(dir: &Path) -> PathBuf {
+    dir.join("catalog.duckdb")
+}
+
+/// A catalog that was just made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// Datasets in it.
+    pub datasets: usize,
+    /// Rows of its table of papers.
+    pub papers: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// One dataset that a directory shows, and the store that it was built in.
+struct Shown {
+    name: String,
+    set: NodeKey,
+    by: PublishedBy,
+    /// Key into [`Shelf::lineages`].
+    origin: (PathBuf, String),
+}
+
+/// What a directory shows, with the records of every store and workflow behind it.
+struct Shelf {
+    datasets: Vec<Shown>,
+    lineages: BTreeMap<(PathBuf, String), Lineage>,
+}
+
+/// Makes the catalog of a directory anew. `store` is where its datasets were built, if that is not where their provenance
+/// files say.
+///
+/// # Errors
+/// [`CatalogError`]; then the catalog is as it was.
+pub fn rebuild(dir: &Path, store: Option<&Path>) -> Result<Built, CatalogError> {
+    dataset::names(dir)?;
+    // One at a time, and what is shown is read under the lock: the last catalog to land is never an older view.
+    let _held = lock(dir).map_err(|source| CatalogError::Write { path: Layout::new(dir).home(), source })?;
+    let shelf = Shelf::of(dir, store)?;
+    let temporary = Temporary(Layout::new(dir).home().join(format!(".{}", durable::unique_name())));
+    let papers = fill(&temporary.0, &shelf).map_err(|error| error.at(&path(dir)))?;
+    let failed = |source| CatalogError::Write { path: path(dir), source };
+    File::open(&temporary.0).and_then(|file| file.sync_all()).map_err(failed)?;
+    let bytes = fs::metadata(&temporary.0).map_err(failed)?.len();
+    durable::rename(&temporary.0, &path(dir)).map_err(failed)?;
+    let mark = mark_path(dir);
+    durable::write(&mark, &mark.with_file_name(format!(".{}", durable::unique_name())), shelf.mark().as_bytes())
+        .map_err(failed)?;
+    Ok(Built { datasets: shelf.datasets.len(), papers, bytes })
+}
+
+/// Whether a directory's catalog is there and describes what the directory shows now. Opens no database.
+pub fn is_current(dir: &Path) -> bool {
+    let shown: Option<Vec<(String, NodeKey)>> = dataset::names(dir)
+        .ok()
+        .and_then(|names| names.into_iter().map(|name| lineage::shown(dir, &name).map(|set| (name, set))).collect());
+    path(dir).is_file()
+        && shown.is_some_and(|shown| fs::read_to_string(mark_path(dir)).is_ok_and(|mark| mark == mark_of(&shown)))
+}
+
+/// The answer to a query: its columns, and its rows in batches.
+pub struct Answer {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: Vec<RecordBatch>,
+}
+
+/// Asks a directory's catalog, which is only read.
+///
+/// # Errors
+/// [`CatalogError`] if there is none, or DuckDB refuses the query.
+pub fn query(dir: &Path, sql: &str) -> Result<Answer, CatalogError> {
+    let path = path(dir);
+    if !path.is_file() {
+        return Err(CatalogError::None { path });
+    }
+    let connection = Config::default()
+        .access_mode(AccessMode::ReadOnly)
+        .and_then(configured)
+        .and_then(|config| Connection::open_with_flags(&path, config))
+        .map_err(|error| CatalogError::Open { path, detail: worded(&error) })?;
+    let refused = |error: duckdb::Error| CatalogError::Query { detail: worded(&error) };
+    let mut statement = connection.prepare(sql).map_err(refused)?;
+    let answer = statement.query_arrow([]).map_err(refused)?;
+    Ok(Answer { schema: answer.get_schema(), batches: answer.collect() })
+}
+
+/// Extensions are not fetched behind people's backs.
+fn configured(config: Config) -> duckdb::Result<Config> {
+    config.enable_autoload_extension(false)?.max_memory(MEMORY_LIMIT)
+}
+
+/// What DuckDB says, without the marks that it puts around it.
+fn worded(error: &duckdb::Error) -> String {
+    match error {
+        duckdb::Error::DuckDBFailure(_, Some(message)) => message.trim_end().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+impl Shelf {
+    fn of(dir: &Path, store: Option<&Path>) -> Result<Self, CatalogError> {
+        let mut shelf = Self { datasets: Vec::new(), lineages: BTreeMap::new() };
+        for name in dataset::names(dir)? {
+            let by = lineage::published_by(dir, &name)?;
+            let store = lineage::store_of(dir, &name, store)?;
+            let origin = (store.root().to_owned(), by.owner.workflow.clone());
+            if !shelf.lineages.contains_key(&origin) {
+                shelf.lineages.insert(origin.clone(), Lineage::open(store, &by.owner.workflow)?);
+            }
+            // A link that shows no set is a dataset that is just being published, or damage that apply mends.
+            if let Some(set) = lineage::shown(dir, &name) {
+                shelf.datasets.push(Shown { name, set, by, origin });
+            }
+        }
+        Ok(shelf)
+    }
+
+    fn lineage(&self, shown: &Shown) -> &Lineage {
+        &self.lineages[&shown.origin]
+    }
+
+    fn mark(&self) -> String {
+        let shown: Vec<_> = self.datasets.iter().map(|shown| (shown.name.clone(), shown.set)).collect();
+        mark_of(&shown)
+    }
+}
+
+/// Fills a new database, and says how many papers are in it.
+fn fill(path: &Path, shelf: &Shelf) -> Result<u64, FillError> {
+    let config = configured(Config::default())?.with("temp_directory", "")?;
+    let connection = Connection::open_with_flags(path, config)?;
+    connection.execute_batch("BEGIN")?;
+    connection.execute_batch(SCHEMA)?;
+    tables::fill(&connection, shelf)?;
+    let papers = rows::fill(&connection, shelf)?;
+    connection.execute_batch("COMMIT; CHECKPOINT")?;
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(papers)
+}
+
+/// What can go wrong while a catalog is filled.
+enum FillError {
+    DuckDb(duckdb::Error),
+    Other(Box<CatalogError>),
+}
+
+impl From<duckdb::Error> for FillError {
+    fn from(error: duckdb::Error) -> Self {
+        Self::DuckDb(error)
+    }
+}
+
+impl From<LineageError> for FillError {
+    fn from(error: LineageError) -> Self {
+        Self::Other(Box::new(error.into()))
+    }
+}
+
+impl From<StoreError> for FillError {
+    fn from(error: StoreError) -> Self {
+        Self::Other(Box::new(error.into()))
+    }
+}
+
+impl From<ArrowError> for FillError {
+    fn from(error: ArrowError) -> Self {
+        Self::Other(Box::new(error.into()))
+    }
+}
+
+impl FillError {
+    fn at(self, path: &Path) -> CatalogError {
+        match self {
+            Self::DuckDb(error) => CatalogError::Build { path: path.to_owned(), detail: worded(&error) },
+            Self::Other(error) => *error,
+        }
+    }
+}
+
+/// An unfinished database and its log, which go away unless it was renamed into place.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let mut log = self.0.clone().into_os_string();
+        log.push(".wal");
+        // What is gone is gone; what stays is swept when a dataset is published.
+        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(log);
+    }
+}
+
+/// Tells which sets the catalog describes.
+fn mark_path(dir: &Path) -> PathBuf {
+    Layout::new(dir).home().join("catalog")
+}
+
+fn mark_of(shown: &[(String, NodeKey)]) -> String {
+    let lines: String = shown.iter().map(|(name, set)| format!("{set} {name}\n")).collect();
+    format!("version {VERSION}\n{lines}")
+}
+
+fn lock(dir: &Path) -> io::Result<File> {
+    let path = Layout::new(dir).home().join("catalog.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}

@@ -1,0 +1,83 @@
+//! What can keep a row from being traced back.
+
+use std::path::PathBuf;
+
+use crate::digest::{Digest, NodeKey};
+use crate::store::StoreError;
+
+/// An error of tracing.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum LineageError {
+    /// Nobody says which store it is.
+    #[error("trace {dataset} in {}: its provenance file does not name the store that it was built in", dir.display())]
+    #[diagnostic(code(sciembed::lineage::store_unknown), help("name it with `--store`, or publish the dataset anew"))]
+    StoreUnknown {
+        /// The directory.
+        dir: PathBuf,
+        /// The dataset.
+        dataset: String,
+    },
+    /// A store that is not where the provenance file says.
+    #[error("trace {dataset}: there is no store at {}", store.display())]
+    #[diagnostic(
+        code(sciembed::lineage::store_missing),
+        help("it was moved or removed: name the place where it is now with `--store`")
+    )]
+    StoreMissing {
+        /// The dataset.
+        dataset: String,
+        /// Where it should be.
+        store: PathBuf,
+    },
+    /// The record of a set.
+    #[error("trace set {set}: {} has no record of it", store.display())]
+    #[diagnostic(
+        code(sciembed::lineage::set_unknown),
+        help("name the store that it was built in with `--store`, or apply the workflow that publishes it")
+    )]
+    SetUnknown {
+        /// The set.
+        set: NodeKey,
+        /// The store.
+        store: PathBuf,
+    },
+    /// The record of a table.
+    #[error("trace table {digest}: {} has no record of a step that made it", store.display())]
+    #[diagnostic(
+        code(sciembed::lineage::table_unknown),
+        help("records were removed from the store: apply the workflow again")
+    )]
+    TableUnknown {
+        /// The table.
+        digest: Digest,
+        /// The store.
+        store: PathBuf,
+    },
+    /// A row that does not agree with the one it should come from.
+    #[error("trace {bibcode}: {detail}")]
+    #[diagnostic(
+        code(sciembed::lineage::broken),
+        help("the store is damaged there: apply the workflow again, which makes anew what differs from its name")
+    )]
+    Broken {
+        /// The paper.
+        bibcode: String,
+        /// What does not agree with what.
+        detail: String,
+    },
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl LineageError {
+    /// Whether the store itself is at fault.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Broken { .. } => true,
+            Self::Store(error) => error.is_damage(),
+            _ => false,
+        }
+    }
+}
