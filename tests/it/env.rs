@@ -189,7 +189,7 @@ impl TestEnv {
                 keyed.insert(format!("{}/{name}", record.key), digest);
             }
         }
-        let is_keyed = |path: &PathBuf| !file_name(path).starts_with("run_") && !file_name(path).starts_with('.');
+        let is_keyed = |path: &PathBuf| !["run_", "catalog.", "."].iter().any(|head| file_name(path).starts_with(head));
         for path in files(&self.path("embeddings")).into_iter().filter(is_keyed) {
             keyed.insert(file_name(&path), Digest::of_file(&path).unwrap());
         }

@@ -2,8 +2,10 @@
 //!
 //! `env.rs` makes the projects; what a single file promises is tested at that file's foot.
 
+mod catalog;
 mod damage;
 mod env;
+mod explain;
 mod get;
 mod load;
 mod merge;
