@@ -77,7 +77,7 @@ enum DoorError {
     Workflow { path: String, reason: String },
     /// Output.
     #[error("write the output: {0}")]
-    #[diagnostic(code(sciembed::cli::output))]
+    #[diagnostic(code(sciembed::cli::output), help("free space where the output goes, or send it elsewhere"))]
     Output(std::io::Error),
     /// Input.
     #[error("read bibcodes from standard input: {0}")]
@@ -85,7 +85,10 @@ enum DoorError {
     Input(std::io::Error),
     /// The runtime.
     #[error("start the run's event loop: {0}")]
-    #[diagnostic(code(sciembed::cli::runtime))]
+    #[diagnostic(
+        code(sciembed::cli::runtime),
+        help("the system is out of threads or file descriptors: raise its limits (ulimit)")
+    )]
     Runtime(std::io::Error),
     /// A question about a step.
     #[error("peek at {step}: {reason}")]

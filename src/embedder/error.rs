@@ -25,12 +25,18 @@ pub enum EmbedderError {
 
     /// A process can hold one ONNX Runtime only.
     #[error("use {}: this process has loaded {} already", asked.display(), loaded.display())]
-    #[diagnostic(code(sciembed::embedder::second_runtime))]
+    #[diagnostic(
+        code(sciembed::embedder::second_runtime),
+        help("a process can hold one ONNX Runtime: start another process for the other library")
+    )]
     SecondRuntime { asked: PathBuf, loaded: PathBuf },
 
     /// The library was loaded but does not start.
     #[error("start ONNX Runtime")]
-    #[diagnostic(code(sciembed::embedder::start_runtime))]
+    #[diagnostic(
+        code(sciembed::embedder::start_runtime),
+        help("run ./setup.sh, which brings a library that works, or name another with --onnxruntime")
+    )]
     StartRuntime { source: ort::Error },
 
     /// The GPU was there by the look of it, but its provider does not register.
@@ -43,7 +49,10 @@ pub enum EmbedderError {
 
     /// A file cannot be read.
     #[error("read {}", file.display())]
-    #[diagnostic(code(sciembed::embedder::unreadable))]
+    #[diagnostic(
+        code(sciembed::embedder::unreadable),
+        help("check that the file exists and that this user may read it")
+    )]
     Unreadable { file: PathBuf, source: io::Error },
 
     /// The package is not the one that was planned with, so its key would lie.
@@ -61,22 +70,34 @@ pub enum EmbedderError {
 
     /// tokenizer.json cannot be used.
     #[error("read the tokenizer {}", file.display())]
-    #[diagnostic(code(sciembed::embedder::bad_tokenizer))]
+    #[diagnostic(
+        code(sciembed::embedder::bad_tokenizer),
+        help("fetch the model's tokenizer.json again, or export it with a current version of tokenizers")
+    )]
     BadTokenizer { file: PathBuf, source: tokenizers::Error },
 
     /// The special tokens alone fill the model's maximal length.
     #[error("use max_length = {max_length}: the tokenizer adds {added} special tokens to every text")]
-    #[diagnostic(code(sciembed::embedder::max_length))]
+    #[diagnostic(
+        code(sciembed::embedder::max_length),
+        help("raise max_length, or leave it out to use the model's own limit")
+    )]
     MaxLength { max_length: usize, added: usize },
 
     /// A text cannot be tokenised.
     #[error("tokenise row {row}")]
-    #[diagnostic(code(sciembed::embedder::tokenise))]
+    #[diagnostic(
+        code(sciembed::embedder::tokenise),
+        help("the tokenizer refuses this text: see it with `sciembed peek WORKFLOW STEP texts`")
+    )]
     Tokenise { row: usize, source: tokenizers::Error },
 
     /// ONNX Runtime refuses the graph.
     #[error("make a session from {}", graph.display())]
-    #[diagnostic(code(sciembed::embedder::session))]
+    #[diagnostic(
+        code(sciembed::embedder::session),
+        help("the graph does not fit this ONNX Runtime: export it again, or use a newer runtime")
+    )]
     Session { graph: PathBuf, source: ort::Error },
 
     /// The graph wants something that a text does not have.
@@ -102,12 +123,18 @@ pub enum EmbedderError {
 
     /// A run of the model failed.
     #[error("run the model on {} rows (first: row {first}) of {tokens} tokens each", rows)]
-    #[diagnostic(code(sciembed::embedder::run))]
+    #[diagnostic(
+        code(sciembed::embedder::run),
+        help("if memory ran out, lower `sessions` or `max_batch_tokens` of the embed node's onnx table")
+    )]
     Run { first: usize, rows: usize, tokens: usize, source: ort::Error },
 
     /// A vector holds NaN or infinity.
     #[error("embed row {row}: component {component} of its vector is {value}")]
-    #[diagnostic(code(sciembed::embedder::not_finite))]
+    #[diagnostic(
+        code(sciembed::embedder::not_finite),
+        help("the model overflows on this text: use a float32 graph, or leave the paper out")
+    )]
     NotFinite { row: usize, component: usize, value: f32 },
 
     /// Our own code panicked in a worker.
@@ -122,7 +149,10 @@ pub enum EmbedderError {
 
     /// The system refuses a thread.
     #[error("start the thread of session {session}")]
-    #[diagnostic(code(sciembed::embedder::thread))]
+    #[diagnostic(
+        code(sciembed::embedder::thread),
+        help("the system is out of threads: lower `sessions` of the embed node's onnx table")
+    )]
     Thread { session: usize, source: io::Error },
 }
 

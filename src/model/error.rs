@@ -39,17 +39,23 @@ pub enum ModelError {
 
     /// A file cannot be read.
     #[error("read {}", file.display())]
-    #[diagnostic(code(sciembed::model::unreadable))]
+    #[diagnostic(code(sciembed::model::unreadable), help("check that the file exists and that this user may read it"))]
     Unreadable { file: PathBuf, source: io::Error },
 
     /// A settings file is not the JSON that it should be.
     #[error("read {} as a JSON {expected}", file.display())]
-    #[diagnostic(code(sciembed::model::bad_json))]
+    #[diagnostic(
+        code(sciembed::model::bad_json),
+        help("fetch the model's folder again: the file is not as its makers published it")
+    )]
     BadJson { file: PathBuf, expected: &'static str, source: serde_json::Error },
 
     /// A field of a settings file holds something that it cannot mean.
     #[error("read {}: {field} = {value}, expected {expected}", file.display())]
-    #[diagnostic(code(sciembed::model::bad_field))]
+    #[diagnostic(
+        code(sciembed::model::bad_field),
+        help("fetch the model's folder again, or correct the field in that file")
+    )]
     BadField { file: PathBuf, field: String, value: String, expected: &'static str },
 
     /// The folder asks for something that this version would get wrong.
@@ -69,7 +75,12 @@ pub enum ModelError {
 
     /// Two statements about the model contradict each other.
     #[error("use the model in {}: {first}, but {second}", folder.display())]
-    #[diagnostic(code(sciembed::model::contradiction))]
+    #[diagnostic(
+        code(sciembed::model::contradiction),
+        help(
+            "settle it with `pooling`, `normalize` or `max_length` in the manifest, or correct the file that is wrong"
+        )
+    )]
     Contradiction { folder: PathBuf, first: String, second: String },
 
     /// The manifest overrides something with a value that cannot work.

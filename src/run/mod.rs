@@ -67,7 +67,7 @@ pub struct Report {
 pub enum RunError {
     /// Some steps cannot be planned.
     #[error("plan the workflow")]
-    #[diagnostic(code(sciembed::run::observe))]
+    #[diagnostic(code(sciembed::run::observe), help("mend what each step names, then plan again"))]
     Observe {
         /// One error per step.
         #[related]

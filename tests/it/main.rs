@@ -5,6 +5,7 @@
 mod catalog;
 mod damage;
 mod env;
+mod errors;
 mod explain;
 mod get;
 mod load;
