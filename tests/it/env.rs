@@ -221,16 +221,17 @@ impl TestEnv {
     }
 }
 
-/// Seconds, rates and bytes per vector become `#`, run ids `$RUN`.
+/// Seconds, rates, bytes per vector and the catalog's size become `#`, run ids `$RUN`.
 fn steady_line(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let steady = words.iter().enumerate().map(|(at, word)| {
         let unit = words.get(at + 1).is_some_and(|next| next.starts_with("s)") || ["s", "s\n", "s:"].contains(next));
         let rate = words.get(at + 1).is_some_and(|next| next.starts_with("papers/s"));
         let size = words.get(at + 1..at + 3).is_some_and(|next| next[0] == "bytes" && next[1].starts_with("each"));
+        let kilobytes = words.get(at + 1).is_some_and(|next| next.starts_with("KB"));
         let number = word.trim_start_matches('(');
         match number.parse::<f64>() {
-            Ok(_) if unit || rate || size => word.replace(number, "#"),
+            Ok(_) if unit || rate || size || kilobytes => word.replace(number, "#"),
             _ if is_run_id(word) => "$RUN".to_owned(),
             _ => (*word).to_owned(),
         }

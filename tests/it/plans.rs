@@ -43,12 +43,13 @@ fn at_first_everything_then_nothing() {
     let apply = env.applied(&[]);
     assert_eq!(apply.started().len(), 8);
     insta::assert_snapshot!(apply.out, @"
-        done in # s
-          loaded     6 rows in, 6 kept, 0 rejected
-          prepared   6 texts, 0 truncated, 0 rejected
-          embedded   6 new, 0 reused, # papers/s
-          published  2 datasets: 6 vectors, # bytes each, all files counted
-        ");
+    done in # s
+      loaded     6 rows in, 6 kept, 0 rejected
+      prepared   6 texts, 0 truncated, 0 rejected
+      embedded   6 new, 0 reused, # papers/s
+      published  2 datasets: 6 vectors, # bytes each, all files counted
+      catalog    embeddings/catalog.duckdb: 2 datasets, 6 rows of papers, # KB
+    ");
     let plan = env.plan(&[]);
     assert_eq!(plan.code, Some(0));
     insta::assert_snapshot!(plan.out, @"

@@ -42,6 +42,7 @@ fn names_and_links() {
         ]
     };
     let mut expected: Vec<String> = [of_year(2010), of_year(2011)].concat();
+    expected.push("catalog.duckdb".to_owned());
     expected.sort();
     assert_eq!(shown(&env), expected);
     for file in of_year(2010) {
