@@ -2,11 +2,16 @@
 //!
 //! `env.rs` makes the projects; what a single file promises is tested at that file's foot.
 
+mod bad_input;
 mod damage;
+mod disk_full;
+mod documents;
+mod edge_cases;
 mod env;
 mod get;
 mod load;
 mod merge;
+mod namespace;
 mod plans;
 mod publish;
 mod resume;
