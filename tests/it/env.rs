@@ -325,7 +325,7 @@ pub fn any_below(limit: u64) -> u64 {
 
 /// Says something even where the test passes: not by `eprintln!`, which the test runner keeps to itself.
 pub fn say(line: impl Display) {
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 /// What a directory holds, sorted; nothing if it is not there.
