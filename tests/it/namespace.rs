@@ -53,7 +53,8 @@ impl Disk {
 
     /// Changes its options.
     pub fn remount(&self, options: &str) {
-        output(Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.path())).unwrap();
+        // Named with what is mounted: otherwise mount adds the options that stand, with owners that have no name here.
+        output(Command::new("mount").args(["-o", &format!("remount,{options}"), "none"]).arg(self.path())).unwrap();
     }
 
     pub fn path(&self) -> &Path {
