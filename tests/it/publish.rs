@@ -137,7 +137,16 @@ fn a_name_of_another_workflow() {
     env.write("rival.toml", workflow);
     let told = env.run(&["apply", "rival.toml"]);
     assert_eq!(told.code, Some(1), "{}", told.out);
-    assert!(told.err.contains("persist.yearly[2010] of workflow tests"), "{}", told.err);
+    insta::assert_snapshot!(told.err.trim(), @r#"
+        × failed to plan persist.yearly[2010]
+          ╰─▶ sciembed::publish::owned
+
+                × publish minilm_2010 in $ENV/project/embeddings: it belongs to persist.yearly[2010] of workflow tests
+                help: choose another `label` or `dir`, or give `--take-over` if this workflow is to own it from now on
+
+
+        the same keeps persist.yearly[2011] from being planned
+        "#);
     assert!(before.iter().all(|file| env.keyed().get(file.0) == Some(file.1)));
     assert_eq!(env.plan(&[]).code, Some(0));
     assert_eq!(env.run(&["apply", "rival.toml", "--take-over"]).code, Some(0));
