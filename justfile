@@ -51,6 +51,18 @@ lint:
 test *args:
     cargo test --locked "$@"
 
+# fill the disk at every size, so that each write of an apply is the one that fails; or at SIZES sizes
+disk-full sizes="100000":
+    SCIEMBED_DISK_SIZES="$1" cargo test --locked --test it disk_full
+
+# kill -9 at random moments: an apply alone, and one of two over one store
+crash kills="40":
+    SCIEMBED_KILLS="$1" cargo test --locked --test it killed
+
+# open and look up a dataset beside so many publications of changing content
+readers publications="200" opens="10000":
+    SCIEMBED_PUBLICATIONS="$1" SCIEMBED_OPENS="$2" cargo test --locked --test it a_reader
+
 # measure
 bench *args:
     cargo bench --locked "$@"
@@ -83,6 +95,28 @@ pyarrow dir="embeddings" bibcode=emcee:
         mv -T "$new" "$packages"
     fi
     PYTHONPATH=$packages python3 examples/read_with_pyarrow.py "$1" "$2"
+
+# append a fourth year to a copy of what the quickstart made: only that year and the merge may run
+append:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    project=$(mktemp -d)
+    trap 'rm -rf "$project"' EXIT
+    cp -a workflows examples models store embeddings "$project"
+    cd "$project"
+    sed -i 's/2010..=2012/2010..=2013/' {{ quickstart }}
+    # Stand-ins for a new year: the papers of 2012 under other bibcodes and with other titles.
+    years=examples/data/ads_metadata_by_year_full
+    zcat $years/2012.json.gz | sed 's/"bibcode": "2012/"bibcode": "2013/; s/"title": \["/&Revisited: /' | gzip > $years/2013.json.gz
+    '{{ sciembed }}' apply {{ quickstart }} 2>&1 | tee told
+    diff <(sed -n 's/: starts (.*//p' told | sort) - <<END
+    embed.minilm[2013]
+    load.records[2013]
+    merge.all
+    persist.yearly[2013]
+    prepare.texts[2013]
+    END
+    grep -qF 'embedded   300 new, 0 reused' told
 
 # delete ./store and ./embeddings: every vector computed in this checkout
 [confirm("Delete ./store and ./embeddings, with every vector computed in this checkout? [y/N]")]

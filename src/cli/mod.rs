@@ -188,8 +188,10 @@ impl fmt::Display for Failed {
 }
 
 impl std::error::Error for Failed {
+    /// The cause, unless the message ends with it already: nothing is read twice.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+        let told = self.0.to_string();
+        self.0.source().filter(|cause| !told.ends_with(&cause.to_string()))
     }
 }
 

@@ -74,7 +74,7 @@ pub enum NodeError {
         source: std::io::Error,
     },
     /// Every line was refused.
-    #[error("keep any of {lines} lines of {input}: all were refused, the first because {first}")]
+    #[error("keep any line of {input}: {lines} of {lines} were refused, {first}")]
     #[diagnostic(
         code(sciembed::node::nothing_kept),
         help(
@@ -86,7 +86,7 @@ pub enum NodeError {
         input: String,
         /// How many lines there were.
         lines: u64,
-        /// Why the first one was refused.
+        /// Where the first one stands, and why it was refused.
         first: String,
     },
     /// A file of one JSON array: all its lines but the last would be refused, and the year reduced to one paper.

@@ -61,13 +61,13 @@ impl Rejects {
     pub fn push(&mut self, reject: Reject) -> Result<(), NodeError> {
         *self.counts.entry(reject.reason).or_default() += 1;
         if self.first.is_none() {
-            self.first = Some(format!("{} (line {})", reject.detail, reject.line));
+            self.first = Some(format!("line {} as {}: {}", reject.line, reject.reason.name(), reject.detail));
         }
         self.buffer.push(reject);
         if self.buffer.len() >= BUFFER_ROWS { self.flush() } else { Ok(()) }
     }
 
-    /// What was wrong with the first one, in words.
+    /// Where the first one stands and what is wrong with it: `line 1 as no_bibcode: the bibcode is missing`.
     pub fn first(&self) -> Option<&str> {
         self.first.as_deref()
     }

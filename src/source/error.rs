@@ -19,7 +19,7 @@ pub enum SourceError {
         detail: String,
     },
     /// No file is there.
-    #[error("find {}", path.display())]
+    #[error("find {}: no such file", path.display())]
     #[diagnostic(
         code(sciembed::source::missing),
         help("correct `input`, or put `missing = \"skip\"` into that load node if years may be absent")

@@ -63,7 +63,7 @@ impl Store {
     /// As [`Store::new_blob`] and [`BlobWriter::finish`].
     pub fn put_blob(&self, bytes: &[u8], rows: u64) -> Result<Output, StoreError> {
         let mut blob = self.new_blob()?;
-        blob.write_all(bytes).map_err(|error| StoreError::write(&blob.temporary, error))?;
+        blob.take(bytes).map_err(|error| StoreError::write(&blob.temporary, error))?;
         blob.finish(rows)
     }
 
@@ -132,6 +132,21 @@ impl BlobWriter {
         sealed.map(|()| output)
     }
 
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(BUFFER_BYTES) {
+            self.hasher.update(piece);
+            self.file.write_all(piece)?;
+        }
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// An error with the folder that it happened in: it reaches people through encoders that know no paths.
+    fn located(&self, error: io::Error) -> io::Error {
+        let folder = self.temporary.parent().unwrap_or(&self.temporary);
+        io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
+    }
+
     fn seal(&mut self, output: &Output, path: &Path) -> io::Result<()> {
         self.file.flush()?;
         if self.store.has_blob(output) && Digest::of_file(path)? == output.digest {
@@ -152,16 +167,12 @@ impl BlobWriter {
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        for piece in bytes.chunks(BUFFER_BYTES) {
-            self.hasher.update(piece);
-            self.file.write_all(piece)?;
-        }
-        self.bytes += bytes.len() as u64;
+        self.take(bytes).map_err(|error| self.located(error))?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.flush().map_err(|error| self.located(error))
     }
 }
 

@@ -3,9 +3,9 @@
 //! A lock is a file that names host, boot and process. Whoever finds it held by a process that is provably gone (same
 //! host, other boot or no such process) takes it over at once; on any host, one whose heartbeat stopped is taken over too.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -55,14 +55,14 @@ impl Store {
         let path = self.root.join("locks").join(key.to_string());
         // Twice: once more after a dead holder's lock was moved away.
         for _ in 0..2 {
-            match create(&path, run) {
+            match create(&path, &self.temporary(), run) {
                 Ok(()) => return Ok(LockOutcome::Held(Lock { path })),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(StoreError::write(&path, error)),
             }
             match read_holder(&path) {
                 Some(holder) if holder.lives(&path) => return Ok(LockOutcome::Busy(holder)),
-                // Its last bytes may just be on their way: a lock without a name is free only when it is old.
+                // Damaged, or of a file system whose bytes come after their name: free only when it is old.
                 None if is_recent(&path) => return Ok(LockOutcome::Busy(Holder::unknown())),
                 // By a rename first: of several who find it, one alone takes it away.
                 _ => {
@@ -102,7 +102,7 @@ impl Holder {
         Self { host: "unknown".into(), boot: String::new(), pid: 0, run: String::new() }
     }
 
-    fn lives(&self, path: &std::path::Path) -> bool {
+    fn lives(&self, path: &Path) -> bool {
         let here = self.host == durable::host();
         if here && (self.boot != boot_id() || !durable::process_lives(self.pid)) {
             return false;
@@ -111,17 +111,21 @@ impl Holder {
     }
 }
 
-fn create(path: &std::path::Path, run: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+/// Makes a lock that is whole or not there: one that a kill or a full disk left empty would name nobody, and whoever wants
+/// it would wait until it expires.
+fn create(path: &Path, temporary: &Path, run: &str) -> io::Result<()> {
     let bytes = serde_json::to_vec(&Holder::this(run)).expect("a holder is plain data");
-    file.write_all(&bytes)
+    let linked = fs::write(temporary, bytes).and_then(|()| fs::hard_link(temporary, path));
+    // It may not be there, and if it stays it is swept.
+    let _ = fs::remove_file(temporary);
+    linked
 }
 
-fn read_holder(path: &std::path::Path) -> Option<Holder> {
+fn read_holder(path: &Path) -> Option<Holder> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-fn is_recent(path: &std::path::Path) -> bool {
+fn is_recent(path: &Path) -> bool {
     let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed().unwrap_or_default());
     age.is_ok_and(|age| age < EXPIRY)
 }
@@ -134,6 +138,16 @@ fn boot_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// After a full disk the next run would wait two minutes for nobody.
+    #[test]
+    fn a_lock_that_cannot_be_written_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        fs::remove_dir(dir.path().join("tmp")).unwrap();
+        assert!(store.lock(&NodeKey::from_bytes([1; 32]), "a").is_err());
+        assert_eq!(fs::read_dir(dir.path().join("locks")).unwrap().count(), 0);
+    }
 
     #[test]
     fn the_dead_are_succeeded_and_the_living_are_not() {

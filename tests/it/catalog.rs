@@ -169,7 +169,6 @@ fn a_catalog_that_cannot_be_made_fails_no_run() {
     sciembed::catalog::write
 
       × failed to write $ENV/project/embeddings/catalog.duckdb: Is a directory (os error 21)
-      ╰─▶ Is a directory (os error 21)
       help: free space or permissions there, then `sciembed catalog rebuild`; the datasets are not touched by this
     ");
     assert_eq!(get(&env, "minilm", paper(2010, 1)["bibcode"].as_str().unwrap())["dataset"], "minilm");

@@ -3,6 +3,7 @@
 //! What the program prints comes back with paths, times and sizes made steady, so that it can stand in a snapshot.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,12 @@ pub struct TestEnv {
 impl TestEnv {
     /// A workflow over 2010 and 2011, without their files.
     pub fn empty() -> Self {
-        let env = Self { folder: tempfile::tempdir().unwrap(), name: "project" };
+        Self::empty_in(&std::env::temp_dir())
+    }
+
+    /// The same, in a folder of its own inside `folder`.
+    pub fn empty_in(folder: &Path) -> Self {
+        let env = Self { folder: tempfile::tempdir_in(folder).unwrap(), name: "project" };
         fs::create_dir_all(env.path("data")).unwrap();
         fs::write(env.path("workflow.toml"), WORKFLOW).unwrap();
         env
@@ -305,6 +311,22 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+/// How often a test repeats what chance decides: a few times, unless a campaign of the justfile asks for more by this
+/// variable of the environment.
+pub fn times(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |times| times.parse().unwrap_or_else(|_| panic!("{variable}={times}")))
+}
+
+/// A number below `limit` that nobody chose.
+pub fn any_below(limit: u64) -> u64 {
+    std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), limit) % limit
+}
+
+/// Says something even where the test passes: not by `eprintln!`, which the test runner keeps to itself.
+pub fn say(line: impl Display) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 /// What a directory holds, sorted; nothing if it is not there.

@@ -2,14 +2,19 @@
 //!
 //! `env.rs` makes the projects; what a single file promises is tested at that file's foot.
 
+mod bad_input;
 mod catalog;
 mod damage;
+mod disk_full;
+mod documents;
+mod edge_cases;
 mod env;
 mod errors;
 mod explain;
 mod get;
 mod load;
 mod merge;
+mod namespace;
 mod plans;
 mod publish;
 mod resume;

@@ -9,7 +9,7 @@ use sciembed::dataset::Dataset;
 use sciembed::digest::{Digest, EmbedderKey, RowKey};
 use serde_json::{Value, json};
 
-use crate::env::{TestEnv, file_name, files, papers, titled};
+use crate::env::{TestEnv, file_name, files, papers, say, times, titled};
 
 fn applied() -> TestEnv {
     let env = TestEnv::of(5);
@@ -138,7 +138,16 @@ fn a_name_of_another_workflow() {
     env.write("rival.toml", workflow);
     let told = env.run(&["apply", "rival.toml"]);
     assert_eq!(told.code, Some(1), "{}", told.out);
-    assert!(told.err.contains("persist.yearly[2010] of workflow tests"), "{}", told.err);
+    insta::assert_snapshot!(told.err.trim(), @r#"
+        × failed to plan persist.yearly[2010]
+          ╰─▶ sciembed::publish::owned
+
+                × publish minilm_2010 in $ENV/project/embeddings: it belongs to persist.yearly[2010] of workflow tests
+                help: choose another `label` or `dir`, or give `--take-over` if this workflow is to own it from now on
+
+
+        the same keeps persist.yearly[2011] from being planned
+        "#);
     assert!(before.iter().all(|file| env.keyed().get(file.0) == Some(file.1)));
     assert_eq!(env.plan(&[]).code, Some(0));
     assert_eq!(env.run(&["apply", "rival.toml", "--take-over"]).code, Some(0));
@@ -147,8 +156,11 @@ fn a_name_of_another_workflow() {
     assert_eq!(env.apply(&[]).code, Some(1), "now it is the rival's");
 }
 
-/// Versions of the content that are published while somebody reads, one after the other.
+/// Versions of the content that are published while somebody reads, one after the other, unless
+/// `SCIEMBED_PUBLICATIONS` says another number.
 const VERSIONS: usize = 30;
+/// How often the reader opens the dataset at least, unless `SCIEMBED_OPENS` says another number.
+const OPENS: usize = 30;
 const PAPERS: usize = 40;
 
 fn text(version: usize, paper: usize) -> String {
@@ -158,7 +170,8 @@ fn text(version: usize, paper: usize) -> String {
 /// Whoever reads while others publish never fails and never sees two sets mixed: every row of an open dataset is of
 /// one version, with the vector of its own text.
 #[test]
-fn a_reader_beside_thirty_publications() {
+fn a_reader_beside_many_publications() {
+    let (versions, opens) = (times("SCIEMBED_PUBLICATIONS", VERSIONS), times("SCIEMBED_OPENS", OPENS));
     let env = TestEnv::of(0);
     env.edit("[2010, 2011]", "[2010]");
     let publish = |version: usize| {
@@ -168,14 +181,14 @@ fn a_reader_beside_thirty_publications() {
     };
     publish(0);
     let embedder: EmbedderKey = manifest(&env, "minilm_2010")["embedder"].as_str().unwrap().parse().unwrap();
-    let keys: Vec<Vec<RowKey>> = (0..VERSIONS)
+    let keys: Vec<Vec<RowKey>> = (0..versions)
         .map(|version| (0..PAPERS).map(|paper| RowKey::of(&embedder, &text(version, paper))).collect())
         .collect();
     let (done, opened) = (AtomicBool::new(false), AtomicUsize::new(0));
     let dir = env.path("embeddings");
     let read = || {
         let mut vectors: BTreeMap<RowKey, Vec<f32>> = BTreeMap::new();
-        let mut versions = Vec::new();
+        let mut seen = Vec::new();
         while !done.load(Ordering::Relaxed) {
             let dataset = Dataset::open(&dir, "minilm_2010").unwrap();
             let row = |paper: usize| dataset.get(&format!("paper {paper}")).unwrap();
@@ -186,25 +199,33 @@ fn a_reader_beside_thirty_publications() {
                 assert_eq!(vectors.entry(*key).or_insert_with(|| row.vector.clone()), &row.vector);
             }
             opened.fetch_add(1, Ordering::Relaxed);
-            if versions.last() != Some(&version) {
-                versions.push(version);
+            if seen.last() != Some(&version) {
+                seen.push(version);
             }
         }
-        (versions, vectors)
+        (seen, vectors)
     };
-    let (versions, vectors) = std::thread::scope(|scope| {
+    let (seen, vectors) = std::thread::scope(|scope| {
         let reader = scope.spawn(read);
-        (1..VERSIONS).for_each(publish);
+        for version in 1..versions {
+            publish(version);
+            // So that the reader opens it evenly over all versions; one that failed opens nothing any more.
+            while opened.load(Ordering::Relaxed) < opens * version / (versions - 1) && !reader.is_finished() {
+                std::thread::yield_now();
+            }
+        }
         done.store(true, Ordering::Relaxed);
         reader.join().unwrap()
     });
-    assert!(versions.is_sorted(), "an older set came back: {versions:?}");
-    assert!(versions.len() > VERSIONS / 3, "the reader saw few of the versions: {versions:?}");
+    assert!(seen.is_sorted(), "an older set came back: {seen:?}");
+    assert!(seen.len() > versions / 3, "the reader saw few of the versions: {seen:?}");
     // The same text always has the same vector, and different texts have different ones.
     let distinct: std::collections::BTreeSet<Vec<u32>> =
         vectors.values().map(|vector| vector.iter().map(|number| number.to_bits()).collect()).collect();
     assert_eq!(distinct.len(), vectors.len());
-    assert!(opened.into_inner() >= versions.len());
+    let opened = opened.into_inner();
+    assert!(opened >= opens);
+    say(format!("{opened} opens with {PAPERS} lookups each beside {versions} publications: {} sets seen", seen.len()));
     let sets = files(&env.path("embeddings/.sciembed/sets"));
     assert!(sets.len() <= 2, "sets that nobody shows are tidied away: {}", sets.len());
 }

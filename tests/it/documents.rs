@@ -1,0 +1,68 @@
+//! What the documents tell people to type is what continuous integration runs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::env::{TestEnv, json_lines, papers};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The recipes of the justfile that people may call: `name arguments: what it needs`.
+fn recipes() -> BTreeSet<String> {
+    let text = read("justfile");
+    let heads = text.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()));
+    let heads = heads.filter_map(|line| line.split_once(':')).filter(|(_, after)| !after.starts_with('='));
+    let names = heads.filter_map(|(head, _)| head.split_whitespace().next()).filter(|name| *name != "default");
+    names.map(str::to_owned).collect()
+}
+
+/// The recipes after `just` in a text, with its options passed over.
+fn called(text: &str) -> BTreeSet<String> {
+    let is_word = |character: char| character == '-' || character.is_ascii_lowercase();
+    let after = text.match_indices("just ").map(|(at, just)| &text[at + just.len()..]);
+    let words = after.filter_map(|rest| rest.split(' ').find(|word| !word.starts_with('-')));
+    words.map(|word| word.split(|end| !is_word(end)).next().unwrap_or_default().to_owned()).collect()
+}
+
+/// What continuous integration runs.
+fn integration() -> String {
+    [".ci/run", ".ci/tour", ".ci/clean-outputs"].map(read).concat()
+}
+
+#[test]
+fn every_recipe_is_run_by_continuous_integration() {
+    let (recipes, called) = (recipes(), called(&integration()));
+    assert!(recipes.contains("quickstart") && recipes.len() > 10, "{recipes:?}");
+    let missing: Vec<&String> = recipes.difference(&called).filter(|name| *name != "ci").collect();
+    assert!(missing.is_empty(), ".ci/run calls no {missing:?}");
+}
+
+/// README's `$ just run …` lines are run as they stand; its other blocks name recipes, and those are all run.
+#[test]
+fn every_command_of_the_readme_is_run_by_continuous_integration() {
+    let readme = read("README.md");
+    assert!(readme.matches("\n    $ just run ").count() > 4, "the tour's commands stand behind `    $ `");
+    assert!(integration().contains("stage tour '.ci/tour'"));
+    let commands = readme.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.contains("just "));
+    for command in commands {
+        assert!(called(command).iter().all(|name| name.is_empty() || recipes().contains(name)), "{command}");
+    }
+}
+
+/// The smallest workflow that README shows does what it says.
+#[test]
+fn the_smallest_workflow_of_the_readme() {
+    let readme = read("README.md");
+    let block = readme.lines().skip_while(|line| *line != "    version = 1");
+    let block = block.take_while(|line| line.is_empty() || line.starts_with("    "));
+    let workflow: String = block.map(|line| format!("{}\n", line.trim_start())).collect();
+    let env = TestEnv::empty();
+    env.write("workflow.toml", workflow);
+    env.edit("../models/all-MiniLM-L6-v2", "fake://16");
+    env.write("papers.jsonl", json_lines(&papers(2010, 3)));
+    env.applied(&[]);
+    assert_eq!(env.run(&["get", "2010Test..00001A"]).code, Some(0));
+}
