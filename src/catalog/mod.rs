@@ -32,8 +32,9 @@ use crate::store::{StoreError, durable};
 const SCHEMA: &str = include_str!("schema.sql");
 /// Version of the tables: raised when they change, so that older catalogs are made anew.
 const VERSION: u32 = 1;
-/// What DuckDB may hold in memory. Rows are appended in order and need far less; a question spills beyond it.
-const MEMORY_LIMIT: &str = "1GB";
+/// What DuckDB may hold in memory while a catalog is made, and for a question, which spills beyond it.
+const BUILD_MEMORY: &str = "256MB";
+const QUERY_MEMORY: &str = "2GB";
 
 /// Where a directory's catalog is.
 pub fn path(dir: &Path) -> PathBuf {
@@ -116,7 +117,7 @@ pub fn query(dir: &Path, sql: &str) -> Result<Answer, CatalogError> {
     }
     let connection = Config::default()
         .access_mode(AccessMode::ReadOnly)
-        .and_then(configured)
+        .and_then(|config| configured(config, QUERY_MEMORY))
         .and_then(|config| Connection::open_with_flags(&path, config))
         .map_err(|error| CatalogError::Open { path, detail: worded(&error) })?;
     let refused = |error: duckdb::Error| CatalogError::Query { detail: worded(&error) };
@@ -126,8 +127,8 @@ pub fn query(dir: &Path, sql: &str) -> Result<Answer, CatalogError> {
 }
 
 /// Extensions are not fetched behind people's backs.
-fn configured(config: Config) -> duckdb::Result<Config> {
-    config.enable_autoload_extension(false)?.max_memory(MEMORY_LIMIT)
+fn configured(config: Config, memory: &str) -> duckdb::Result<Config> {
+    config.enable_autoload_extension(false)?.max_memory(memory)
 }
 
 /// What DuckDB says, without the marks that it puts around it.
@@ -168,7 +169,7 @@ impl Shelf {
 
 /// Fills a new database, and says how many papers are in it.
 fn fill(path: &Path, shelf: &Shelf) -> Result<u64, FillError> {
-    let config = configured(Config::default())?.with("temp_directory", "")?;
+    let config = configured(Config::default(), BUILD_MEMORY)?.with("temp_directory", "")?;
     let connection = Connection::open_with_flags(path, config)?;
     connection.execute_batch("BEGIN")?;
     connection.execute_batch(SCHEMA)?;
