@@ -16,7 +16,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -26,9 +26,11 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::PublishFault;
 use crate::record::Output;
-use crate::store::{DigestCache, Store, durable};
+use crate::store::{DigestCache, HashedFile, Store, durable};
 
 const HOME: &str = ".sciembed";
+/// Bytes copied at once: they stay in the processor's cache.
+const COPY_BYTES: u64 = 1 << 20;
 
 /// Where the parts of a dataset directory are.
 #[derive(Clone, Debug)]
@@ -347,22 +349,31 @@ fn place(blob: &Path, path: &Path, digest: &Digest) -> io::Result<bool> {
         return Ok(true);
     }
     let temporary = beside(path);
-    let sound = clone_or_copy(blob, &temporary).and_then(|()| Ok(Digest::of_file(&temporary)? == *digest));
-    if !matches!(sound, Ok(true)) {
+    let placed = clone_or_copy(blob, &temporary).map(|found| found == *digest);
+    if !matches!(placed, Ok(true)) {
         let _ = fs::remove_file(&temporary);
-        return sound;
+        return placed;
     }
     durable::rename(&temporary, path).map(|()| true)
 }
 
-fn clone_or_copy(blob: &Path, temporary: &Path) -> io::Result<()> {
+/// Makes a synced file of a blob's bytes, and digests them on the way.
+fn clone_or_copy(blob: &Path, temporary: &Path) -> io::Result<Digest> {
     let mut from = File::open(blob)?;
-    let mut to = OpenOptions::new().write(true).create_new(true).open(temporary)?;
-    if ioctl_ficlone(&to, &from).is_err() {
-        io::copy(&mut from, &mut to)?;
-    }
+    let to = OpenOptions::new().write(true).create_new(true).open(temporary)?;
     to.set_permissions(Permissions::from_mode(0o444))?;
-    to.sync_all()
+    if ioctl_ficlone(&to, &from).is_ok() {
+        to.sync_all()?;
+        return Digest::of_file(temporary);
+    }
+    let mut to = HashedFile::new(to);
+    let mut piece = Vec::with_capacity(COPY_BYTES as usize);
+    while (&mut from).take(COPY_BYTES).read_to_end(&mut piece)? > 0 {
+        to.write_all(&piece)?;
+        piece.clear();
+    }
+    to.sync()?;
+    Ok(to.digest())
 }
 
 fn beside(path: &Path) -> PathBuf {

@@ -12,8 +12,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -67,13 +68,13 @@ pub fn run(context: &Context, inputs: &MergeInputs) -> Result<Made, NodeError> {
     let identity = identity(inputs, &sets)?;
     let indexes = sets.iter().zip(inputs.parts).map(|(says, part)| index(context, says, part));
     let indexes: Vec<KeyIndex> = indexes.collect::<Result<_, _>>()?;
-    let (left_out, superseded) = superseded(context, &sets, &indexes)?;
-    // The one waits for memory and disk, the other for the processor.
-    let (rows, keys) = std::thread::scope(|threads| {
-        let keys = threads.spawn(|| write_keys(context, &inputs.set, &indexes, &left_out));
-        (write_rows(context, &identity, inputs.parts, &left_out), keys.join().unwrap_or(Err(Panicked.into())))
-    });
-    let ((embeddings, bibcodes), keys) = (rows?, keys?);
+    let Assembled { files, left_out, superseded } = std::thread::scope(|threads| {
+        let sound = threads.spawn(|| verify(context, inputs.parts));
+        let assembled = assemble(context, inputs, &identity, &sets, &indexes);
+        // What damage led to is not what should be told.
+        joined(sound)?;
+        assembled
+    })?;
     let parts = sets.iter().zip(inputs.parts).zip(&left_out);
     let parts: Vec<_> = parts
         .map(|((says, part), left_out)| {
@@ -86,7 +87,6 @@ pub fn run(context: &Context, inputs: &MergeInputs) -> Result<Made, NodeError> {
             })
         })
         .collect();
-    let files = SetFiles { embeddings, bibcodes, keys };
     let mut made = set::finish(context, &identity, &files, vec![("parts", json!(parts))])?;
     made.count("rows_in", sets.iter().map(|says| says.rows).sum());
     made.count("sets", sets.len() as u64);
@@ -94,6 +94,43 @@ pub fn run(context: &Context, inputs: &MergeInputs) -> Result<Made, NodeError> {
     made.count("rejected.superseded", superseded.rows);
     made.outputs.insert(table::SUPERSEDED.into(), superseded);
     Ok(made)
+}
+
+/// What is made of the sets.
+struct Assembled {
+    files: SetFiles,
+    left_out: Vec<LeftOut>,
+    superseded: Output,
+}
+
+fn assemble(
+    context: &Context,
+    inputs: &MergeInputs,
+    identity: &SetIdentity,
+    sets: &[Description],
+    indexes: &[KeyIndex],
+) -> Result<Assembled, NodeError> {
+    let (left_out, superseded) = superseded(context, sets, indexes)?;
+    // The one waits for memory and disk, the other for the processor.
+    let files = std::thread::scope(|threads| {
+        let keys = threads.spawn(|| write_keys(context, &inputs.set, indexes, &left_out));
+        let rows = threads.spawn(|| write_rows(context, identity, inputs.parts, &left_out));
+        let ((embeddings, bibcodes), keys) = (joined(rows)?, joined(keys)?);
+        Ok::<_, NodeError>(SetFiles { embeddings, bibcodes, keys })
+    })?;
+    Ok(Assembled { files, left_out, superseded })
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, NodeError>>) -> Result<T, NodeError> {
+    thread.join().unwrap_or(Err(Panicked.into()))
+}
+
+/// Checks that the vectors are those that the manifests name.
+fn verify(context: &Context, parts: &[Part]) -> Result<(), NodeError> {
+    parts.iter().try_for_each(|part| {
+        context.check_cancel()?;
+        Ok(context.store.verify_blob(&part.embeddings)?)
+    })
 }
 
 /// What the manifest of a set says, as far as merging needs it.
@@ -267,9 +304,9 @@ fn write_rows(
                 return Err(NodeError::table("dataset", format!("it has more than {} rows", left_out.rows())));
             }
             done += batch.num_rows() as u64;
-            let kept = (left_out.within(&rows) > 0)
-                .then(|| rows.map(|row| Some(!left_out.contains(row))).collect::<BooleanArray>());
-            writer.push(batch.columns().to_vec(), kept.as_ref())?;
+            let first = rows.start;
+            let kept = left_out.kept(rows).map(|run| run.start - first..run.end - first);
+            writer.push(batch.columns().to_vec(), kept)?;
             (context.progress)(done, Some(total), Unit::Rows);
         }
     }
@@ -362,7 +399,7 @@ mod tests {
             };
             let made = self.with(|context| {
                 let mut writer = SetWriter::new(context, &identity).unwrap();
-                rows.chunks(step).for_each(|rows| writer.push(columns(rows, value), None).unwrap());
+                rows.chunks(step).for_each(|rows| writer.push(columns(rows, value), [0..rows.len()]).unwrap());
                 let (embeddings, bibcodes) = writer.finish().unwrap();
                 let mut names: Vec<(&str, u32)> = rows.iter().map(String::as_str).zip(0..).collect();
                 let keys = keys::write(self.store.new_blob().unwrap(), &mut names, &set).unwrap().finish(0).unwrap();

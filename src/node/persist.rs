@@ -98,7 +98,7 @@ fn write_rows(
             Arc::new(digests.of(bibcodes)?),
             Arc::clone(&batch["row_key"]),
         ];
-        writer.push(columns, None)?;
+        writer.push(columns, [0..batch.num_rows()])?;
         done += batch.num_rows() as u64;
         (context.progress)(done, Some(inputs.vectors.rows), Unit::Rows);
     }

@@ -89,16 +89,14 @@ enum Work {
 }
 
 impl Work {
-    /// The tables of the store that this work reads.
+    /// The tables of the store that this work reads, save those that it checks itself while it reads them.
     fn consumed(&self) -> Vec<Output> {
         match self {
             Self::Load { .. } => Vec::new(),
             Self::Prepare { records, .. } => vec![*records],
             Self::Embed { texts, .. } => vec![*texts],
             Self::Persist { vectors, records, .. } => vec![*vectors, *records],
-            Self::Merge { parts, .. } => {
-                parts.iter().flat_map(|part| [part.manifest, part.embeddings, part.keys]).collect()
-            }
+            Self::Merge { parts, .. } => parts.iter().flat_map(|part| [part.manifest, part.keys]).collect(),
         }
     }
 }
