@@ -129,22 +129,17 @@ impl Digest {
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let mut hasher = blake3::Hasher::new();
-        let mut piece = Vec::new();
-        read_piece(&mut file, &mut piece)?;
-        let mut next = Vec::new();
-        while piece.len() == PIECE_BYTES {
-            rayon::join(|| hasher.update(&piece), || read_piece(&mut file, &mut next)).1?;
+        let wanted = usize::try_from(file.metadata()?.len()).map_or(PIECE_BYTES, |bytes| bytes.min(PIECE_BYTES)).max(1);
+        let (mut piece, mut next) = (vec![0; wanted], Vec::new());
+        let mut read = file.read(&mut piece)?;
+        while read > 0 {
+            next.resize(wanted, 0);
+            let (_, bytes) = rayon::join(|| hasher.update(&piece[..read]), || file.read(&mut next));
+            read = bytes?;
             std::mem::swap(&mut piece, &mut next);
         }
-        hasher.update(&piece);
         Ok(hasher.finalize().into())
     }
-}
-
-/// Reads the next piece of a file; a short one is the last.
-fn read_piece(file: &mut File, piece: &mut Vec<u8>) -> io::Result<()> {
-    piece.clear();
-    file.take(PIECE_BYTES as u64).read_to_end(piece).map(drop)
 }
 
 impl From<blake3::Hash> for Digest {
