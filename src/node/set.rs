@@ -8,6 +8,10 @@
 //! | `manifest_{name}.json` | what the dataset is: model, dim, dtype, rows, digests | yes |
 //! | `run_{name}.json` | who made it, when and where | no |
 //!
+//! A view has, instead of the first, the vectors of its parts as `parts/embeddings_{part}.{dtype}`, one below the other:
+//! its row n is row n of them all, superseded ones included, and so is its line n. Its index leads to the rows that
+//! count, and the manifest's `rows` is their number.
+//!
 //! Equal rows give equal bytes, in whatever batches they come. Every keyed file but the list of bibcodes carries the
 //! set's digest. `persist.rs` and `merge.rs` say which rows; showing the set in a directory is `published.rs`'s.
 
@@ -22,7 +26,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Made, NodeError};
 use crate::digest::NodeKey;
-use crate::graph::{bibcodes_file, embeddings_file, keys_file, manifest_file};
+use crate::graph::{bibcodes_file, embeddings_file, is_part_file, keys_file, manifest_file};
 use crate::manifest::config::Dtype;
 use crate::record::Output;
 use crate::store::{BlobWriter, IpcWriter, StoreError, pretty_json};
@@ -54,12 +58,22 @@ pub struct SetIdentity<'a> {
 
 /// The files of a set that hold its rows.
 pub struct SetFiles {
-    /// The vectors.
-    pub embeddings: Output,
+    /// The vectors: a file of its own, or those that a view holds.
+    pub vectors: BTreeMap<String, Output>,
+    /// The rows that can be found.
+    pub rows: u64,
     /// The list of bibcodes.
     pub bibcodes: Output,
     /// The key index.
     pub keys: Output,
+}
+
+impl SetFiles {
+    /// Of a set with a file of vectors of its own.
+    pub fn own(identity: &SetIdentity, (embeddings, bibcodes): (Output, Output), keys: Output) -> Self {
+        let vectors = BTreeMap::from([(embeddings_file(identity.name, identity.dtype), embeddings)]);
+        Self { vectors, rows: embeddings.rows, bibcodes, keys }
+    }
 }
 
 /// Writes vectors and bibcodes, row by row in one pass.
@@ -154,14 +168,17 @@ pub fn finish(
     origin: Vec<(&str, Value)>,
 ) -> Result<Made, NodeError> {
     let mut made = Made::default();
-    let SetFiles { embeddings, bibcodes, keys } = *files;
-    made.outputs.insert(embeddings_file(identity.name, identity.dtype), embeddings);
-    made.outputs.insert(bibcodes_file(identity.name), bibcodes);
-    made.outputs.insert(keys_file(identity.name), keys);
-    let manifest = manifest(identity, embeddings.rows, &made.outputs, origin);
+    let SetFiles { vectors, rows, bibcodes, keys } = files;
+    made.outputs.clone_from(vectors);
+    made.outputs.insert(bibcodes_file(identity.name), *bibcodes);
+    made.outputs.insert(keys_file(identity.name), *keys);
+    let manifest = manifest(identity, *rows, &made.outputs, origin);
     made.outputs.insert(manifest_file(identity.name), context.store.put_blob(&manifest, 0)?);
-    made.count("rows", embeddings.rows);
-    made.count("bytes", made.outputs.values().map(|output| output.bytes).sum());
+    made.count("rows", *rows);
+    // What a view holds was counted where it was made.
+    let own = made.outputs.iter().filter(|(file, _)| !is_part_file(file));
+    let bytes = own.map(|(_, output)| output.bytes).sum();
+    made.count("bytes", bytes);
     made.not_bit_stable = !identity.bit_stable;
     Ok(made)
 }
