@@ -67,6 +67,10 @@ readers publications="200" opens="10000":
 bench *args:
     cargo bench --locked "$@"
 
+# measure a merge against cp: seconds, memory and bytes a row, for a few years and for all of them
+merge-campaign years="30" rows="100000": release
+    python3 benches/merge_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$1" "$2"
+
 # build the optimised program; libduckdb.so goes beside it, where it looks first
 release:
     cargo build --locked --release

@@ -4,9 +4,11 @@
 Usage: read_with_pyarrow.py [FOLDER [BIBCODE]]
 
 Memory-maps every FOLDER/embeddings_*.f16 (an Arrow IPC file), makes sure that nothing was copied and that row n is
-line n of bibcodes_*.txt, and shows the papers nearest to BIBCODE. Exits with 1, and says why, if anything is off.
+line n of bibcodes_*.txt, and shows the papers nearest to BIBCODE. A merge that is a view has no vectors of its own: those of
+its parts stand in `parts/` beside its manifest, one below the other. Exits with 1, and says why, if anything is off.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -72,6 +74,28 @@ def check_lines(path, bibcodes):
         require(line == bibcode, f"{listed}: line {number} is {line!r}, but row {number} is {bibcode!r}")
 
 
+def read_view(path, manifest):
+    """Maps the parts of a view, in order. Returns the bibcodes of all and a matrix a part: row n of them all is line n."""
+    folder = path.resolve().parent  # the set that is shown now, with everything that belongs to it
+    bibcodes, matrices = [], []
+    for part in manifest["parts"]:
+        require(part["offset"] == len(bibcodes), f"{path}: {part['dataset']} does not begin at row {len(bibcodes)}")
+        codes, matrix = read_dataset(folder / "parts" / f"embeddings_{part['dataset']}.{manifest['dtype']}")
+        bibcodes += codes
+        matrices.append(matrix)
+    check_lines(folder / f"embeddings_{manifest['dataset']}.{manifest['dtype']}", bibcodes)
+    return bibcodes, matrices
+
+
+def read_views(folder):
+    """Reads every view of half floats that the folder shows; says how many rows of how many parts."""
+    for path in sorted(Path(folder).glob("manifest_*.json")):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest.get("view") and manifest["dtype"] == "f16":
+            bibcodes, matrices = read_view(path, manifest)
+            print(f"{path.name}: a view of {len(matrices)} datasets, {len(bibcodes):,} rows where they stand, as listed")
+
+
 def nearest(datasets, bibcode, count):
     """The `count` papers nearest to one, by cosine, best first, among the datasets of its own label."""
     found = next(((label, m[codes.index(bibcode)]) for label, codes, m in datasets if bibcode in codes), None)
@@ -99,6 +123,8 @@ def main(folder="embeddings", bibcode=None):
         require(np.isfinite(matrix).all(), f"{path}: a vector holds NaN or infinity")
         print(f"{path.name}: {len(matrix):,} rows x {matrix.shape[1]}, mapped with no copy, row n is line n of its .txt")
         datasets.append((path.stem.rpartition("_")[0], bibcodes, matrix))
+
+    read_views(folder)
 
     bibcode = bibcode or next((bibcodes[0] for _, bibcodes, _ in datasets if bibcodes), None)
     require(bibcode is not None, f"{folder}: every dataset is empty")

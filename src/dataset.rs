@@ -12,7 +12,7 @@ use arrow::datatypes::{Float16Type, Float32Type};
 use serde::Deserialize;
 
 use crate::digest::{MetadataDigest, NodeKey, RowKey};
-use crate::graph::{embeddings_file, keys_file, manifest_file};
+use crate::graph::{embeddings_file, keys_file, manifest_file, part_file};
 use crate::index::keys::KeyIndex;
 use crate::published::Layout;
 use crate::store::StoreError;
@@ -99,8 +99,11 @@ pub struct Description {
     pub dim: usize,
     /// Element type.
     pub dtype: crate::manifest::config::Dtype,
-    /// Rows.
+    /// Rows that can be found.
     pub rows: usize,
+    /// Whether it is a view, whose vectors are those that it holds of its parts.
+    #[serde(default)]
+    pub view: bool,
     /// The datasets that it was merged from; none if it is no merge.
     #[serde(default)]
     pub parts: Vec<Part>,
@@ -113,6 +116,9 @@ pub struct Part {
     pub dataset: String,
     /// Its set, as it was merged.
     pub set: NodeKey,
+    /// Its first row in a view.
+    #[serde(default)]
+    pub offset: usize,
 }
 
 impl Description {
@@ -120,12 +126,24 @@ impl Description {
     pub fn merges(&self, other: &Self) -> bool {
         self.parts.iter().any(|part| part.dataset == other.dataset && part.set == other.set)
     }
+
+    /// The files of vectors in its folder, each with the set that it says it is of and its first row.
+    fn vectors(&self, folder: &Path) -> Box<dyn Iterator<Item = (PathBuf, NodeKey, usize)>> {
+        let (folder, dtype) = (folder.to_owned(), self.dtype);
+        if self.view {
+            let parts = self.parts.clone().into_iter();
+            return Box::new(
+                parts.map(move |part| (folder.join(part_file(&part.dataset, dtype)), part.set, part.offset)),
+            );
+        }
+        Box::new(std::iter::once((folder.join(embeddings_file(&self.dataset, dtype)), self.set, 0)))
+    }
 }
 
 /// One row of a dataset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Its place, from 0: the line of the bibcode in `bibcodes_*.txt`, less one.
+    /// Its place, from 0: the line of the bibcode in `bibcodes_*.txt`, less one. In a view superseded rows count.
     pub row: usize,
     /// Its bibcode.
     pub bibcode: String,
@@ -140,7 +158,8 @@ pub struct Row {
 /// An open dataset: the set that was published when it was opened, whatever is published later.
 pub struct Dataset {
     description: Description,
-    vectors: IpcTable,
+    /// Each with its first row: one table, or for a view those of its parts.
+    vectors: Vec<(usize, IpcTable)>,
     keys: KeyIndex,
 }
 
@@ -199,10 +218,8 @@ impl Dataset {
             serde_json::from_slice(&bytes).map_err(|error| StoreError::damaged(&manifest, error))?;
         let expected = set.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         same_set(&manifest, &description.set.to_string(), &expected)?;
-        let path = set.join(embeddings_file(name, description.dtype));
-        let vectors = IpcTable::open(&path)?;
-        let found = vectors.schema().metadata().get("sciembed.set").cloned().unwrap_or_default();
-        same_set(&path, &found, &expected)?;
+        let vectors = description.vectors(&set).map(|(file, of, first)| Ok((first, open_vectors(&file, &of)?)));
+        let vectors = vectors.collect::<Result<_, DatasetError>>()?;
         let path = set.join(keys_file(name));
         let keys = KeyIndex::open(&path)?;
         same_set(&path, &keys.set().to_string(), &expected)?;
@@ -217,7 +234,9 @@ impl Dataset {
     /// The row of a bibcode; none if the dataset does not hold it.
     pub fn get(&self, bibcode: &str) -> Option<Row> {
         let row = self.keys.row(bibcode)?;
-        let (batch, at) = self.vectors.locate(row)?;
+        let after = self.vectors.partition_point(|(first, _)| *first <= row);
+        let (first, vectors) = &self.vectors[after.checked_sub(1)?];
+        let (batch, at) = vectors.locate(row - first)?;
         let bibcodes: &StringArray = batch.column_by_name(table::BIBCODE)?.as_string_opt()?;
         // An index that points elsewhere is worse than none.
         if bibcodes.value(at) != bibcode {
@@ -241,6 +260,14 @@ impl Dataset {
     pub fn near(&self, bibcode: &str, limit: usize) -> Vec<String> {
         self.keys.near(bibcode, limit)
     }
+}
+
+/// Opens vectors, which must say that they are of this set.
+fn open_vectors(path: &Path, set: &NodeKey) -> Result<IpcTable, DatasetError> {
+    let vectors = IpcTable::open(path)?;
+    let found = vectors.schema().metadata().get("sciembed.set").cloned().unwrap_or_default();
+    same_set(path, &found, &set.to_string())?;
+    Ok(vectors)
 }
 
 fn same_set(path: &Path, found: &str, expected: &str) -> Result<(), DatasetError> {

@@ -16,6 +16,7 @@
 //! | persist: what the embed step says of its embedder | yes | the set's manifest states it |
 //! | persist: dir | no | publishing is reconciled at every plan |
 //! | merge: label, cells | yes | the set's files carry them |
+//! | merge: view | yes, where it is one | a view has other files than a copy |
 //! | merge: the manifest of each set that is merged, in order | yes | it names every file of the set by digest, and its embedder |
 //! | merge: dir | no | as for persist |
 //! | merge: dtype | no | it is that of the sets |
@@ -142,9 +143,13 @@ impl Fingerprint {
 
     /// Of a merge step over these sets: the name and the manifest's digest of each, in order.
     pub fn of_merge(config: &MergeConfig, cells: &BTreeMap<String, String>, sets: &[(String, Digest)]) -> Self {
-        let MergeConfig { dir, label, dtype: _ } = config;
+        let MergeConfig { dir, label, dtype: _, view } = config;
         let mut fingerprint = Self::empty(NodeKind::Merge);
         fingerprint.set("label", quoted(label));
+        // Copies are older than views: their keys stay what they were.
+        if *view {
+            fingerprint.set("view", view.to_string());
+        }
         for (axis, value) in cells {
             fingerprint.set(&format!("cell {axis}"), quoted(value));
         }

@@ -361,7 +361,8 @@ mod tests {
             let config = Config::Persist(persist);
             steps.push(Step { id: id(NodeKind::Persist, "yearly"), config, upstreams: vec![at] });
         }
-        let config = Config::Merge(MergeConfig { dir: "out".into(), label: "m".into(), dtype: Dtype::F16 });
+        let config =
+            Config::Merge(MergeConfig { dir: "out".into(), label: "m".into(), dtype: Dtype::F16, view: false });
         steps.push(Step { id: id(NodeKind::Merge, "all"), config, upstreams: vec![1, 3] });
         Graph { name: "w".into(), store: "store".into(), steps, overrides: vec![] }
     }

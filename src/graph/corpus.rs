@@ -10,7 +10,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use super::{Graph, resolve};
 use crate::manifest::{Faults, Source, json_schema};
 
-const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 14] = [
+const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 15] = [
     "cycle",
     "duplicate_dataset",
     "duplicate_name",
@@ -24,6 +24,7 @@ const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 14] = [
     "unknown_field",
     "unknown_node",
     "unused_axis",
+    "view_of_view",
     "wrong_upstream",
 ];
 

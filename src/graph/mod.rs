@@ -138,9 +138,8 @@ impl Step {
     /// The dataset that this step publishes; none for kinds that publish nothing.
     pub fn dataset(&self) -> Option<PublishedAs<'_>> {
         let (dir, label, dtype) = match &self.config {
-            Config::Persist(PersistConfig { dir, label, dtype }) | Config::Merge(MergeConfig { dir, label, dtype }) => {
-                (dir, label, *dtype)
-            }
+            Config::Persist(PersistConfig { dir, label, dtype })
+            | Config::Merge(MergeConfig { dir, label, dtype, view: _ }) => (dir, label, *dtype),
             Config::Load(_) | Config::Prepare(_) | Config::Embed(_) => return None,
         };
         Some(PublishedAs { dir, label, name: dataset_name(label, &self.id.cells), dtype })
@@ -168,6 +167,19 @@ pub fn dataset_name(label: &str, cells: &BTreeMap<String, String>) -> String {
 /// The file of a dataset's vectors.
 pub fn embeddings_file(name: &str, dtype: Dtype) -> String {
     format!("embeddings_{name}.{dtype}")
+}
+
+/// The folder in a view's set that holds the vectors of its parts.
+const PARTS: &str = "parts/";
+
+/// The file of a part's vectors in the set of a view.
+pub fn part_file(name: &str, dtype: Dtype) -> String {
+    format!("{PARTS}{}", embeddings_file(name, dtype))
+}
+
+/// Whether a file of a set is one that a view holds of a part. Its dataset shows it; the view makes no name for it.
+pub fn is_part_file(file: &str) -> bool {
+    file.starts_with(PARTS)
 }
 
 /// The file of a dataset's bibcodes, one a line.

@@ -33,6 +33,7 @@ fn build(workflow: &Workflow, reading: &Reading, text: &Text, faults: &mut Vec<F
     for node in &nodes {
         check_fields(workflow, reading, &nodes, node, faults);
         check_width(workflow, reading, &nodes, node, faults);
+        check_view(workflow, reading, &nodes, node, faults);
     }
     let steps = expand::expand(workflow, reading, text, nodes, faults);
     Graph { name: workflow.name.clone(), store: workflow.store.clone(), steps, overrides: Vec::new() }
@@ -85,5 +86,21 @@ fn check_width(workflow: &Workflow, reading: &Reading, nodes: &[Node<'_>], node:
             .at(span, format!("wider than what `{}` keeps", embed.id()))
             .at(stored_at, label)
             .help(format!("to keep the digits, set `embed.{}.store_dtype = \"{}\"`", embed.name, Dtype::F32)),
+    );
+}
+
+/// A view has no vectors of its own to merge.
+fn check_view(workflow: &Workflow, reading: &Reading, nodes: &[Node<'_>], node: &Node<'_>, faults: &mut Vec<Fault>) {
+    let (NodeKind::Merge, Some(upstream), Some((_, span))) = (node.kind, node.upstream, node.from) else { return };
+    let view = &nodes[upstream];
+    let Some(merge) = workflow.merge.get(view.name).filter(|merge| view.kind == NodeKind::Merge && merge.view) else {
+        return;
+    };
+    let made_at = reading.places.value(&["merge", view.name, "view"]).unwrap_or(view.head);
+    faults.push(
+        Fault::new(Code::WrongUpstream, format!("`{}` cannot merge a view", node.id()))
+            .at(span, format!("`{}` is a view", view.name))
+            .at(made_at, "made a view here")
+            .help(format!("merge its parts, `from = \"{}\"`, or drop `view` of `{}`", merge.from, view.id())),
     );
 }

@@ -101,7 +101,8 @@ impl Maker<'_> {
                 let merged = self.steps[upstreams[0]].dataset().expect("merge reads from what publishes datasets");
                 let label = spread.templates.get("label").map(|label| label.render(cells));
                 let label = label.unwrap_or_else(|| merged.label.to_owned());
-                Config::Merge(MergeConfig { dir: filled("dir"), label, dtype: merged.dtype })
+                let view = self.workflow.merge[name].view;
+                Config::Merge(MergeConfig { dir: filled("dir"), label, dtype: merged.dtype, view })
             }
         }
     }

@@ -156,4 +156,6 @@ pub struct MergeConfig {
     pub label: String,
     /// Element type of the published vectors, which is that of the datasets merged.
     pub dtype: Dtype,
+    /// Whether it holds the vectors of the datasets merged as they are, instead of a copy.
+    pub view: bool,
 }

@@ -219,6 +219,12 @@ pub struct Merge {
     /// `-`. May contain `{axis}`. Default: the label of what is merged.
     #[serde(default)]
     pub label: Option<String>,
+
+    /// Whether it is a view: by default the vectors are copied into one file; a view holds those of the datasets that it
+    /// merges as they are, and takes a few bytes a row. Its rows are theirs one below the other, superseded ones
+    /// included, which no bibcode leads to. A view cannot be merged again.
+    #[serde(default)]
+    pub view: bool,
 }
 
 fn default_delimiter() -> String {

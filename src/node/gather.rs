@@ -6,7 +6,6 @@ use arrow::array::{
     ArrayData, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, RecordBatch, StringArray, UInt32Array,
 };
 use arrow::buffer::Buffer;
-use arrow::ipc::writer::FileWriter;
 
 use super::embed::EmbedPlan;
 use super::{Context, NodeError};
@@ -14,7 +13,7 @@ use crate::digest::RowKey;
 use crate::manifest::config::Dtype;
 use crate::record::Output;
 use crate::store::segment::Segment;
-use crate::store::{BlobWriter, ipc};
+use crate::store::{BlobWriter, IpcWriter};
 use crate::table::{self, IPC_BATCH_ROWS};
 
 /// Where a row's vector is.
@@ -82,7 +81,7 @@ pub fn gather(
     segments: &[Segment],
 ) -> Result<Gathered, NodeError> {
     let schema = table::vectors(plan.dim, plan.dtype);
-    let writer = ipc::writer(context.store.new_blob()?, &schema).map_err(NodeError::arrow("vectors"))?;
+    let writer = IpcWriter::new(context.store.new_blob()?, &schema).map_err(NodeError::arrow("vectors"))?;
     let mut rows = Rows { plan, schema, writer, batch: Batch::default(), written: 0 };
     let (mut tokens, mut tokens_dropped, mut rows_cut) = (0, 0, 0);
     let mut keys = keys.iter();
@@ -106,7 +105,7 @@ pub fn gather(
 struct Rows<'a> {
     plan: &'a EmbedPlan<'a>,
     schema: arrow::datatypes::SchemaRef,
-    writer: FileWriter<BlobWriter>,
+    writer: IpcWriter<BlobWriter>,
     batch: Batch,
     written: u64,
 }
@@ -150,7 +149,7 @@ impl Rows<'_> {
         ];
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(NodeError::arrow("vectors"))?;
         self.written += rows as u64;
-        self.writer.write(&batch).map_err(NodeError::arrow("vectors"))
+        self.writer.write(&[batch]).map_err(NodeError::arrow("vectors"))
     }
 
     fn finish(mut self) -> Result<Output, NodeError> {
@@ -158,7 +157,7 @@ impl Rows<'_> {
             self.flush()?;
         }
         let rows = self.written;
-        let blob = self.writer.into_inner().map_err(NodeError::arrow("vectors"))?;
+        let blob = self.writer.finish().map_err(NodeError::arrow("vectors"))?;
         Ok(blob.finish(rows)?)
     }
 }

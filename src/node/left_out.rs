@@ -44,6 +44,22 @@ impl LeftOut {
         self.words[row / WORD] >> (row % WORD) & 1 == 1
     }
 
+    /// The runs of these rows that are not left out, in order.
+    pub fn kept(&self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let mut start = rows.start;
+        std::iter::from_fn(move || {
+            while start < rows.end && self.contains(start) {
+                start += 1;
+            }
+            let any = self.within(&(start..rows.end)) > 0;
+            let end =
+                if any { (start..rows.end).find(|row| self.contains(*row)).unwrap_or(rows.end) } else { rows.end };
+            let run = start..end;
+            start = end;
+            (!run.is_empty()).then_some(run)
+        })
+    }
+
     /// How many of these rows are left out.
     pub fn within(&self, rows: &Range<usize>) -> usize {
         self.up_to(rows.end) - self.up_to(rows.start)
@@ -76,6 +92,8 @@ mod tests {
             for start in 0..rows {
                 assert_eq!(left_out.contains(start), chosen(&start));
                 assert_eq!(left_out.within(&(start..rows)), (start..rows).filter(chosen).count());
+                let kept: Vec<usize> = left_out.kept(start..rows).flatten().collect();
+                assert_eq!(kept, (start..rows).filter(|row| !chosen(row)).collect::<Vec<usize>>());
             }
         }
     }

@@ -12,14 +12,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::left_out::LeftOut;
 use super::set::{self, SetFiles, SetIdentity, SetWriter};
-use super::{Context, Made, NodeError};
+use super::{Context, Made, NodeError, view};
 use crate::digest::NodeKey;
 use crate::event::Unit;
 use crate::index::keys::{self, Holder, KeyIndex, KeyWriter};
@@ -40,6 +41,8 @@ pub struct Part {
     pub manifest: Output,
     /// Its vectors.
     pub embeddings: Output,
+    /// Its list of bibcodes.
+    pub bibcodes: Output,
     /// Its key index.
     pub keys: Output,
 }
@@ -56,6 +59,8 @@ pub struct MergeInputs<'a> {
     pub cells: &'a BTreeMap<String, String>,
     /// The sets, in the order of the matrix.
     pub parts: &'a [Part],
+    /// Whether the vectors stay where they are.
+    pub view: bool,
 }
 
 /// Builds the keyed files of a merged set, and the table of rows that were superseded.
@@ -67,27 +72,15 @@ pub fn run(context: &Context, inputs: &MergeInputs) -> Result<Made, NodeError> {
     let identity = identity(inputs, &sets)?;
     let indexes = sets.iter().zip(inputs.parts).map(|(says, part)| index(context, says, part));
     let indexes: Vec<KeyIndex> = indexes.collect::<Result<_, _>>()?;
-    let (left_out, superseded) = superseded(context, &sets, &indexes)?;
-    // The one waits for memory and disk, the other for the processor.
-    let (rows, keys) = std::thread::scope(|threads| {
-        let keys = threads.spawn(|| write_keys(context, &inputs.set, &indexes, &left_out));
-        (write_rows(context, &identity, inputs.parts, &left_out), keys.join().unwrap_or(Err(Panicked.into())))
-    });
-    let ((embeddings, bibcodes), keys) = (rows?, keys?);
-    let parts = sets.iter().zip(inputs.parts).zip(&left_out);
-    let parts: Vec<_> = parts
-        .map(|((says, part), left_out)| {
-            json!({
-                "dataset": says.dataset,
-                "set": says.set,
-                "manifest": part.manifest.digest,
-                "rows": says.rows,
-                "superseded": left_out.total(),
-            })
-        })
-        .collect();
-    let files = SetFiles { embeddings, bibcodes, keys };
-    let mut made = set::finish(context, &identity, &files, vec![("parts", json!(parts))])?;
+    let Assembled { files, left_out, superseded } = std::thread::scope(|threads| {
+        let sound = threads.spawn(|| verify(context, inputs.parts));
+        let assembled = assemble(context, inputs, &identity, &sets, &indexes);
+        // What damage led to is not what should be told.
+        joined(sound)?;
+        assembled
+    })?;
+    let origin = origin(inputs, &sets, &left_out);
+    let mut made = set::finish(context, &identity, &files, origin)?;
     made.count("rows_in", sets.iter().map(|says| says.rows).sum());
     made.count("sets", sets.len() as u64);
     made.count("rejected", superseded.rows);
@@ -96,10 +89,84 @@ pub fn run(context: &Context, inputs: &MergeInputs) -> Result<Made, NodeError> {
     Ok(made)
 }
 
+/// What the manifest tells of the sets. Of a view also where each begins, which readers go by.
+fn origin(inputs: &MergeInputs, sets: &[Description], left_out: &[LeftOut]) -> Vec<(&'static str, Value)> {
+    let mut parts = Vec::with_capacity(sets.len());
+    let mut offset = 0;
+    for ((says, part), left_out) in sets.iter().zip(inputs.parts).zip(left_out) {
+        let mut told = json!({
+            "dataset": says.dataset,
+            "set": says.set,
+            "manifest": part.manifest.digest,
+            "rows": says.rows,
+            "superseded": left_out.total(),
+        });
+        if inputs.view {
+            told["offset"] = json!(offset);
+        }
+        offset += says.rows;
+        parts.push(told);
+    }
+    let view = inputs.view.then_some(("view", json!(true)));
+    std::iter::once(("parts", json!(parts))).chain(view).collect()
+}
+
+/// What is made of the sets.
+struct Assembled {
+    files: SetFiles,
+    left_out: Vec<LeftOut>,
+    superseded: Output,
+}
+
+fn assemble(
+    context: &Context,
+    inputs: &MergeInputs,
+    identity: &SetIdentity,
+    sets: &[Description],
+    indexes: &[KeyIndex],
+) -> Result<Assembled, NodeError> {
+    let (left_out, superseded) = superseded(context, sets, indexes)?;
+    let files = if inputs.view {
+        let keys = write_keys(context, &inputs.set, indexes, &left_out, &view::rows(&left_out))?;
+        view::files(context, identity, sets, inputs.parts, keys)?
+    } else {
+        copied(context, inputs, identity, indexes, &left_out)?
+    };
+    Ok(Assembled { files, left_out, superseded })
+}
+
+fn copied(
+    context: &Context,
+    inputs: &MergeInputs,
+    identity: &SetIdentity,
+    indexes: &[KeyIndex],
+    left_out: &[LeftOut],
+) -> Result<SetFiles, NodeError> {
+    // The one waits for memory and disk, the other for the processor.
+    std::thread::scope(|threads| {
+        let keys = threads.spawn(|| write_keys(context, &inputs.set, indexes, left_out, &kept_rows(left_out)));
+        let rows = threads.spawn(|| write_rows(context, identity, inputs.parts, left_out));
+        let (rows, keys) = (joined(rows)?, joined(keys)?);
+        Ok(SetFiles::own(identity, rows, keys))
+    })
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, NodeError>>) -> Result<T, NodeError> {
+    thread.join().unwrap_or(Err(Panicked.into()))
+}
+
+/// Checks that the vectors are those that the manifests name.
+fn verify(context: &Context, parts: &[Part]) -> Result<(), NodeError> {
+    parts.iter().try_for_each(|part| {
+        context.check_cancel()?;
+        Ok(context.store.verify_blob(&part.embeddings)?)
+    })
+}
+
 /// What the manifest of a set says, as far as merging needs it.
 #[derive(Deserialize)]
-struct Description {
-    dataset: String,
+pub(super) struct Description {
+    pub dataset: String,
     set: NodeKey,
     model: Option<String>,
     embedder: Option<String>,
@@ -267,31 +334,37 @@ fn write_rows(
                 return Err(NodeError::table("dataset", format!("it has more than {} rows", left_out.rows())));
             }
             done += batch.num_rows() as u64;
-            let kept = (left_out.within(&rows) > 0)
-                .then(|| rows.map(|row| Some(!left_out.contains(row))).collect::<BooleanArray>());
-            writer.push(batch.columns().to_vec(), kept.as_ref())?;
+            let first = rows.start;
+            let kept = left_out.kept(rows).map(|run| run.start - first..run.end - first);
+            writer.push(batch.columns().to_vec(), kept)?;
             (context.progress)(done, Some(total), Unit::Rows);
         }
     }
     writer.finish()
 }
 
-/// Writes the key index: each bibcode's winner, at the row that it has now.
+/// Where a set's rows are in a copy: one below the other, less those left out.
+fn kept_rows(left_out: &[LeftOut]) -> impl Fn(usize, usize) -> u64 {
+    let kept = |set: &LeftOut| set.rows() - set.total();
+    let before: Vec<usize> = std::iter::once(0).chain(left_out.iter().map(kept).scan(0, running_sum)).collect();
+    move |set, row| (before[set] + row - left_out[set].within(&(0..row))) as u64
+}
+
+/// For use with `scan`.
+pub(super) fn running_sum(sum: &mut usize, next: usize) -> Option<usize> {
+    *sum += next;
+    Some(*sum)
+}
+
+/// Writes the key index: each bibcode's winner, at the row that it has now, which `row` knows of a set's row.
 fn write_keys(
     context: &Context,
     set: &NodeKey,
     indexes: &[KeyIndex],
     left_out: &[LeftOut],
+    row: &dyn Fn(usize, usize) -> u64,
 ) -> Result<Output, NodeError> {
     let failed = |error| StoreError::write(context.store.root(), error);
-    let mut kept = 0;
-    let kept_before: Vec<u64> = left_out
-        .iter()
-        .map(|set| {
-            kept += (set.rows() - set.total()) as u64;
-            kept - (set.rows() - set.total()) as u64
-        })
-        .collect();
     let mut writer = KeyWriter::new(context.store.new_blob()?).map_err(failed)?;
     let mut walked = 0;
     keys::walk(indexes, |bibcode, holders| {
@@ -301,14 +374,12 @@ fn write_keys(
         }
         let Some(winner) = holders.last() else { return Ok(()) };
         let own = usize::try_from(winner.row).unwrap_or(usize::MAX);
-        let left_out = &left_out[winner.index];
-        if own >= left_out.rows() {
+        if own >= left_out[winner.index].rows() {
             return Err(NodeError::table("keys", format!("a set has no row {own}")));
         }
-        let row = kept_before[winner.index] + (own - left_out.within(&(0..own))) as u64;
-        Ok(writer.insert(bibcode, row).map_err(failed)?)
+        Ok(writer.insert(bibcode, row(winner.index, own)).map_err(failed)?)
     })?;
-    Ok(writer.finish(set).map_err(failed)?.finish(kept)?)
+    Ok(writer.finish(set).map_err(failed)?.finish(walked as u64)?)
 }
 
 #[cfg(test)]
@@ -321,7 +392,7 @@ mod tests {
 
     use super::*;
     use crate::digest::{Digest, MetadataDigest, RowKey};
-    use crate::graph::{embeddings_file, keys_file, manifest_file};
+    use crate::graph::{bibcodes_file, embeddings_file, keys_file, manifest_file};
     use crate::node::gather::vectors_array;
     use crate::store::Store;
 
@@ -362,18 +433,21 @@ mod tests {
             };
             let made = self.with(|context| {
                 let mut writer = SetWriter::new(context, &identity).unwrap();
-                rows.chunks(step).for_each(|rows| writer.push(columns(rows, value), None).unwrap());
-                let (embeddings, bibcodes) = writer.finish().unwrap();
+                rows.chunks(step)
+                    .for_each(|rows| writer.push(columns(rows, value), std::iter::once(0..rows.len())).unwrap());
+                let written = writer.finish().unwrap();
                 let mut names: Vec<(&str, u32)> = rows.iter().map(String::as_str).zip(0..).collect();
                 let keys = keys::write(self.store.new_blob().unwrap(), &mut names, &set).unwrap().finish(0).unwrap();
-                set::finish(context, &identity, &SetFiles { embeddings, bibcodes, keys }, vec![]).unwrap()
+                set::finish(context, &identity, &SetFiles::own(&identity, written, keys), vec![]).unwrap()
             });
             part(&made, name)
         }
 
         fn merge(&self, parts: &[Part]) -> Result<Made, NodeError> {
             let (set, cells) = (NodeKey::from_bytes([9; 32]), BTreeMap::new());
-            self.with(|context| run(context, &MergeInputs { set, name: "m", label: "m", cells: &cells, parts }))
+            self.with(|context| {
+                run(context, &MergeInputs { set, name: "m", label: "m", cells: &cells, parts, view: false })
+            })
         }
 
         /// Bibcode and first component of every row, read from the files and looked up in the index.
@@ -402,6 +476,7 @@ mod tests {
         Part {
             manifest: output(&manifest_file(name)),
             embeddings: output(&embeddings_file(name, Dtype::F32)),
+            bibcodes: output(&bibcodes_file(name)),
             keys: output(&keys_file(name)),
         }
     }

@@ -13,6 +13,7 @@ pub mod persist;
 pub mod prepare;
 mod rejects;
 mod set;
+mod view;
 
 use std::collections::BTreeMap;
 use std::path::Path;

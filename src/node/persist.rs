@@ -49,9 +49,8 @@ pub struct SetInputs<'a> {
 pub fn run(context: &Context, config: &PersistConfig, inputs: &SetInputs) -> Result<Made, NodeError> {
     let vectors = context.store.read_ipc(&inputs.vectors.digest)?;
     let identity = identity(config, inputs, dim(&vectors)?);
-    let (embeddings, bibcodes) = write_rows(context, &identity, inputs, &vectors)?;
-    let keys = write_keys(context, &inputs.set, &vectors)?;
-    let files = SetFiles { embeddings, bibcodes, keys };
+    let rows = write_rows(context, &identity, inputs, &vectors)?;
+    let files = SetFiles::own(&identity, rows, write_keys(context, &inputs.set, &vectors)?);
     let origin = vec![
         ("records", json!(inputs.records.digest)),
         ("texts", json!(inputs.facts.get("texts"))),
@@ -98,7 +97,7 @@ fn write_rows(
             Arc::new(digests.of(bibcodes)?),
             Arc::clone(&batch["row_key"]),
         ];
-        writer.push(columns, None)?;
+        writer.push(columns, std::iter::once(0..batch.num_rows()))?;
         done += batch.num_rows() as u64;
         (context.progress)(done, Some(inputs.vectors.rows), Unit::Rows);
     }

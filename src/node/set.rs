@@ -8,25 +8,28 @@
 //! | `manifest_{name}.json` | what the dataset is: model, dim, dtype, rows, digests | yes |
 //! | `run_{name}.json` | who made it, when and where | no |
 //!
+//! A view has, instead of the first, the vectors of its parts as `parts/embeddings_{part}.{dtype}`, one below the other:
+//! its row n is row n of them all, superseded ones included, and so is its line n. Its index leads to the rows that
+//! count, and the manifest's `rows` is their number.
+//!
 //! Equal rows give equal bytes, in whatever batches they come. Every keyed file but the list of bibcodes carries the
 //! set's digest. `persist.rs` and `merge.rs` say which rows; showing the set in a directory is `published.rs`'s.
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::BatchCoalescer;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::writer::FileWriter;
 use serde_json::{Value, json};
 
 use super::{Context, Made, NodeError};
 use crate::digest::NodeKey;
-use crate::graph::{bibcodes_file, embeddings_file, keys_file, manifest_file};
+use crate::graph::{bibcodes_file, embeddings_file, is_part_file, keys_file, manifest_file};
 use crate::manifest::config::Dtype;
 use crate::record::Output;
-use crate::store::{BlobWriter, StoreError, ipc, pretty_json};
+use crate::store::{BlobWriter, IpcWriter, StoreError, pretty_json};
 use crate::table::{self, IPC_BATCH_ROWS};
 
 /// What a set says of itself.
@@ -55,21 +58,32 @@ pub struct SetIdentity<'a> {
 
 /// The files of a set that hold its rows.
 pub struct SetFiles {
-    /// The vectors.
-    pub embeddings: Output,
+    /// The vectors: a file of its own, or those that a view holds.
+    pub vectors: BTreeMap<String, Output>,
+    /// The rows that can be found.
+    pub rows: u64,
     /// The list of bibcodes.
     pub bibcodes: Output,
     /// The key index.
     pub keys: Output,
 }
 
+impl SetFiles {
+    /// Of a set with a file of vectors of its own.
+    pub fn own(identity: &SetIdentity, (embeddings, bibcodes): (Output, Output), keys: Output) -> Self {
+        let vectors = BTreeMap::from([(embeddings_file(identity.name, identity.dtype), embeddings)]);
+        Self { vectors, rows: embeddings.rows, bibcodes, keys }
+    }
+}
+
 /// Writes vectors and bibcodes, row by row in one pass.
 pub struct SetWriter<'a> {
     context: &'a Context<'a>,
     schema: SchemaRef,
-    /// Makes batches of one size, since readers divide by it; one that has it already passes through uncopied.
-    coalescer: BatchCoalescer,
-    embeddings: FileWriter<BlobWriter>,
+    /// Rows on their way into one batch, where they stand: batches are of one size, since readers divide by it.
+    pieces: Vec<RecordBatch>,
+    pending: usize,
+    embeddings: IpcWriter<BlobWriter>,
     bibcodes: BlobWriter,
     rows: u64,
 }
@@ -85,23 +99,33 @@ impl<'a> SetWriter<'a> {
             ("sciembed.dataset".to_owned(), identity.name.to_owned()),
         ];
         let schema = Arc::new(table::dataset(identity.dim, identity.dtype).with_metadata(metadata.into()));
-        let embeddings = ipc::writer(context.store.new_blob()?, &schema).map_err(NodeError::arrow("dataset"))?;
-        let coalescer = BatchCoalescer::new(Arc::clone(&schema), IPC_BATCH_ROWS);
-        Ok(Self { context, schema, coalescer, embeddings, bibcodes: context.store.new_blob()?, rows: 0 })
+        let embeddings = IpcWriter::new(context.store.new_blob()?, &schema).map_err(NodeError::arrow("dataset"))?;
+        let bibcodes = context.store.new_blob()?;
+        Ok(Self { context, schema, pieces: Vec::new(), pending: 0, embeddings, bibcodes, rows: 0 })
     }
 
-    /// Appends rows: bibcode, embedding, metadata digest, row key. With `kept`, only those that it marks.
+    /// Appends rows: bibcode, embedding, metadata digest, row key; of the columns only those in these runs.
     ///
     /// # Errors
     /// Whatever the store gives; columns of another shape.
-    pub fn push(&mut self, columns: Vec<ArrayRef>, kept: Option<&BooleanArray>) -> Result<(), NodeError> {
+    pub fn push(
+        &mut self,
+        columns: Vec<ArrayRef>,
+        runs: impl IntoIterator<Item = Range<usize>>,
+    ) -> Result<(), NodeError> {
         let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(NodeError::arrow("dataset"))?;
-        let pushed = match kept {
-            Some(kept) => self.coalescer.push_batch_with_filter(rows, kept),
-            None => self.coalescer.push_batch(rows),
-        };
-        pushed.map_err(NodeError::arrow("dataset"))?;
-        self.drain()
+        for mut run in runs {
+            while !run.is_empty() {
+                let fitting = run.len().min(IPC_BATCH_ROWS - self.pending);
+                self.pieces.push(rows.slice(run.start, fitting));
+                run.start += fitting;
+                self.pending += fitting;
+                if self.pending == IPC_BATCH_ROWS {
+                    self.write_batch()?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends the files: the vectors and the bibcodes.
@@ -109,22 +133,24 @@ impl<'a> SetWriter<'a> {
     /// # Errors
     /// Whatever the store gives.
     pub fn finish(mut self) -> Result<(Output, Output), NodeError> {
-        self.coalescer.finish_buffered_batch().map_err(NodeError::arrow("dataset"))?;
-        self.drain()?;
-        let embeddings = self.embeddings.into_inner().map_err(NodeError::arrow("dataset"))?;
+        if !self.pieces.is_empty() {
+            self.write_batch()?;
+        }
+        let embeddings = self.embeddings.finish().map_err(NodeError::arrow("dataset"))?;
         Ok((embeddings.finish(self.rows)?, self.bibcodes.finish(self.rows)?))
     }
 
-    fn drain(&mut self) -> Result<(), NodeError> {
-        while let Some(batch) = self.coalescer.next_completed_batch() {
-            self.context.check_cancel()?;
-            self.embeddings.write(&batch).map_err(NodeError::arrow("dataset"))?;
-            let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
+    fn write_batch(&mut self) -> Result<(), NodeError> {
+        self.context.check_cancel()?;
+        self.embeddings.write(&self.pieces).map_err(NodeError::arrow("dataset"))?;
+        self.pending = 0;
+        for piece in std::mem::take(&mut self.pieces) {
+            let bibcodes: &StringArray = piece[table::BIBCODE].as_string();
             let lines: String = bibcodes.iter().flatten().flat_map(|bibcode| [bibcode, "\n"]).collect();
             self.bibcodes
                 .write_all(lines.as_bytes())
                 .map_err(|error| StoreError::write(self.context.store.root(), error))?;
-            self.rows += batch.num_rows() as u64;
+            self.rows += piece.num_rows() as u64;
         }
         Ok(())
     }
@@ -142,14 +168,17 @@ pub fn finish(
     origin: Vec<(&str, Value)>,
 ) -> Result<Made, NodeError> {
     let mut made = Made::default();
-    let SetFiles { embeddings, bibcodes, keys } = *files;
-    made.outputs.insert(embeddings_file(identity.name, identity.dtype), embeddings);
-    made.outputs.insert(bibcodes_file(identity.name), bibcodes);
-    made.outputs.insert(keys_file(identity.name), keys);
-    let manifest = manifest(identity, embeddings.rows, &made.outputs, origin);
+    let SetFiles { vectors, rows, bibcodes, keys } = files;
+    made.outputs.clone_from(vectors);
+    made.outputs.insert(bibcodes_file(identity.name), *bibcodes);
+    made.outputs.insert(keys_file(identity.name), *keys);
+    let manifest = manifest(identity, *rows, &made.outputs, origin);
     made.outputs.insert(manifest_file(identity.name), context.store.put_blob(&manifest, 0)?);
-    made.count("rows", embeddings.rows);
-    made.count("bytes", made.outputs.values().map(|output| output.bytes).sum());
+    made.count("rows", *rows);
+    // What a view holds was counted where it was made.
+    let own = made.outputs.iter().filter(|(file, _)| !is_part_file(file));
+    let bytes = own.map(|(_, output)| output.bytes).sum();
+    made.count("bytes", bytes);
     made.not_bit_stable = !identity.bit_stable;
     Ok(made)
 }

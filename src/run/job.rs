@@ -19,7 +19,9 @@ use crate::digest::{EmbedderKey, NodeKey};
 use crate::embedder::Embedder;
 use crate::event::Event;
 use crate::fingerprint::{Fingerprint, StaleReason};
-use crate::graph::{Config, Graph, StepId, StepIndex, embeddings_file, keys_file, manifest_file, short_name};
+use crate::graph::{
+    Config, Graph, StepId, StepIndex, bibcodes_file, embeddings_file, keys_file, manifest_file, short_name,
+};
 use crate::manifest::config::{EmbedConfig, MergeConfig, PersistConfig};
 use crate::model::{Environment, ResolvedModel};
 use crate::node::embed::EmbedPlan;
@@ -91,15 +93,17 @@ enum Work {
 }
 
 impl Work {
-    /// The tables of the store that this work reads.
+    /// The tables of the store that this work reads, save those that it checks itself while it reads them.
     fn consumed(&self) -> Vec<Output> {
         match self {
             Self::Load { .. } => Vec::new(),
             Self::Prepare { records, .. } => vec![*records],
             Self::Embed { texts, .. } => vec![*texts],
             Self::Persist { vectors, records, .. } => vec![*vectors, *records],
-            Self::Merge { parts, .. } => {
-                parts.iter().flat_map(|part| [part.manifest, part.embeddings, part.keys]).collect()
+            Self::Merge { config, parts } => {
+                let read =
+                    |part: &Part| [part.manifest, part.keys].into_iter().chain(config.view.then_some(part.bibcodes));
+                parts.iter().flat_map(read).collect()
             }
         }
     }
@@ -271,7 +275,8 @@ impl Job {
             }
             Work::Merge { config, parts } => {
                 let (name, cells) = (self.dataset_name(), &self.id.cells);
-                merge::run(context, &MergeInputs { set: self.key, name, label: &config.label, cells, parts })
+                let MergeConfig { label, view, .. } = config;
+                merge::run(context, &MergeInputs { set: self.key, name, label, cells, parts, view: *view })
             }
         }
     }
@@ -385,6 +390,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
                 Part {
                     manifest: consumed(from, &manifest_file(&dataset.name)),
                     embeddings: consumed(from, &embeddings_file(&dataset.name, dataset.dtype)),
+                    bibcodes: consumed(from, &bibcodes_file(&dataset.name)),
                     keys: consumed(from, &keys_file(&dataset.name)),
                 }
             };

@@ -5,22 +5,20 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::hashed_file::HashedFile;
 use super::{Store, StoreError, durable};
 use crate::digest::Digest;
 use crate::record::Output;
 use memmap2::Mmap;
 
-/// Bytes hashed and written at once: long strides, and short enough that what was hashed is still in the processor's cache
-/// when the kernel copies it. Tens of megabytes in one call were measured to write several times slower.
+/// Bytes gathered before they are hashed and written: small writes cost a call each.
 const BUFFER_BYTES: usize = 1 << 18;
 
 /// Writes a blob: bytes go to a temporary file and through the hash, and [`BlobWriter::finish`] names it.
 pub struct BlobWriter {
     store: Store,
     temporary: PathBuf,
-    file: BufWriter<File>,
-    hasher: blake3::Hasher,
-    bytes: u64,
+    file: BufWriter<HashedFile>,
     finished: bool,
 }
 
@@ -50,9 +48,7 @@ impl Store {
         Ok(BlobWriter {
             store: self.clone(),
             temporary,
-            file: BufWriter::with_capacity(BUFFER_BYTES, file),
-            hasher: blake3::Hasher::new(),
-            bytes: 0,
+            file: BufWriter::with_capacity(BUFFER_BYTES, HashedFile::new(file)),
             finished: false,
         })
     }
@@ -63,7 +59,7 @@ impl Store {
     /// As [`Store::new_blob`] and [`BlobWriter::finish`].
     pub fn put_blob(&self, bytes: &[u8], rows: u64) -> Result<Output, StoreError> {
         let mut blob = self.new_blob()?;
-        blob.take(bytes).map_err(|error| StoreError::write(&blob.temporary, error))?;
+        blob.file.write_all(bytes).map_err(|error| StoreError::write(&blob.temporary, error))?;
         blob.finish(rows)
     }
 
@@ -125,20 +121,9 @@ impl BlobWriter {
     /// # Errors
     /// [`StoreError::Write`]; then nothing is left behind.
     pub fn finish(mut self, rows: u64) -> Result<Output, StoreError> {
-        let output = Output { digest: self.hasher.finalize().into(), bytes: self.bytes, rows };
-        let path = self.store.blob_path(&output.digest);
-        let sealed = self.seal(&output, &path).map_err(|error| StoreError::write(&path, error));
+        let sealed = self.seal(rows).map_err(|error| StoreError::write(&self.temporary, error));
         self.finished = sealed.is_ok();
-        sealed.map(|()| output)
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for piece in bytes.chunks(BUFFER_BYTES) {
-            self.hasher.update(piece);
-            self.file.write_all(piece)?;
-        }
-        self.bytes += bytes.len() as u64;
-        Ok(())
+        sealed
     }
 
     /// An error with the folder that it happened in: it reaches people through encoders that know no paths.
@@ -147,28 +132,31 @@ impl BlobWriter {
         io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
     }
 
-    fn seal(&mut self, output: &Output, path: &Path) -> io::Result<()> {
+    fn seal(&mut self, rows: u64) -> io::Result<Output> {
         self.file.flush()?;
-        if self.store.has_blob(output) && Digest::of_file(path)? == output.digest {
-            return fs::remove_file(&self.temporary);
+        let file = self.file.get_mut();
+        let output = Output { digest: file.digest(), bytes: file.bytes(), rows };
+        let path = self.store.blob_path(&output.digest);
+        if self.store.has_blob(&output) && Digest::of_file(&path)? == output.digest {
+            fs::remove_file(&self.temporary)?;
+            return Ok(output);
         }
-        let file = self.file.get_ref();
-        file.set_permissions(Permissions::from_mode(0o444))?;
-        file.sync_all()?;
+        file.file().set_permissions(Permissions::from_mode(0o444))?;
+        file.sync()?;
         if let Some(folder) = path.parent()
             && !folder.exists()
         {
             fs::create_dir_all(folder)?;
             durable::sync_parent(folder)?;
         }
-        durable::rename(&self.temporary, path)
+        durable::rename(&self.temporary, &path)?;
+        Ok(output)
     }
 }
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.take(bytes).map_err(|error| self.located(error))?;
-        Ok(bytes.len())
+        self.file.write(bytes).map_err(|error| self.located(error))
     }
 
     fn flush(&mut self) -> io::Result<()> {

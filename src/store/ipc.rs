@@ -1,16 +1,14 @@
-//! Arrow IPC tables: written in batches of a fixed number of rows, read by memory map without a copy.
+//! Arrow IPC tables: written in batches of a fixed number of rows (`ipc_writer.rs`), read by memory map without a copy.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::writer::{FileWriter, IpcWriteOptions};
-use arrow::ipc::{Block, MetadataVersion, root_as_footer};
+use arrow::ipc::{Block, root_as_footer};
 use bytes::Bytes;
 use memmap2::Mmap;
 
@@ -19,19 +17,8 @@ use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::table::IPC_BATCH_ROWS;
 
-/// Alignment of every buffer in the file: what Arrow recommends, and one cache line.
-const ALIGNMENT: usize = 64;
 /// Bytes of the trailer: footer length and magic.
 const TRAILER_BYTES: usize = 10;
-
-/// Starts an Arrow IPC file on `sink`; the caller writes batches of [`IPC_BATCH_ROWS`] rows, the last one shorter.
-///
-/// # Errors
-/// Whatever writing the header gives.
-pub fn writer<W: Write>(sink: W, schema: &Schema) -> Result<FileWriter<W>, arrow::error::ArrowError> {
-    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?;
-    FileWriter::try_new_with_options(sink, schema, options)
-}
 
 /// A memory-mapped Arrow IPC file. Its batches point into the map.
 #[derive(Debug)]
@@ -45,7 +32,7 @@ impl Store {
     /// Opens an Arrow IPC blob.
     ///
     /// # Errors
-    /// If the blob is missing, or is not what [`writer`] writes.
+    /// If the blob is missing, or is not what `ipc_writer.rs` writes.
     pub fn read_ipc(&self, digest: &Digest) -> Result<IpcTable, StoreError> {
         IpcTable::from_map(self.map_blob(digest)?, &self.blob_path(digest))
     }
@@ -55,7 +42,7 @@ impl IpcTable {
     /// Opens the Arrow IPC file at `path`.
     ///
     /// # Errors
-    /// If it cannot be read, or is not what [`writer`] writes.
+    /// If it cannot be read, or is not what `ipc_writer.rs` writes.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::from_map(map_file(path)?, path)
     }
@@ -102,7 +89,7 @@ impl Store {
     /// Walks the batches of an Arrow IPC blob in constant memory.
     ///
     /// # Errors
-    /// If the blob is missing, or is not what [`writer`] writes.
+    /// If the blob is missing, or is not what `ipc_writer.rs` writes.
     pub fn read_ipc_batches(&self, digest: &Digest) -> Result<IpcBatches, StoreError> {
         let buffer = Buffer::from(Bytes::from_owner(self.map_blob(digest)?));
         let path = self.blob_path(digest);

@@ -60,6 +60,23 @@ fn every_paper_of_every_dataset() {
     assert_eq!(rows, expected.map(|(name, rows)| (name.to_owned(), rows)).into());
 }
 
+/// A view's rows are those of its parts, the superseded ones left out of the list but not out of the numbers.
+#[test]
+fn papers_of_a_view() {
+    let env = project();
+    env.edit("across = [\"year\"]\n", "across = [\"year\"]\nview = true\n");
+    env.applied(&[]);
+    let rows = asked(&env, "SELECT bibcode, row, part, line FROM papers WHERE dataset = 'minilm' ORDER BY row");
+    for row in &rows {
+        assert_eq!(row["row"], get(&env, "minilm", row["bibcode"].as_str().unwrap())["row"], "{row}");
+    }
+    let told: Vec<String> =
+        rows.iter().map(|row| format!("{} {} {}", row["row"], row["part"].as_str().unwrap(), row["line"])).collect();
+    let older = ["0 minilm_2010 1", "1 minilm_2010 2", "2 minilm_2010 3"];
+    let newer = ["4 minilm_2011 1", "5 minilm_2011 2", "6 minilm_2011 3"];
+    assert_eq!(told, [older, newer].concat());
+}
+
 #[test]
 fn what_was_set_aside() {
     let env = project();

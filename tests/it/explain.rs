@@ -27,10 +27,17 @@ fn explained(env: &TestEnv, arguments: &[&str]) -> Value {
     serde_json::from_str(&told.out).unwrap()
 }
 
-/// Of every paper of every dataset: its own text, its own fields and its own line.
+/// Of every paper: its own text, its own fields and its own line, through a merge that copies and one that does not.
 #[test]
 fn every_paper_to_its_line() {
     let env = project();
+    every_paper(&env);
+    env.edit("across = [\"year\"]\n", "across = [\"year\"]\nview = true\n");
+    env.applied(&[]);
+    every_paper(&env);
+}
+
+fn every_paper(env: &TestEnv) {
     for year in [2010, 2011] {
         for n in 0..3 {
             let paper = paper(year, n);
@@ -52,7 +59,7 @@ fn every_paper_to_its_line() {
         }
     }
     // The year that lost has the same paper on another line, below one that was set aside.
-    let trace = explained(&env, &["--dataset", "minilm_2010", &bibcode(2011, 0)]);
+    let trace = explained(env, &["--dataset", "minilm_2010", &bibcode(2011, 0)]);
     assert_eq!(trace["source"]["line"], 3);
     assert_eq!((&trace["vector"]["row"], &trace["record"]["row"]), (&json!(1), &json!(2)));
 }

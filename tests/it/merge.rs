@@ -1,10 +1,13 @@
 //! Years become one dataset: what is rebuilt, what wins, what blocks, and who answers.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
+use sciembed::dataset::Dataset;
 use serde_json::Value;
 
-use crate::env::{TestEnv, paper, papers};
+use crate::env::{TestEnv, damage, file_name, files, paper, papers};
 
 const MERGE: &str = "\n[merge.all]\nfrom = \"yearly\"\nacross = [\"year\"]\ndir = \"embeddings\"\n";
 
@@ -157,4 +160,151 @@ fn vectors_of_two_embedders_are_not_mixed() {
       × failed to merge minilm_2011 with minilm_2010: embedder.dim is 2011 in minilm_2011 and 2010 in minilm_2010
       help: vectors of different embedders cannot be compared: take that axis out of `across`, or make these settings equal
     ");
+}
+
+/// Two years of a few papers, one of them in both, merged into a copy and into a view.
+fn with_view() -> TestEnv {
+    let env = project();
+    let mut older = papers(2010, 2);
+    older.insert(1, paper(2011, 1));
+    env.write_year(2010, &older);
+    env.edit(
+        MERGE,
+        &format!("{MERGE}{}", MERGE.replace("merge.all", "merge.view") + "label = \"view\"\nview = true\n"),
+    );
+    env
+}
+
+/// The published file of a view that holds a year's vectors.
+fn held(env: &TestEnv, year: u16) -> PathBuf {
+    env.path(format!("embeddings/.sciembed/links/view/parts/embeddings_minilm_{year}.f16"))
+}
+
+fn open(env: &TestEnv, name: &str) -> Dataset {
+    Dataset::open(&env.path("embeddings"), name).unwrap()
+}
+
+/// Asserts that the view answers as the copy does, whatever row it says.
+fn assert_view_is_copy(env: &TestEnv) {
+    let (view, copy) = (open(env, "view"), open(env, "minilm"));
+    assert!(view.description().view && !copy.description().view);
+    assert_eq!(view.description().rows, copy.description().rows);
+    let listed = lines(env, "bibcodes_view.txt");
+    for bibcode in lines(env, "bibcodes_minilm.txt") {
+        let (of_view, of_copy) = (view.get(&bibcode).unwrap(), copy.get(&bibcode).unwrap());
+        assert_eq!(of_view.vector, of_copy.vector, "{bibcode}");
+        assert_eq!((of_view.row_key, of_view.metadata_digest), (of_copy.row_key, of_copy.metadata_digest));
+        assert_eq!(listed[of_view.row], bibcode);
+    }
+    assert!(view.get("unknown").is_none());
+}
+
+#[test]
+fn a_view_answers_as_a_copy_does_and_holds_what_is_published() {
+    let env = with_view();
+    let told = env.applied(&[]);
+    assert!(told.out.contains("merged     2 datasets: 10 vectors from 4, 2 superseded"), "{}", told.out);
+    assert_view_is_copy(&env);
+    assert_eq!(env.peek("merge.view", "superseded"), env.peek("merge.all", "superseded"));
+    let years = [lines(&env, "bibcodes_minilm_2010.txt"), lines(&env, "bibcodes_minilm_2011.txt")].concat();
+    assert_eq!(lines(&env, "bibcodes_view.txt"), years, "superseded rows keep their places");
+    assert_eq!(open(&env, "view").get(&years[1]).unwrap().row, 4, "the later year's row counts");
+
+    // The vectors are the years' own files; nothing of the view's is shown for them, and none is a blob of the store.
+    for year in [2010, 2011] {
+        let own = fs::metadata(env.path(format!("embeddings/embeddings_minilm_{year}.f16"))).unwrap();
+        assert_eq!(fs::metadata(held(&env, year)).unwrap().ino(), own.ino());
+        assert_eq!(own.nlink(), 2);
+    }
+    let shown: Vec<String> = files(&env.path("embeddings")).iter().map(|path| file_name(path)).collect();
+    let of_view = shown.iter().filter(|name| name.contains("view")).collect::<Vec<_>>();
+    assert_eq!(of_view, ["bibcodes_view.txt", "keys_view.fst", "manifest_view.json", "run_view.json"]);
+    let told = env.run(&["get", "--dataset", "view", &years[1]]);
+    assert_eq!(serde_json::from_str::<Value>(&told.out).unwrap()["row"], Value::from(4), "{}", told.err);
+    assert_eq!(env.plan(&[]).code, Some(0));
+}
+
+/// A view stays whole while its years go on, and follows them when it is applied.
+#[test]
+fn a_view_outlives_the_years_that_it_was_made_of() {
+    let env = with_view();
+    env.applied(&[]);
+    let before = open(&env, "view").description().set;
+    // Published twice, so that the set which the view was made of is tidied away.
+    for papers_now in [4, 5] {
+        env.write_year(2011, &papers(2011, papers_now));
+        env.applied(&["--target", "persist.yearly"]);
+        let view = open(&env, "view");
+        assert_eq!(view.description().set, before);
+        assert_eq!(view.get("2011Test..00002A").unwrap().row, 5);
+        assert!(view.get("2011Test..00003A").is_none());
+    }
+    assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 1);
+    let told = env.applied(&[]);
+    assert_eq!(told.started(), ["merge.all", "merge.view"]);
+    assert_view_is_copy(&env);
+    assert!(open(&env, "view").get("2011Test..00004A").is_some());
+    assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 2);
+}
+
+/// Damage to vectors that a view holds is damage to it, and to the year whose file it is; both are mended, and the store
+/// is never touched.
+#[test]
+fn damage_to_what_a_view_holds_is_mended() {
+    let env = with_view();
+    env.applied(&[]);
+    let before = env.keyed();
+    damage(&held(&env, 2011), b"damage");
+    let plan = env.plan(&[]);
+    assert_eq!(plan.code, Some(2));
+    assert!(plan.out.contains("publish only: published embeddings_minilm_2011.f16 was changed"), "{}", plan.out);
+    let told = env.applied(&[]);
+    assert_eq!(told.started(), ["merge.view", "persist.yearly[2011]"]);
+    let reason = "merge.view: starts (publish only: published parts/embeddings_minilm_2011.f16 was changed";
+    assert!(told.err.contains(reason), "{}", told.err);
+    assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 2);
+    assert_eq!(env.keyed(), before);
+    assert_view_is_copy(&env);
+    fs::remove_file(held(&env, 2010)).unwrap();
+    assert_eq!(env.applied(&[]).started(), ["merge.view"]);
+    assert_eq!(fs::metadata(held(&env, 2010)).unwrap().nlink(), 2);
+    assert_eq!(env.plan(&[]).code, Some(0));
+}
+
+/// In another directory there is no published file to share: the view has copies of its own, never the store's blobs.
+#[test]
+fn a_view_elsewhere_has_copies() {
+    let env = with_view();
+    env.edit("dir = \"embeddings\"\nlabel = \"view\"", "dir = \"elsewhere\"\nlabel = \"view\"");
+    env.applied(&[]);
+    let part = env.path("elsewhere/.sciembed/links/view/parts/embeddings_minilm_2010.f16");
+    assert_eq!(fs::metadata(part).unwrap().nlink(), 1);
+    let view = Dataset::open(&env.path("elsewhere"), "view").unwrap();
+    assert_eq!(view.get("2010Test..00000A").unwrap().row, 0);
+}
+
+/// A flipped bit in vectors that are merged ends the step before anything is recorded, whether they are copied or held.
+#[test]
+fn damaged_vectors_are_not_merged() {
+    for step in ["merge.all", "merge.view"] {
+        let env = with_view();
+        env.applied(&["--target", "persist.yearly"]);
+        let is_2011 = |name: &str| name == "embeddings_minilm_2011.f16";
+        let output = env
+            .records()
+            .into_iter()
+            .find_map(|record| record.outputs.into_iter().find_map(|(name, output)| is_2011(&name).then_some(output)));
+        let blob = env.blob(&output.unwrap().digest);
+        let mut bytes = fs::read(&blob).unwrap();
+        bytes[1500] ^= 1;
+        fs::remove_file(&blob).unwrap();
+        fs::write(&blob, bytes).unwrap();
+        let records = env.records().len();
+        let told = env.apply(&["--target", step]);
+        assert_eq!(told.code, Some(4), "{step}: {}{}", told.out, told.err);
+        assert!(told.err.contains("its bytes are not those that its name says"), "{step}: {}", told.err);
+        assert_eq!(env.records().len(), records, "{step}");
+        env.applied(&[]);
+        assert_view_is_copy(&env);
+    }
 }

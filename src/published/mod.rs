@@ -11,20 +11,25 @@
 //! ```
 //!
 //! A reader resolves the link once and opens everything in the set behind it, so it never pairs a new file with an old
-//! one. A set's files are reflinks or copies of the store's blobs, never hard links: whoever damages a published file
-//! must not damage the store through it.
+//! one. How the files get there is in `place.rs`. A view's set has a folder `parts` with the vectors that it merges, which
+//! stay as long as the view does; they are shown by their own datasets, so no name outside stands for them.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, Permissions};
+mod error;
+mod place;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock, ioctl_ficlone};
+pub use error::PublishError;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::PublishFault;
+use crate::graph::is_part_file;
 use crate::record::Output;
 use crate::store::{DigestCache, Store, durable};
 
@@ -79,6 +84,16 @@ impl Layout {
         Path::new("..").join("sets").join(set.to_string())
     }
 
+    /// The files of published sets that may have the content of this file of a part: by name, its dataset's own or one
+    /// that a view holds, and by size.
+    fn holders(&self, file: &str, bytes: u64) -> io::Result<Vec<PathBuf>> {
+        let own = Path::new(file).file_name().unwrap_or_default();
+        let sets = fs::read_dir(self.sets())?.flatten();
+        let files = sets.flat_map(|set| [set.path().join(own), set.path().join(file)]);
+        let fits = |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == bytes);
+        Ok(files.filter(fits).collect())
+    }
+
     /// The set that a dataset's link points at, if there is one.
     pub fn shown(&self, name: &str) -> Option<String> {
         let target = fs::read_link(self.link(name)).ok()?;
@@ -126,12 +141,8 @@ fn file_fault(
     digest: Option<Digest>,
     digests: &mut DigestCache,
 ) -> Option<PublishFault> {
-    let visible = layout.visible(file);
-    match fs::read_link(&visible) {
-        Ok(target) if target == Layout::visible_target(name, file) => {}
-        Ok(_) => return Some(PublishFault::FileDiffers { file: file.to_owned() }),
-        Err(_) if visible.exists() => return Some(PublishFault::FileDiffers { file: file.to_owned() }),
-        Err(_) => return Some(PublishFault::FileMissing { file: file.to_owned() }),
+    if let Some(fault) = name_fault(layout, name, file) {
+        return Some(fault);
     }
     let stored = layout.set(set).join(file);
     if !stored.is_file() {
@@ -139,6 +150,17 @@ fn file_fault(
     }
     let differs = digest.is_some_and(|digest| !digests.digest(&stored).is_ok_and(|found| found == digest));
     differs.then(|| PublishFault::FileDiffers { file: file.to_owned() })
+}
+
+fn name_fault(layout: &Layout, name: &str, file: &str) -> Option<PublishFault> {
+    let visible = layout.visible(file);
+    match fs::read_link(&visible) {
+        _ if is_part_file(file) => None,
+        Ok(target) if target == Layout::visible_target(name, file) => None,
+        Ok(_) => Some(PublishFault::FileDiffers { file: file.to_owned() }),
+        Err(_) if visible.exists() => Some(PublishFault::FileDiffers { file: file.to_owned() }),
+        Err(_) => Some(PublishFault::FileMissing { file: file.to_owned() }),
+    }
 }
 
 /// Who published a dataset; kept in its provenance file.
@@ -171,53 +193,6 @@ pub struct Published {
     pub run: String,
     /// The machine's name.
     pub host: String,
-}
-
-/// Publishing failed.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum PublishError {
-    /// The file system refused.
-    #[error("publish {}: {source}", path.display())]
-    #[diagnostic(
-        code(sciembed::publish::write),
-        help("free space or permissions there and apply again: only publishing is left to do")
-    )]
-    Write {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Somebody else's name.
-    #[error("publish {name} in {}: it belongs to {} of workflow {}", dir.display(), owner.step, owner.workflow)]
-    #[diagnostic(
-        code(sciembed::publish::owned),
-        help("choose another `label` or `dir`, or give `--take-over` if this workflow is to own it from now on")
-    )]
-    Owned {
-        /// The directory.
-        dir: PathBuf,
-        /// The dataset.
-        name: String,
-        /// Whose it is.
-        owner: Owner,
-    },
-    /// A blob of the store that is not what its name says.
-    #[error("publish {file}: blob {digest} of the store does not have the bytes that its name says")]
-    #[diagnostic(code(sciembed::publish::damaged), help("apply again: the blob was put out of use, and is made anew"))]
-    Damaged {
-        /// The file.
-        file: String,
-        /// The blob.
-        digest: Digest,
-    },
-    /// A file that no dataset put there.
-    #[error("publish {}: a file of that name is there already, and no dataset put it there", path.display())]
-    #[diagnostic(code(sciembed::publish::occupied), help("move that file away, or choose another `label` or `dir`"))]
-    Occupied {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 /// Refuses a name that another workflow or step publishes. Asked when planning, before anything is paid for, and again
@@ -272,8 +247,7 @@ impl Publication<'_> {
         self.check_owner(&layout)?;
         for (file, output) in self.outputs {
             let path = layout.set(&self.set).join(file);
-            let placed = place(&store.blob_path(&output.digest), &path, &output.digest).map_err(at(path))?;
-            if !placed {
+            if !self.place(&layout, store, file, output).map_err(at(path))? {
                 return Err(PublishError::Damaged { file: file.clone(), digest: output.digest });
             }
         }
@@ -282,6 +256,20 @@ impl Publication<'_> {
         let previous = layout.shown(self.name);
         self.show(&layout)?;
         self.tidy(&layout, previous.as_deref()).map_err(at(layout.sets()))
+    }
+
+    fn place(&self, layout: &Layout, store: &Store, file: &str, output: &Output) -> io::Result<bool> {
+        let (blob, path) = (store.blob_path(&output.digest), layout.set(&self.set).join(file));
+        if !is_part_file(file) {
+            return place::place(&blob, &path, &output.digest);
+        }
+        let folder = path.parent().unwrap_or(&path);
+        if !folder.exists() {
+            fs::create_dir_all(folder)?;
+            durable::sync_parent(folder)?;
+        }
+        let published = layout.holders(file, output.bytes)?;
+        place::hold(published.into_iter(), &blob, &path, &output.digest)
     }
 
     fn check_owner(&self, layout: &Layout) -> Result<(), PublishError> {
@@ -300,8 +288,10 @@ impl Publication<'_> {
         }
     }
 
+    /// The files that people see.
     fn files(&self) -> impl Iterator<Item = String> {
-        self.outputs.keys().cloned().chain([run_file(self.name)])
+        let shown = self.outputs.keys().filter(|file| !is_part_file(file));
+        shown.cloned().chain([run_file(self.name)])
     }
 
     fn show(&self, layout: &Layout) -> Result<(), PublishError> {
@@ -340,10 +330,10 @@ impl Publication<'_> {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        for folder in [&layout.dir, &layout.home(), &layout.links(), &layout.set(&self.set)] {
-            sweep(folder)?;
-        }
-        Ok(())
+        let set = layout.set(&self.set);
+        let folders = self.outputs.keys().filter_map(|file| set.join(file).parent().map(Path::to_owned));
+        let folders: BTreeSet<PathBuf> = folders.chain([layout.dir.clone(), layout.home(), layout.links()]).collect();
+        folders.iter().try_for_each(|folder| sweep(folder))
     }
 }
 
@@ -366,31 +356,6 @@ fn point(path: &Path, target: &Path) -> io::Result<()> {
     let temporary = beside(path);
     symlink(target, &temporary)?;
     durable::rename(&temporary, path)
-}
-
-/// Puts a blob's content at `path`, unless it is there: a reflink where the file system can, else a synced copy. Says
-/// false, and changes nothing, if the blob's content is not what its name says.
-fn place(blob: &Path, path: &Path, digest: &Digest) -> io::Result<bool> {
-    if path.is_file() && Digest::of_file(path)? == *digest {
-        return Ok(true);
-    }
-    let temporary = beside(path);
-    let sound = clone_or_copy(blob, &temporary).and_then(|()| Ok(Digest::of_file(&temporary)? == *digest));
-    if !matches!(sound, Ok(true)) {
-        let _ = fs::remove_file(&temporary);
-        return sound;
-    }
-    durable::rename(&temporary, path).map(|()| true)
-}
-
-fn clone_or_copy(blob: &Path, temporary: &Path) -> io::Result<()> {
-    let mut from = File::open(blob)?;
-    let mut to = OpenOptions::new().write(true).create_new(true).open(temporary)?;
-    if ioctl_ficlone(&to, &from).is_err() {
-        io::copy(&mut from, &mut to)?;
-    }
-    to.set_permissions(Permissions::from_mode(0o444))?;
-    to.sync_all()
 }
 
 fn beside(path: &Path) -> PathBuf {
