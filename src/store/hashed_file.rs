@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 use crate::digest::Digest;
 
 /// Bytes hashed and then written: long strides, and short enough that what was hashed is still in the processor's cache
-/// when the kernel copies it. Tens of megabytes in one call, and the two side by side on two cores, were measured slower.
+/// when the kernel copies it. Tens of megabytes in one call were measured slower, and the two side by side on two cores
+/// no faster: writing waits for memory.
 const PIECE_BYTES: usize = 1 << 18;
 /// Bytes after which a sync begins: few enough syncs to cost nothing, and little left at the end.
 const SYNC_BYTES: usize = 1 << 26;
