@@ -78,7 +78,7 @@ fn clone_or_copy(blob: &Path, temporary: &Path) -> io::Result<Digest> {
             0 => break,
             bytes => to.write_all(&piece[..bytes])?,
         }
-        if to.bytes() % FORGET_BYTES == 0 {
+        if to.bytes().is_multiple_of(FORGET_BYTES) {
             // From now on the copy is read and the blob is not. Only advice: if it is not taken, nothing is wrong.
             let _ = fadvise(&from, 0, NonZeroU64::new(to.bytes()), Advice::DontNeed);
         }
