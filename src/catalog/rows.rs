@@ -4,6 +4,7 @@
 //! the corpus. A merge's papers are those of its parts, less the rows that it left out, in the same order.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -14,13 +15,13 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
 use arrow::error::ArrowError;
 use duckdb::{Appender, Connection};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::{FillError, Shelf, Shown};
 use crate::digest::{Digest, NodeKey};
 use crate::lineage::{Lineage, LineageError, Origin, SetLineage, Tables};
 use crate::record::Record;
 use crate::store::StoreError;
+use crate::store::parquet::RowsBeside;
 use crate::table;
 
 /// Fills them, and says how many papers there are.
@@ -169,20 +170,19 @@ fn superseded(lineage: &Lineage, merge: &Record) -> Result<BTreeMap<String, Hash
     Ok(left_out)
 }
 
-/// Walks the records beside the rows of a set: the rows are the records less those without a text, in one order.
+/// Walks the records beside the rows of a set, which are the records less those without a text.
 struct Lines<'a> {
-    reader: ParquetRecordBatchReader,
-    batch: Option<RecordBatch>,
-    at: usize,
+    records: RowsBeside,
     load: &'a Record,
-    blob: (&'a Lineage, Digest),
+    blob: PathBuf,
 }
 
 impl<'a> Lines<'a> {
-    fn new(lineage: &'a Lineage, tables: &Tables<'a>) -> Result<Self, FillError> {
+    fn new(lineage: &Lineage, tables: &Tables<'a>) -> Result<Self, FillError> {
         let columns = [table::BIBCODE, table::SOURCE, table::LINE];
         let reader = lineage.store().read_parquet_columns(&tables.records, &columns)?;
-        Ok(Self { reader, batch: None, at: 0, load: tables.load, blob: (lineage, tables.records) })
+        let blob = lineage.store().blob_path(&tables.records);
+        Ok(Self { records: RowsBeside::new(reader), load: tables.load, blob })
     }
 
     fn of(&mut self, bibcodes: &StringArray) -> Result<(StringArray, UInt64Array), FillError> {
@@ -195,25 +195,11 @@ impl<'a> Lines<'a> {
         Ok((sources.finish(), lines.finish()))
     }
 
-    fn next(&mut self, wanted: &str) -> Result<(u32, u64), FillError> {
-        loop {
-            if let Some(batch) = &self.batch {
-                let bibcodes = batch[table::BIBCODE].as_string::<i32>();
-                while self.at < bibcodes.len() {
-                    let row = self.at;
-                    self.at += 1;
-                    if bibcodes.value(row) == wanted {
-                        let source = batch[table::SOURCE].as_primitive::<UInt32Type>().value(row);
-                        return Ok((source, batch[table::LINE].as_primitive::<UInt64Type>().value(row)));
-                    }
-                }
-            }
-            let Some(batch) = self.reader.next().transpose()? else {
-                let path = self.blob.0.store().blob_path(&self.blob.1);
-                return Err(StoreError::damaged(&path, format!("it lacks {wanted}, which a set made of it has")).into());
-            };
-            (self.batch, self.at) = (Some(batch), 0);
-        }
+    fn next(&mut self, bibcode: &str) -> Result<(u32, u64), FillError> {
+        let lacks = || StoreError::damaged(&self.blob, format!("it lacks {bibcode}, which a set made of it has"));
+        let (batch, row) = self.records.row_of(bibcode)?.ok_or_else(lacks)?;
+        let source = batch[table::SOURCE].as_primitive::<UInt32Type>().value(row);
+        Ok((source, batch[table::LINE].as_primitive::<UInt64Type>().value(row)))
     }
 }
 

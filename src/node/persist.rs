@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, StringArray};
 use arrow::datatypes::{DataType, Float32Type};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use serde_json::json;
 
 use super::gather::vectors_array;
@@ -21,6 +20,7 @@ use crate::manifest::config::{Dtype, PersistConfig};
 use crate::record::Output;
 use crate::store::StoreError;
 use crate::store::ipc::IpcTable;
+use crate::store::parquet::RowsBeside;
 use crate::store::segment::encode_vector;
 use crate::table;
 
@@ -132,18 +132,13 @@ fn narrowed(vectors: &FixedSizeListArray, dim: usize, dtype: Dtype) -> Result<Ar
     }
 }
 
-/// Walks the records beside the vectors: the vectors' rows are the records' rows less those rejected, in one order.
-struct MetadataDigests {
-    reader: ParquetRecordBatchReader,
-    batch: Option<RecordBatch>,
-    at: usize,
-}
+/// Walks the records beside the vectors, whose rows are the records' rows less those rejected.
+struct MetadataDigests(RowsBeside);
 
 impl MetadataDigests {
     fn new(context: &Context, records: &Output) -> Result<Self, NodeError> {
         let columns = [table::BIBCODE, table::METADATA_DIGEST];
-        let reader = context.store.read_parquet_columns(&records.digest, &columns)?;
-        Ok(Self { reader, batch: None, at: 0 })
+        Ok(Self(RowsBeside::new(context.store.read_parquet_columns(&records.digest, &columns)?)))
     }
 
     fn of(&mut self, bibcodes: &StringArray) -> Result<FixedSizeBinaryArray, NodeError> {
@@ -152,22 +147,10 @@ impl MetadataDigests {
         FixedSizeBinaryArray::try_from_iter(digests.iter()).map_err(NodeError::arrow("dataset"))
     }
 
-    fn next(&mut self, wanted: &str) -> Result<Vec<u8>, NodeError> {
-        loop {
-            if let Some(batch) = &self.batch {
-                let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
-                while self.at < bibcodes.len() {
-                    let row = self.at;
-                    self.at += 1;
-                    if bibcodes.value(row) == wanted {
-                        return Ok(batch[table::METADATA_DIGEST].as_fixed_size_binary().value(row).to_vec());
-                    }
-                }
-            }
-            let next = self.reader.next().transpose().map_err(NodeError::arrow("records"))?;
-            self.batch = Some(next.ok_or_else(|| NodeError::table("records", format!("it lacks {wanted}")))?);
-            self.at = 0;
-        }
+    fn next(&mut self, bibcode: &str) -> Result<Vec<u8>, NodeError> {
+        let found = self.0.row_of(bibcode).map_err(NodeError::arrow("records"))?;
+        let (batch, row) = found.ok_or_else(|| NodeError::table("records", format!("it lacks {bibcode}")))?;
+        Ok(batch[table::METADATA_DIGEST].as_fixed_size_binary().value(row).to_vec())
     }
 }
 

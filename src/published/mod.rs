@@ -8,6 +8,7 @@
 //!   .sciembed/links/minilm_2010 -> ../sets/<set>      swapped by one rename
 //!   .sciembed/sets/<set>/…                            the files themselves
 //!   .sciembed/lock                                    held while somebody publishes
+//!   catalog.duckdb, .sciembed/catalog, catalog.lock   the catalog's, which is derived from all this
 //! ```
 //!
 //! A reader resolves the link once and opens everything in the set behind it, so it never pairs a new file with an old

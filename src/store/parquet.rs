@@ -5,9 +5,10 @@
 
 use std::io::Write;
 
-use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchReader, StringArray};
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -17,7 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use super::{BlobWriter, Store, StoreError};
 use crate::digest::Digest;
 use crate::record::Output;
-use crate::table::ROW_GROUP_ROWS;
+use crate::table::{BIBCODE, ROW_GROUP_ROWS};
 
 /// Rows handed to the encoder at once, always.
 const ENCODER_ROWS: usize = 4096;
@@ -94,6 +95,44 @@ impl Store {
         ParquetRecordBatchReaderBuilder::try_new(bytes)
             .and_then(|builder| wanted(builder.with_batch_size(READ_ROWS)).build())
             .map_err(|error| StoreError::damaged(&path, error))
+    }
+}
+
+/// Walks a table beside bibcodes that stand in its order, though not each of its own need be among them: rows were rejected
+/// on the way.
+pub struct RowsBeside {
+    reader: ParquetRecordBatchReader,
+    batch: Option<RecordBatch>,
+    /// The first row of the batch that was not looked at.
+    next: usize,
+}
+
+impl RowsBeside {
+    /// Starts before the first row. The reader gives the column [`BIBCODE`] among others.
+    pub fn new(reader: ParquetRecordBatchReader) -> Self {
+        Self { reader, batch: None, next: 0 }
+    }
+
+    /// The batch that holds a bibcode, and the row's place in it; none if no row after the last one holds it.
+    ///
+    /// # Errors
+    /// Whatever reading gives.
+    pub fn row_of(&mut self, bibcode: &str) -> Result<Option<(&RecordBatch, usize)>, ArrowError> {
+        while !self.advance_to(bibcode) {
+            (self.batch, self.next) = (self.reader.next().transpose()?, 0);
+            if self.batch.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(self.batch.as_ref().map(|batch| (batch, self.next - 1)))
+    }
+
+    fn advance_to(&mut self, wanted: &str) -> bool {
+        let Some(batch) = &self.batch else { return false };
+        let bibcodes: &StringArray = batch[BIBCODE].as_string();
+        let found = (self.next..bibcodes.len()).find(|&row| bibcodes.value(row) == wanted);
+        self.next = found.map_or(bibcodes.len(), |row| row + 1);
+        found.is_some()
     }
 }
 
