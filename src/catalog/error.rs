@@ -43,6 +43,19 @@ pub enum CatalogError {
         /// What DuckDB says.
         detail: String,
     },
+    /// A column whose values would come out as others.
+    #[error("answer the query: values of type {of}, as in column {name}, would not come out as they are")]
+    #[diagnostic(code(sciembed::catalog::column), help("make them text in the query: `CAST({name} AS VARCHAR)`"))]
+    Column {
+        /// The column.
+        name: String,
+        /// Its type.
+        of: String,
+    },
+    /// A value that would come out as another.
+    #[error("answer the query: {0}")]
+    #[diagnostic(code(sciembed::catalog::value), help("make it text in the query, as in `CAST(column AS VARCHAR)`"))]
+    Value(ArrowError),
     /// DuckDB cannot write.
     #[error("write {}: {detail}", path.display())]
     #[diagnostic(

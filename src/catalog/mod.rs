@@ -13,11 +13,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_array};
+use arrow::datatypes::{DataType, Decimal128Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use duckdb::{AccessMode, Config, Connection};
+use duckdb::core::LogicalTypeId;
+use duckdb::{AccessMode, Config, Connection, Statement};
 use rustix::fs::{FlockOperation, flock};
 
 pub use error::CatalogError;
@@ -25,13 +27,15 @@ pub use error::CatalogError;
 use crate::dataset;
 use crate::digest::NodeKey;
 use crate::lineage::{self, Lineage, LineageError};
-use crate::published::{Layout, PublishedBy};
+use crate::published::{self, Layout, PublishedBy};
 use crate::store::{StoreError, durable};
 
 /// The tables and what their columns mean.
 const SCHEMA: &str = include_str!("schema.sql");
 /// Version of the tables: raised when they change, so that older catalogs are made anew.
 const VERSION: u32 = 1;
+/// Held while a catalog is made.
+const LOCK: &str = "catalog.lock";
 /// What DuckDB may hold in memory while a catalog is made, and for a question, which spills beyond it.
 const BUILD_MEMORY: &str = "256MB";
 const QUERY_MEMORY: &str = "2GB";
@@ -75,15 +79,19 @@ struct Shelf {
 pub fn rebuild(dir: &Path, store: Option<&Path>) -> Result<Built, CatalogError> {
     dataset::names(dir)?;
     // One at a time, and what is shown is read under the lock: the last catalog to land is never an older view.
-    let _held = lock(dir).map_err(|source| CatalogError::Write { path: Layout::new(dir).home(), source })?;
+    let home = Layout::new(dir).home();
+    let _held = lock(&home).map_err(|source| CatalogError::Write { path: home.join(LOCK), source })?;
+    // What a rebuild left that was killed. What cannot be removed is no reason to stop.
+    let _ = published::sweep(&home);
     let shelf = Shelf::of(dir, store)?;
-    let temporary = Temporary(Layout::new(dir).home().join(format!(".{}", durable::unique_name())));
+    let temporary = Temporary(home.join(format!(".{}", durable::unique_name())));
     let papers = fill(&temporary.0, &shelf).map_err(|error| error.at(&path(dir)))?;
     let failed = |source| CatalogError::Write { path: path(dir), source };
     File::open(&temporary.0).and_then(|file| file.sync_all()).map_err(failed)?;
     let bytes = fs::metadata(&temporary.0).map_err(failed)?.len();
-    durable::rename(&temporary.0, &path(dir)).map_err(failed)?;
     let mark = mark_path(dir);
+    // First, so that it never stands beside another catalog than the one that it describes.
+    forget(&mark).and_then(|()| durable::rename(&temporary.0, &path(dir))).map_err(failed)?;
     durable::write(&mark, &mark.with_file_name(format!(".{}", durable::unique_name())), shelf.mark().as_bytes())
         .map_err(failed)?;
     Ok(Built { datasets: shelf.datasets.len(), papers, bytes })
@@ -122,8 +130,54 @@ pub fn query(dir: &Path, sql: &str) -> Result<Answer, CatalogError> {
         .map_err(|error| CatalogError::Open { path, detail: worded(&error) })?;
     let refused = |error: duckdb::Error| CatalogError::Query { detail: worded(&error) };
     let mut statement = connection.prepare(sql).map_err(refused)?;
-    let answer = statement.query_arrow([]).map_err(refused)?;
-    Ok(Answer { schema: answer.get_schema(), batches: answer.collect() })
+    statement.execute([]).map_err(refused)?;
+    check_types(&statement)?;
+    let schema = in_utc(&statement.schema());
+    let mut batches = Vec::new();
+    while let Some(rows) = statement.step().map_err(refused)? {
+        let batch = RecordBatch::from(rows);
+        check_digits(&batch).map_err(CatalogError::Value)?;
+        batches.push(with_schema(&batch, &schema)?);
+    }
+    Ok(Answer { schema, batches })
+}
+
+/// Refuses types whose values would come out as others.
+fn check_types(statement: &Statement) -> Result<(), CatalogError> {
+    for column in 0..statement.column_count() {
+        let of = statement.column_logical_type(column).id();
+        if matches!(of, LogicalTypeId::UHugeint | LogicalTypeId::TimeTZ | LogicalTypeId::Bit | LogicalTypeId::Bignum) {
+            let name = statement.column_name(column).cloned().unwrap_or_default();
+            return Err(CatalogError::Column { name, of: format!("{of:?}").to_uppercase() });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses numbers that have more digits than would be shown.
+fn check_digits(batch: &RecordBatch) -> Result<(), ArrowError> {
+    let decimals = batch.columns().iter().filter_map(|column| column.as_primitive_opt::<Decimal128Type>());
+    decimals.into_iter().try_for_each(|decimals| decimals.validate_decimal_precision(decimals.precision()))
+}
+
+/// Times with a zone are moments counted in UTC, under the zone's name; they are shown in UTC.
+fn in_utc(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Timestamp(unit, Some(_)) => {
+            let utc = DataType::Timestamp(*unit, Some("+00:00".into()));
+            Arc::new(field.as_ref().clone().with_data_type(utc))
+        }
+        _ => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        let data = column.to_data().into_builder().data_type(field.data_type().clone()).build()?;
+        Ok::<ArrayRef, ArrowError>(make_array(data))
+    });
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
 }
 
 /// Extensions are not fetched behind people's backs.
@@ -143,16 +197,15 @@ impl Shelf {
     fn of(dir: &Path, store: Option<&Path>) -> Result<Self, CatalogError> {
         let mut shelf = Self { datasets: Vec::new(), lineages: BTreeMap::new() };
         for name in dataset::names(dir)? {
+            // A link that shows no set is damage that apply mends.
+            let Some(set) = lineage::shown(dir, &name) else { continue };
             let by = lineage::published_by(dir, &name)?;
-            let store = lineage::store_of(dir, &name, store)?;
+            let store = lineage::store_of(dir, &name, &set, store)?;
             let origin = (store.root().to_owned(), by.owner.workflow.clone());
             if !shelf.lineages.contains_key(&origin) {
                 shelf.lineages.insert(origin.clone(), Lineage::open(store, &by.owner.workflow)?);
             }
-            // A link that shows no set is a dataset that is just being published, or damage that apply mends.
-            if let Some(set) = lineage::shown(dir, &name) {
-                shelf.datasets.push(Shown { name, set, by, origin });
-            }
+            shelf.datasets.push(Shown { name, set, by, origin });
         }
         Ok(shelf)
     }
@@ -242,9 +295,15 @@ fn mark_of(shown: &[(String, NodeKey)]) -> String {
     format!("version {VERSION}\n{lines}")
 }
 
-fn lock(dir: &Path) -> io::Result<File> {
-    let path = Layout::new(dir).home().join("catalog.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+fn forget(mark: &Path) -> io::Result<()> {
+    match fs::remove_file(mark) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => durable::sync_parent(mark),
+    }
+}
+
+fn lock(home: &Path) -> io::Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(home.join(LOCK))?;
     flock(&file, FlockOperation::LockExclusive)?;
     Ok(file)
 }

@@ -22,7 +22,7 @@ CREATE TABLE datasets (
 COMMENT ON TABLE datasets IS 'What the directory shows: one row a dataset';
 COMMENT ON COLUMN datasets."set" IS 'Digest of the set, which is the key of the step that made it';
 COMMENT ON COLUMN datasets.cells IS 'Matrix values of the dataset, a JSON object';
-COMMENT ON COLUMN datasets.bytes IS 'Of its keyed files';
+COMMENT ON COLUMN datasets.bytes IS 'Of its keyed files; the vectors of a view are those of its parts';
 COMMENT ON COLUMN datasets.parts IS 'Of a merge: the datasets merged, in their order';
 
 CREATE TABLE papers (
@@ -36,11 +36,11 @@ CREATE TABLE papers (
     row_key BLOB NOT NULL
 );
 COMMENT ON TABLE papers IS 'One row for each row of each dataset';
-COMMENT ON COLUMN papers."row" IS 'Row of the dataset, from 0';
+COMMENT ON COLUMN papers."row" IS 'Row of the dataset, from 0; in a view superseded rows count, though none is listed';
 COMMENT ON COLUMN papers.part IS 'Of a merge: the dataset that the row was taken from; otherwise the dataset itself';
 COMMENT ON COLUMN papers.source IS 'The file that it was read from, relative to the workflow';
 COMMENT ON COLUMN papers.line IS 'The line in it, from 1';
-COMMENT ON COLUMN papers.metadata_digest IS 'Digest of the selected fields';
+COMMENT ON COLUMN papers.metadata_digest IS 'Digest of the selected fields, as hex(metadata_digest) shows it';
 COMMENT ON COLUMN papers.row_key IS 'Key of the text under its embedder';
 
 CREATE TABLE rejects (
@@ -53,7 +53,7 @@ CREATE TABLE rejects (
     detail VARCHAR NOT NULL,
     excerpt VARCHAR
 );
-COMMENT ON TABLE rejects IS 'Lines and rows that were set aside on the way to a dataset, and why';
+COMMENT ON TABLE rejects IS 'Lines and rows that were set aside on the way to a dataset, and why; of a merge what it superseded';
 COMMENT ON COLUMN rejects.kind IS 'Of the step that set it aside: load, prepare or merge';
 
 CREATE TABLE truncations (
@@ -64,7 +64,7 @@ CREATE TABLE truncations (
     tokens UINTEGER NOT NULL,
     tokens_dropped UINTEGER NOT NULL
 );
-COMMENT ON TABLE truncations IS 'Rows of embedded datasets whose text was cut short, by truncate or by the model''s limit';
+COMMENT ON TABLE truncations IS 'Rows of embedded datasets whose text was cut short, by truncate or by the model''s limit; of a merge go by papers.part';
 COMMENT ON COLUMN truncations.text_truncated IS 'Whether truncate cut characters off';
 COMMENT ON COLUMN truncations.tokens_dropped IS 'Tokens beyond what the model reads';
 

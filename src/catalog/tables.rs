@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{FillError, Shelf, Shown};
 use crate::event::{Event, Outcome};
-use crate::graph::manifest_file;
+use crate::graph::{is_part_file, manifest_file};
 use crate::lineage::{Lineage, Origin};
 use crate::record::Record;
 use crate::store::{Store, StoreError};
@@ -45,7 +45,8 @@ fn dataset(connection: &Connection, lineage: &Lineage, shown: &Shown) -> Result<
         Origin::Merged(parts) => Some(parts.iter().map(|part| part.dataset.as_str()).collect::<Vec<_>>().join("\n")),
         Origin::Embedded(_) => None,
     };
-    let bytes: u64 = set.record.files().values().map(|output| output.bytes).sum();
+    let files = set.record.files();
+    let bytes: u64 = files.iter().filter(|(file, _)| !is_part_file(file)).map(|(_, output)| output.bytes).sum();
     let by = &shown.by;
     connection
         .prepare_cached(

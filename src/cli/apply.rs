@@ -61,8 +61,18 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let report = report?;
     let outcome = report.outcome;
     let exit = end(report, &summary, &arguments.workflow.path.display().to_string());
-    keep_catalogs(&dirs, outcome);
-    Ok(exit)
+    Ok(runtime.block_on(async {
+        tokio::select! {
+            _ = tokio::task::spawn_blocking(move || keep_catalogs(&dirs, outcome)) => exit,
+            () = interruption() => end_at_once(),
+        }
+    }))
+}
+
+/// The datasets are published, and half a catalog is only a file that the next one sweeps away.
+fn end_at_once() -> ! {
+    remark("interrupted while the catalog was made: the next apply makes it, or `sciembed catalog rebuild`");
+    std::process::exit(i32::from(Exit::Interrupted.code()))
 }
 
 /// The directories that the steps of this run publish into.

@@ -9,7 +9,7 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
-use console::measure_text_width;
+use console::{measure_text_width, truncate_str};
 
 use super::print::{remark, say};
 use super::{DoorError, Failure};
@@ -18,6 +18,8 @@ use crate::error::Exit;
 
 /// Rows that a table shows: more are not read by people.
 const TABLE_ROWS: usize = 200;
+/// Columns of the terminal that a value may take in a table: programs take csv or json.
+const CELL_WIDTH: usize = 200;
 /// What is told when nothing is asked: the tables with their rows, their columns, and what both mean.
 const OVERVIEW: &str = "\
     SELECT \"table\", \"column\", type, meaning FROM ( \
@@ -76,12 +78,14 @@ enum Format {
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if let Some(Command::Rebuild(rebuild)) = &arguments.command {
-        let built = catalog::rebuild(&rebuild.catalog.dir, rebuild.store.as_deref())?;
-        say(told(&rebuild.catalog.dir, &built))?;
-        return Ok(Exit::Done);
+        return make(&rebuild.catalog.dir, rebuild.store.as_deref());
     }
     let dir = &arguments.catalog.dir;
-    let sql = arguments.sql.as_deref().filter(|sql| !sql.trim().is_empty());
+    // With options before it, it is read as a query, and it is none.
+    if arguments.sql.as_deref() == Some("rebuild") {
+        return make(dir, None);
+    }
+    let sql = arguments.sql.as_deref().filter(|sql| !sql.trim_matches([' ', '\n', ';']).is_empty());
     let answer = catalog::query(dir, sql.unwrap_or(OVERVIEW))?;
     if !catalog::is_current(dir) {
         let dir = dir.display();
@@ -93,7 +97,14 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Format::Csv => print_csv(&mut out, &answer),
         Format::Json => print_json(&mut out, &answer),
     };
-    printed.and_then(|()| out.flush()).map_err(DoorError::Output)?;
+    printed?;
+    out.flush().map_err(DoorError::Output)?;
+    Ok(Exit::Done)
+}
+
+fn make(dir: &Path, store: Option<&Path>) -> Result<Exit, Failure> {
+    let built = catalog::rebuild(dir, store)?;
+    say(told(dir, &built))?;
     Ok(Exit::Done)
 }
 
@@ -112,61 +123,68 @@ fn shortest(path: &Path) -> PathBuf {
     whole.strip_prefix(here).map(Path::to_owned).unwrap_or(whole)
 }
 
-fn print_table(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+fn print_table(out: &mut impl Write, answer: &Answer) -> Result<(), DoorError> {
     let header: Vec<String> = answer.schema.fields().iter().map(|field| field.name().clone()).collect();
     let mut rows = vec![header];
     for batch in &answer.batches {
         let left = (TABLE_ROWS + 1).saturating_sub(rows.len());
         let shown = cells(&batch.slice(0, batch.num_rows().min(left)), "null")?;
         // What a file held must not move the cursor.
-        rows.extend(shown.into_iter().map(|row| row.iter().map(|cell| cell.replace(char::is_control, " ")).collect()));
+        let shortened =
+            |cell: &String| truncate_str(&cell.replace(char::is_control, " "), CELL_WIDTH, "…").into_owned();
+        rows.extend(shown.iter().map(|row| row.iter().map(shortened).collect()));
     }
     let width = |column: usize| rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     for row in &rows {
         let padded = row.iter().zip(&widths).map(|(cell, width)| {
-            let padding = width - measure_text_width(cell);
-            format!("{cell}{:padding$}", "")
+            let padding = " ".repeat(width - measure_text_width(cell));
+            format!("{cell}{padding}")
         });
-        writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end())?;
+        writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end()).map_err(DoorError::Output)?;
     }
     let total: usize = answer.batches.iter().map(RecordBatch::num_rows).sum();
     match total.saturating_sub(TABLE_ROWS) {
         0 => Ok(()),
-        more => writeln!(out, "and {more} more rows of {total}: --format csv or json prints them all"),
+        more => writeln!(out, "and {more} more rows of {total}: --format csv or json prints them all")
+            .map_err(DoorError::Output),
     }
 }
 
-fn print_csv(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+fn print_csv(out: &mut impl Write, answer: &Answer) -> Result<(), DoorError> {
+    let failed = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(error) => DoorError::Output(error),
+        other => DoorError::Output(io::Error::other(format!("{other:?}"))),
+    };
     let mut writer = csv::Writer::from_writer(out);
-    writer.write_record(answer.schema.fields().iter().map(|field| field.name()))?;
+    writer.write_record(answer.schema.fields().iter().map(|field| field.name())).map_err(failed)?;
     for batch in &answer.batches {
         for row in cells(batch, "")? {
-            writer.write_record(row)?;
+            writer.write_record(row).map_err(failed)?;
         }
     }
-    writer.flush()
+    writer.flush().map_err(DoorError::Output)
 }
 
-fn print_json(out: &mut impl Write, answer: &Answer) -> io::Result<()> {
+fn print_json(out: &mut impl Write, answer: &Answer) -> Result<(), DoorError> {
     let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(out);
-    answer.batches.iter().try_for_each(|batch| writer.write(batch)).map_err(as_io)?;
-    writer.finish().map_err(as_io)
+    answer.batches.iter().try_for_each(|batch| writer.write(batch)).map_err(unprinted)?;
+    writer.finish().map_err(unprinted)
 }
 
 /// Each row's values as texts: bytes as hexadecimal digits, times as ISO 8601.
-fn cells(batch: &RecordBatch, null: &str) -> io::Result<Vec<Vec<String>>> {
-    let options = FormatOptions::default().with_null(null);
+fn cells(batch: &RecordBatch, null: &str) -> Result<Vec<Vec<String>>, DoorError> {
+    let options = FormatOptions::default().with_null(null).with_display_error(false);
     let formatters = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
-    let formatters: Vec<ArrayFormatter> = formatters.collect::<Result<_, _>>().map_err(as_io)?;
-    let row = |row| formatters.iter().map(|column| column.value(row).to_string()).collect();
-    Ok((0..batch.num_rows()).map(row).collect())
+    let formatters: Vec<ArrayFormatter> = formatters.collect::<Result<_, _>>().map_err(unprinted)?;
+    let cell = |column: &ArrayFormatter, row| column.value(row).try_to_string().map_err(unprinted);
+    (0..batch.num_rows()).map(|row| formatters.iter().map(|column| cell(column, row)).collect()).collect()
 }
 
-/// Keeps a broken pipe recognisable inside Arrow's error.
-fn as_io(error: ArrowError) -> io::Error {
+/// Keeps a broken pipe recognisable inside Arrow's error; what else it says is about a value that it cannot show.
+fn unprinted(error: ArrowError) -> DoorError {
     match error {
-        ArrowError::IoError(_, error) => error,
-        other => io::Error::other(other),
+        ArrowError::IoError(_, error) => DoorError::Output(error),
+        other => DoorError::Unprintable(other),
     }
 }

@@ -6,9 +6,10 @@ use chrono::DateTime;
 
 use super::Failure;
 use super::datasets::{DatasetArguments, look_up, tell_unknown};
-use super::print::say;
+use super::print::{remark, say};
+use crate::dataset::Dataset;
 use crate::error::Exit;
-use crate::lineage::{Lineage, MadeBy, Trace, published_by, store_of};
+use crate::lineage::{Lineage, LineageError, MadeBy, SetAside, Trace, published_by, store_of};
 
 /// Characters of a field or text that fit on its line.
 const SHOWN_CHARACTERS: usize = 100;
@@ -32,12 +33,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let datasets = arguments.datasets.open()?;
     let bibcode = arguments.bibcode.trim();
     let Some((dataset, _)) = look_up(&datasets, bibcode)? else {
-        tell_unknown(&datasets, bibcode);
+        if !tell_set_aside(arguments, &datasets, bibcode)? {
+            tell_unknown(&datasets, bibcode);
+        }
         return Ok(Exit::Error);
     };
-    let (dir, name) = (&arguments.datasets.dir, &dataset.description().dataset);
-    let store = store_of(dir, name, arguments.store.as_deref())?;
-    let lineage = Lineage::open(store, &published_by(dir, name)?.owner.workflow)?;
+    let lineage = lineage(arguments, dataset)?;
     let trace = lineage.trace(dataset, bibcode)?.expect("it was just looked up in this very set");
     if arguments.json {
         say(serde_json::to_string_pretty(&trace).expect("a trace is plain data"))?;
@@ -45,6 +46,28 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         say(worded(&trace))?;
     }
     Ok(Exit::Done)
+}
+
+fn lineage(arguments: &Arguments, dataset: &Dataset) -> Result<Lineage, LineageError> {
+    let (dir, description) = (&arguments.datasets.dir, dataset.description());
+    let store = store_of(dir, &description.dataset, &description.set, arguments.store.as_deref())?;
+    Lineage::open(store, &published_by(dir, &description.dataset)?.owner.workflow)
+}
+
+/// Says of a paper that no dataset holds where it was set aside, if it was.
+fn tell_set_aside(arguments: &Arguments, datasets: &[Dataset], bibcode: &str) -> Result<bool, LineageError> {
+    let mut told = false;
+    for dataset in datasets {
+        let description = dataset.description();
+        for SetAside { kind, reason, detail, file, line } in
+            lineage(arguments, dataset)?.set_aside(&description.set, bibcode)?
+        {
+            let name = &description.dataset;
+            remark(format!("{bibcode} is not in {name}: {kind} set line {line} of {file} aside as {reason}: {detail}"));
+            told = true;
+        }
+    }
+    Ok(told)
 }
 
 /// One block for each hand-over, the published row first.
@@ -80,14 +103,15 @@ fn worded(trace: &Trace) -> String {
 }
 
 fn made(by: &MadeBy) -> String {
-    let step = by.step.as_deref().unwrap_or("a step that the workflow no longer has");
+    let step = by.step.as_deref().unwrap_or("a step whose result the workflow no longer uses");
     let at = i64::try_from(by.started).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
     let at = at.map_or(String::new(), |at| format!(" at {}", at.format("%Y-%m-%d %H:%M:%S UTC")));
     format!("made by {step}, key {}, in run {} on {}{at}", by.key.short(), by.run, by.host)
 }
 
 fn shortened(text: &str) -> String {
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // What a file held must not move the cursor.
+    let flat = text.replace(char::is_control, " ").split_whitespace().collect::<Vec<_>>().join(" ");
     match flat.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{} … ({} characters in all)", &flat[..end], text.chars().count()),
         None => flat,

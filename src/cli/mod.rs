@@ -79,6 +79,10 @@ enum DoorError {
     #[error("write the output: {0}")]
     #[diagnostic(code(sciembed::cli::output), help("free space where the output goes, or send it elsewhere"))]
     Output(std::io::Error),
+    /// A value of an answer.
+    #[error("show a value of the answer: {0}")]
+    #[diagnostic(code(sciembed::cli::unprintable), help("make it text in the query, as in `CAST(column AS VARCHAR)`"))]
+    Unprintable(arrow::error::ArrowError),
     /// Input.
     #[error("read bibcodes from standard input: {0}")]
     #[diagnostic(code(sciembed::cli::input), help("give one bibcode a line, as UTF-8"))]

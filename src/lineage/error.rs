@@ -8,6 +8,16 @@ use crate::store::StoreError;
 /// An error of tracing.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LineageError {
+    /// Nobody says who published it.
+    #[error("read {}: it does not tell who published the dataset", path.display())]
+    #[diagnostic(
+        code(sciembed::lineage::no_provenance),
+        help("apply the workflow that publishes this dataset: it writes the file anew")
+    )]
+    NoProvenance {
+        /// The provenance file.
+        path: PathBuf,
+    },
     /// Nobody says which store it is.
     #[error("trace {dataset} in {}: its provenance file does not name the store that it was built in", dir.display())]
     #[diagnostic(code(sciembed::lineage::store_unknown), help("name it with `--store`, or publish the dataset anew"))]

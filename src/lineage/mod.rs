@@ -7,9 +7,10 @@
 //!
 //! A set's digest is the key of the step that made it, so its record is found at once, and its manifest names the tables
 //! that it was made of. Which step made a table is found among all records. Reads only; `trace.rs` follows one row,
-//! `catalog` follows all.
+//! `set_aside.rs` says why there is none, `catalog` follows all.
 
 mod error;
+mod set_aside;
 mod trace;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,11 +19,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use error::LineageError;
+pub use set_aside::SetAside;
 pub use trace::{DatasetRow, MadeBy, RecordRow, SourceLine, TextRow, Trace, VectorRow};
 
 use crate::digest::{Digest, EmbedderKey, NodeKey};
 use crate::graph::{StepId, manifest_file};
-use crate::published::{Layout, PublishedBy, provenance};
+use crate::published::{Layout, PublishedBy, provenance, run_file};
 use crate::record::Record;
 use crate::store::{Store, StoreError};
 
@@ -41,6 +43,8 @@ pub struct Lineage {
 pub struct SetManifest {
     /// The dataset's name.
     pub dataset: String,
+    /// The matrix values of the dataset.
+    cells: BTreeMap<String, String>,
     /// The embedder's key.
     pub embedder: Option<EmbedderKey>,
     records: Option<Digest>,
@@ -102,18 +106,18 @@ pub struct Tables<'a> {
 /// What the provenance file of a published dataset says.
 ///
 /// # Errors
-/// [`LineageError::StoreUnknown`] if there is none that can be read.
+/// [`LineageError::NoProvenance`] if there is none that can be read.
 pub fn published_by(dir: &Path, dataset: &str) -> Result<PublishedBy, LineageError> {
-    let unknown = || LineageError::StoreUnknown { dir: dir.to_owned(), dataset: dataset.to_owned() };
-    provenance(dir, dataset).ok_or_else(unknown)
+    provenance(dir, dataset).ok_or_else(|| LineageError::NoProvenance { path: dir.join(run_file(dataset)) })
 }
 
-/// The store that a published dataset was built in: `named` if that is given, else what the provenance file says.
+/// The store that a published set was built in: `named` if that holds it, else what the provenance file says.
 ///
 /// # Errors
 /// [`LineageError`] if nobody says which it is, or it is not there.
-pub fn store_of(dir: &Path, dataset: &str, named: Option<&Path>) -> Result<Store, LineageError> {
-    let root: PathBuf = match named {
+pub fn store_of(dir: &Path, dataset: &str, set: &NodeKey, named: Option<&Path>) -> Result<Store, LineageError> {
+    let holds = |root: &&Path| root.join("records").join(format!("{set}.json")).is_file();
+    let root: PathBuf = match named.filter(holds) {
         Some(root) => root.to_owned(),
         None => {
             let unknown = || LineageError::StoreUnknown { dir: dir.to_owned(), dataset: dataset.to_owned() };
@@ -177,9 +181,9 @@ impl Lineage {
                 records,
                 texts,
                 vectors,
-                load: self.maker(&records)?,
-                prepare: self.maker(&texts)?,
-                embed: self.maker(&vectors)?,
+                load: self.maker(&records, &manifest.cells)?,
+                prepare: self.maker(&texts, &manifest.cells)?,
+                embed: self.maker(&vectors, &manifest.cells)?,
             }),
             _ => Origin::Merged(manifest.parts.clone()),
         };
@@ -195,12 +199,17 @@ impl Lineage {
         Ok(serde_json::from_slice(&bytes).map_err(damaged)?)
     }
 
-    /// The record of the step that made a table: one of the workflow's own, else the one that started last.
-    fn maker(&self, table: &Digest) -> Result<&Record, LineageError> {
+    /// The record of the step that made a table for a dataset of these cells. Where several made it, a step of the workflow
+    /// whose cells are among them comes first, then any other of the workflow, then the one that started last.
+    fn maker(&self, table: &Digest, cells: &BTreeMap<String, String>) -> Result<&Record, LineageError> {
+        let of_cells = |step: &StepId| step.cells.iter().all(|(axis, value)| cells.get(axis) == Some(value));
+        let rank = |record: &&Record| {
+            let used_by = self.steps.iter().filter(|(_, key)| **key == record.key);
+            (used_by.map(|(step, _)| 1 + u8::from(of_cells(step))).max(), record.provenance.started, record.key)
+        };
         let makers = self.makers.get(table).into_iter().flatten().map(|key| &self.records[key]);
-        let made =
-            makers.max_by_key(|record| (self.step(&record.key).is_some(), record.provenance.started, record.key));
-        made.ok_or_else(|| LineageError::TableUnknown { digest: *table, store: self.store.root().to_owned() })
+        let unknown = || LineageError::TableUnknown { digest: *table, store: self.store.root().to_owned() };
+        makers.max_by_key(rank).ok_or_else(unknown)
     }
 }
 

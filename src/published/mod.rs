@@ -131,7 +131,8 @@ pub fn fault(
             return Some(fault);
         }
     }
-    file_fault(&layout, name, set, &run, None, digests)
+    let unreadable = || provenance(dir, name).is_none().then(|| PublishFault::FileDiffers { file: run.clone() });
+    file_fault(&layout, name, set, &run, None, digests).or_else(unreadable)
 }
 
 fn file_fault(
@@ -339,7 +340,10 @@ impl Publication<'_> {
 }
 
 /// Removes unfinished files that publishers of this host left when they died.
-fn sweep(folder: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// Whatever reading the folder or removing gives.
+pub fn sweep(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)?.flatten() {
         let name = entry.file_name();
         if name.to_string_lossy().strip_prefix('.').is_some_and(durable::owner_is_dead) {

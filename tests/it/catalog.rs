@@ -243,6 +243,58 @@ fn formats_and_limits() {
     assert!(env.run(&["catalog"]).out.contains("The line in it, from 1"));
 }
 
+/// Nothing comes out as another value: what cannot be shown as it is is refused, with the way to have it as text.
+#[test]
+fn values_that_cannot_be_shown() {
+    let env = project();
+    env.applied(&[]);
+    let huge = "170141183460469231731687303715884105727::HUGEINT";
+    for value in [huge, "1::UHUGEINT", "TIMETZ '12:34:56+02'", "'101'::BIT", "[now()]"] {
+        let told = env.run(&["catalog", &format!("SELECT {value} AS v")]);
+        assert_eq!(told.code, Some(1), "{value}: {}", told.out);
+        assert!(told.err.contains(" AS VARCHAR)`"), "{value}: {}", told.err);
+        let told = env.run(&["catalog", &format!("SELECT CAST({value} AS VARCHAR) AS v")]);
+        assert_eq!(told.code, Some(0), "{value}: {}", told.err);
+    }
+    let told = env.run(&["catalog", "SELECT TIMESTAMPTZ '2020-01-01 00:00:00+02' AS t, sum(rows) AS s FROM datasets"]);
+    assert_eq!(told.out, "t                     s\n2019-12-31T22:00:00Z  13\n");
+    // However long a value is, a table shows its beginning and csv all of it.
+    let sql = "SELECT repeat('x', 70000) AS long UNION ALL SELECT 'y'";
+    assert!(env.run(&["catalog", sql]).out.lines().all(|line| line.chars().count() <= 200));
+    assert_eq!(env.run(&["catalog", "--format", "csv", sql]).out.lines().nth(1).unwrap().len(), 70_000);
+}
+
+/// What a rebuild left that was killed goes away with the next one, and whoever waits for one can be interrupted.
+#[test]
+fn interrupted_catalogs() {
+    let env = project();
+    env.applied(&[]);
+    let left = format!("{}~4194305~0~0", sciembed::store::durable::host());
+    let left = [format!(".{left}"), format!(".{left}.wal")].map(|name| env.path("embeddings/.sciembed").join(name));
+    left.iter().for_each(|path| fs::write(path, "half").unwrap());
+    let lock = fs::File::open(env.path("embeddings/.sciembed/catalog.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    env.write_year(2011, &papers(2011, 5));
+    let child = env.start(&["apply", "workflow.toml"]);
+    let published = || fs::read_to_string(env.path("embeddings/bibcodes_minilm.txt")).unwrap().lines().count() == 8;
+    while !published() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    let told = env.wait(child);
+    assert_eq!(told.code, Some(130), "{}", told.err);
+    assert!(
+        told.err.ends_with(
+            "interrupted while the catalog was made: the next apply makes it, or `sciembed catalog rebuild`\n"
+        )
+    );
+    drop(lock);
+    env.applied(&[]);
+    assert_eq!(asked(&env, "SELECT count(*) AS papers FROM papers"), [json!({ "papers": 17 })]);
+    assert!(left.iter().all(|path| !path.exists()));
+}
+
 #[test]
 fn what_cannot_be_asked() {
     let env = project();

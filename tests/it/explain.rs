@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::env::{TestEnv, damage, paper, papers};
+use crate::env::{TestEnv, damage, json_lines, paper, papers};
 
 const MERGE: &str = "\n[merge.all]\nfrom = \"yearly\"\nacross = [\"year\"]\ndir = \"embeddings\"\n";
 
@@ -103,6 +103,10 @@ fn an_unknown_paper() {
     let told = env.run(&["explain", &format!("{}x", bibcode(2010, 0))]);
     assert_eq!((told.code, told.out.as_str()), (Some(1), ""));
     assert!(told.err.contains("is unknown; near it: "), "{}", told.err);
+    let told = env.run(&["explain", "no text"]);
+    assert_eq!((told.code, told.out.as_str()), (Some(1), ""));
+    let aside = "no text is not in minilm_2010: prepare set line 2 of data/2010.json.gz aside as no_text: no text in title, abstract\n";
+    assert_eq!(told.err, aside);
 }
 
 /// A text that is not the one whose vector is published ends the chain.
@@ -118,6 +122,40 @@ fn a_damaged_table_is_told() {
         assert_eq!(told.code, Some(4), "{what}: {}{}", told.out, told.err);
         damage(&blob, &sound);
     }
+}
+
+/// Two years of the same lines, one of them compressed, have one table of records: each is told by its own file.
+#[test]
+fn years_of_one_content() {
+    let env = TestEnv::of(3);
+    env.edit("data/{year}.json.gz", "data/{year}.*");
+    std::fs::remove_file(env.path("data/2010.json.gz")).unwrap();
+    env.write("data/2010.json", json_lines(&papers(2011, 3)));
+    env.applied(&[]);
+    for (year, file) in [(2010, "data/2010.json"), (2011, "data/2011.json.gz")] {
+        let trace = explained(&env, &["--dataset", &format!("minilm_{year}"), &bibcode(2011, 1)]);
+        assert_eq!((&trace["source"]["file"], &trace["source"]["line"]), (&json!(file), &json!(2)));
+        assert_eq!(trace["record"]["made_by"]["step"], format!("load.records[{year}]"));
+    }
+}
+
+/// A provenance file that says nothing is damage to what is published: the plan says so, and apply mends it.
+#[test]
+fn a_provenance_file_that_says_nothing() {
+    let env = project();
+    let file = env.path("embeddings/run_minilm_2011.json").canonicalize().unwrap();
+    damage(&file, &vec![b' '; fs::metadata(&file).unwrap().len() as usize]);
+    let told = env.run(&["explain", "--dataset", "minilm_2011", &bibcode(2011, 1)]);
+    assert_eq!(told.code, Some(1));
+    insta::assert_snapshot!(told.err, @"
+    sciembed::lineage::no_provenance
+
+      × failed to read embeddings/run_minilm_2011.json: it does not tell who published the dataset
+      help: apply the workflow that publishes this dataset: it writes the file anew
+    ");
+    assert_eq!(env.plan(&[]).code, Some(2));
+    env.applied(&[]);
+    explained(&env, &["--dataset", "minilm_2011", &bibcode(2011, 1)]);
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! Why a paper is not in a dataset: what load or prepare set aside on the way to it.
+
+use arrow::array::AsArray;
+use arrow::datatypes::{UInt32Type, UInt64Type};
+use serde::Serialize;
+
+use super::{Lineage, LineageError, Origin, Tables};
+use crate::digest::NodeKey;
+use crate::record::Record;
+use crate::store::StoreError;
+
+/// A line or row of a paper that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SetAside {
+    /// The kind of the step that did: load or prepare.
+    pub kind: &'static str,
+    /// Why, in a word.
+    pub reason: String,
+    /// What was found.
+    pub detail: String,
+    /// The file, relative to the workflow.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u64,
+}
+
+impl Lineage {
+    /// What was set aside of a paper on the way to an embedded set; nothing for a merge, whose parts tell.
+    ///
+    /// # Errors
+    /// [`LineageError`] if the set or its tables are not there.
+    pub fn set_aside(&self, set: &NodeKey, bibcode: &str) -> Result<Vec<SetAside>, LineageError> {
+        let Origin::Embedded(tables) = self.set(set)?.origin else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for (kind, record) in [("load", tables.load), ("prepare", tables.prepare)] {
+            self.add_rejects(&tables, kind, record, bibcode, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn add_rejects(
+        &self,
+        tables: &Tables,
+        kind: &'static str,
+        record: &Record,
+        bibcode: &str,
+        found: &mut Vec<SetAside>,
+    ) -> Result<(), LineageError> {
+        let Some(rejects) = record.outputs.get("rejects").filter(|rejects| rejects.rows > 0) else { return Ok(()) };
+        for batch in self.store.read_parquet(&rejects.digest)? {
+            let batch = batch.map_err(|error| StoreError::damaged(&self.store.blob_path(&rejects.digest), error))?;
+            let text = |name: &str| batch[name].as_string::<i32>();
+            let rows = text("bibcode").iter().enumerate().filter(|(_, found)| *found == Some(bibcode));
+            for (row, _) in rows {
+                let source = batch["source"].as_primitive::<UInt32Type>().value(row) as usize;
+                found.push(SetAside {
+                    kind,
+                    reason: text("reason").value(row).to_owned(),
+                    detail: text("detail").value(row).to_owned(),
+                    file: tables.load.sources.get(source).map_or(String::new(), |source| source.name.clone()),
+                    line: batch["line"].as_primitive::<UInt64Type>().value(row),
+                });
+            }
+        }
+        Ok(())
+    }
+}
