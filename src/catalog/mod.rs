@@ -3,9 +3,10 @@
 //! It is derived: nothing reads it to decide anything, and it can be made anew from store and directory at any time. It is
 //! made in a temporary file beside and renamed over, so whoever holds it open goes on reading the one they opened, and
 //! no reader ever keeps a run from ending. `schema.sql` is its tables; `tables.rs` fills the small ones, `rows.rs` those
-//! that have a row for each paper.
+//! that have a row for each paper; `query.rs` asks.
 
 mod error;
+mod query;
 mod rows;
 mod tables;
 
@@ -13,16 +14,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_array};
-use arrow::datatypes::{DataType, Decimal128Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use duckdb::core::LogicalTypeId;
-use duckdb::{AccessMode, Config, Connection, Statement};
+use duckdb::{Config, Connection};
 use rustix::fs::{FlockOperation, flock};
 
 pub use error::CatalogError;
+pub use query::{Answer, query};
 
 use crate::dataset;
 use crate::digest::NodeKey;
@@ -36,9 +34,8 @@ const SCHEMA: &str = include_str!("schema.sql");
 const VERSION: u32 = 1;
 /// Held while a catalog is made.
 const LOCK: &str = "catalog.lock";
-/// What DuckDB may hold in memory while a catalog is made, and for a question, which spills beyond it.
-const BUILD_MEMORY: &str = "256MB";
-const QUERY_MEMORY: &str = "2GB";
+/// What DuckDB may hold in memory while a catalog is made.
+const MEMORY: &str = "256MB";
 
 /// Where a directory's catalog is.
 pub fn path(dir: &Path) -> PathBuf {
@@ -106,80 +103,6 @@ pub fn is_current(dir: &Path) -> bool {
         && shown.is_some_and(|shown| fs::read_to_string(mark_path(dir)).is_ok_and(|mark| mark == mark_of(&shown)))
 }
 
-/// The answer to a query: its columns, and its rows in batches.
-pub struct Answer {
-    /// The columns.
-    pub schema: SchemaRef,
-    /// The rows.
-    pub batches: Vec<RecordBatch>,
-}
-
-/// Asks a directory's catalog, which is only read.
-///
-/// # Errors
-/// [`CatalogError`] if there is none, or DuckDB refuses the query.
-pub fn query(dir: &Path, sql: &str) -> Result<Answer, CatalogError> {
-    let path = path(dir);
-    if !path.is_file() {
-        return Err(CatalogError::None { path });
-    }
-    let connection = Config::default()
-        .access_mode(AccessMode::ReadOnly)
-        .and_then(|config| configured(config, QUERY_MEMORY))
-        .and_then(|config| Connection::open_with_flags(&path, config))
-        .map_err(|error| CatalogError::Open { path, detail: worded(&error) })?;
-    let refused = |error: duckdb::Error| CatalogError::Query { detail: worded(&error) };
-    let mut statement = connection.prepare(sql).map_err(refused)?;
-    statement.execute([]).map_err(refused)?;
-    check_types(&statement)?;
-    let schema = in_utc(&statement.schema());
-    let mut batches = Vec::new();
-    while let Some(rows) = statement.step().map_err(refused)? {
-        let batch = RecordBatch::from(rows);
-        check_digits(&batch).map_err(CatalogError::Value)?;
-        batches.push(with_schema(&batch, &schema)?);
-    }
-    Ok(Answer { schema, batches })
-}
-
-/// Refuses types whose values would come out as others.
-fn check_types(statement: &Statement) -> Result<(), CatalogError> {
-    for column in 0..statement.column_count() {
-        let of = statement.column_logical_type(column).id();
-        if matches!(of, LogicalTypeId::UHugeint | LogicalTypeId::TimeTZ | LogicalTypeId::Bit | LogicalTypeId::Bignum) {
-            let name = statement.column_name(column).cloned().unwrap_or_default();
-            return Err(CatalogError::Column { name, of: format!("{of:?}").to_uppercase() });
-        }
-    }
-    Ok(())
-}
-
-/// Refuses numbers that have more digits than would be shown.
-fn check_digits(batch: &RecordBatch) -> Result<(), ArrowError> {
-    let decimals = batch.columns().iter().filter_map(|column| column.as_primitive_opt::<Decimal128Type>());
-    decimals.into_iter().try_for_each(|decimals| decimals.validate_decimal_precision(decimals.precision()))
-}
-
-/// Times with a zone are moments counted in UTC, under the zone's name; they are shown in UTC.
-fn in_utc(schema: &Schema) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Timestamp(unit, Some(_)) => {
-            let utc = DataType::Timestamp(*unit, Some("+00:00".into()));
-            Arc::new(field.as_ref().clone().with_data_type(utc))
-        }
-        _ => Arc::clone(field),
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
-        let data = column.to_data().into_builder().data_type(field.data_type().clone()).build()?;
-        Ok::<ArrayRef, ArrowError>(make_array(data))
-    });
-    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
-}
-
 /// Extensions are not fetched behind people's backs.
 fn configured(config: Config, memory: &str) -> duckdb::Result<Config> {
     config.enable_autoload_extension(false)?.max_memory(memory)
@@ -222,7 +145,7 @@ impl Shelf {
 
 /// Fills a new database, and says how many papers are in it.
 fn fill(path: &Path, shelf: &Shelf) -> Result<u64, FillError> {
-    let config = configured(Config::default(), BUILD_MEMORY)?.with("temp_directory", "")?;
+    let config = configured(Config::default(), MEMORY)?.with("temp_directory", "")?;
     let connection = Connection::open_with_flags(path, config)?;
     connection.execute_batch("BEGIN")?;
     connection.execute_batch(SCHEMA)?;
