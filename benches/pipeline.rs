@@ -132,16 +132,11 @@ fn minilm(criterion: &mut Criterion) {
         eprintln!("SKIPPED: embed/minilm needs the model and ONNX Runtime; ./setup.sh brings both");
         return;
     }
-    let config = EmbedConfig {
-        model: model.display().to_string(),
-        max_length: None,
-        pooling: None,
-        normalize: None,
-        store_dtype: Dtype::F16,
-        onnx: OnnxConfig { device: Device::Cpu, ..OnnxConfig::default() },
-    };
+    let onnx = OnnxConfig { device: Device::Cpu, ..OnnxConfig::default() };
+    let config = EmbedConfig { onnx, ..EmbedConfig::of(&model.display().to_string()) };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let environment = Environment { onnxruntime: vec![runtime], cores };
+    let environment =
+        Environment { onnxruntime: vec![runtime], cores, graphs: std::env::temp_dir().join("sciembed-bench") };
     let resolved =
         resolve(&config, root, &environment, &mut |path| Digest::of_file(path)).expect("the model is in order");
     let mut embedder = resolved.start(&environment).expect("the model starts");

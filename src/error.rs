@@ -10,10 +10,13 @@
 //! | 130 | interrupted; what was sealed is kept |
 
 use crate::catalog::CatalogError;
+use crate::convert::ConvertError;
 use crate::dataset::DatasetError;
+use crate::embedder::EmbedderError;
 use crate::graph::SelectError;
 use crate::lineage::LineageError;
 use crate::manifest::Faults;
+use crate::model::ModelError;
 use crate::node::NodeError;
 use crate::observe::ObserveError;
 use crate::run::RunError;
@@ -38,6 +41,18 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
+    /// A model.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Model(#[from] ModelError),
+    /// The graph made of its weights.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Convert(#[from] ConvertError),
+    /// An embedder.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Embedder(#[from] EmbedderError),
     /// A published dataset.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -97,6 +112,7 @@ impl Error {
             Self::Catalog(error) => error.is_damage(),
             Self::Dataset(DatasetError::Mixed { .. } | DatasetError::Incomplete { .. }) => true,
             Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
+            Self::Model(_) | Self::Convert(_) | Self::Embedder(_) => false,
         };
         if damage { Exit::Damaged } else { Exit::Error }
     }

@@ -7,7 +7,7 @@
 //! | load: content digests of the source files, in order | yes | they are the input |
 //! | load: paths, sizes, times of the source files | no | a moved or touched file is the same file |
 //! | prepare: fields, prefix, suffix, delimiters, lowercase, truncate | yes | they make the text |
-//! | embed: model files, pooling, normalize, max_length, dim, numerics class | yes | through the embedder's ingredients |
+//! | embed: model files, graph, precision, prompt, pooling, normalize, max_length, dim, numerics class | yes | through the embedder's ingredients |
 //! | embed: store_dtype | yes | it decides the bytes of the vectors table |
 //! | embed: device | as the numerics class it resolves to | `auto` must not hide a change of hardware |
 //! | embed: sessions, threads, max_batch_tokens | no | vectors do not depend on them: tests say so |
@@ -107,8 +107,19 @@ impl Fingerprint {
 
     /// Of an embed step over this texts table, under an embedder made of these ingredients.
     pub fn of_embed(config: &EmbedConfig, ingredients: &BTreeMap<String, String>, texts: Digest) -> Self {
-        // pooling, normalize, max_length and the device are in the ingredients, as they resolved.
-        let EmbedConfig { model, max_length: _, pooling: _, normalize: _, store_dtype, onnx } = config;
+        // All that decides a vector is in the ingredients, as it resolved.
+        let EmbedConfig {
+            model,
+            max_length: _,
+            pooling: _,
+            normalize: _,
+            prompt: _,
+            dim: _,
+            precision: _,
+            graph: _,
+            store_dtype,
+            onnx,
+        } = config;
         let OnnxConfig { device: _, sessions: _, threads: _, max_batch_tokens: _ } = onnx;
         let mut fingerprint = Self::empty(NodeKind::Embed);
         fingerprint.config.clone_from(ingredients);

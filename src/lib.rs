@@ -20,6 +20,7 @@
 //! CELLAR: storage, synchronous I/O
 //!   store        blobs, records, references, segments, locks, journal
 //!   source       input files: codec by magic bytes, lines, fields, refusals
+//!   convert      from safetensors weights to the ONNX graph that is run
 //!   model        from a model reference to a package and an embedder key
 //!   published    what a dataset directory shows: one set behind one link
 //!   observe      all the I/O that a plan needs
@@ -57,6 +58,7 @@ pub mod store;
 
 pub mod source;
 
+pub mod convert;
 pub mod model;
 pub mod published;
 

@@ -84,7 +84,10 @@ pub struct Observer<'a> {
 
 impl<'a> Observer<'a> {
     /// An observer of `graph`, whose paths are relative to `base`.
-    pub fn new(graph: &'a Graph, base: &Path, store: Store, environment: Environment) -> Self {
+    ///
+    /// Graphs that are made of models' weights are kept in the store.
+    pub fn new(graph: &'a Graph, base: &Path, store: Store, mut environment: Environment) -> Self {
+        environment.graphs = store.root().join("graphs");
         let digests = store.digest_cache();
         Self { graph, base: base.to_owned(), store, environment, digests, models: BTreeMap::new(), take_over: false }
     }

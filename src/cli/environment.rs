@@ -24,13 +24,20 @@ impl Machine {
             Some(path) => vec![path.clone()],
             None => candidates(),
         };
-        Environment { onnxruntime, cores: cores() }
+        Environment { onnxruntime, cores: cores(), graphs: cache().join("graphs") }
     }
 }
 
 /// Cores that this process may use.
 pub fn cores() -> usize {
     available_parallelism().map_or(1, usize::from)
+}
+
+/// Where what can be made again is kept, by the rules of XDG; without a home, below the working directory.
+fn cache() -> PathBuf {
+    let home = env::var_os("HOME").map(PathBuf::from);
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(home?.join(".cache")));
+    cache.unwrap_or_else(|| PathBuf::from(".cache")).join("sciembed")
 }
 
 fn candidates() -> Vec<PathBuf> {

@@ -10,6 +10,7 @@ mod datasets;
 mod environment;
 mod explain;
 mod get;
+mod model;
 mod npy;
 mod peek;
 mod plan;
@@ -54,6 +55,9 @@ enum Command {
     Catalog(catalog::Arguments),
     /// Print the rows of a step's table, one JSON object a line: what was rejected, what a text became.
     Peek(peek::Arguments),
+    /// Look at a model and try it: what it is, which graph runs, what it makes of a text.
+    #[command(subcommand)]
+    Model(model::Arguments),
     /// Print the JSON schema of workflows, for editors.
     Schema,
 }
@@ -87,6 +91,26 @@ enum DoorError {
     #[error("read bibcodes from standard input: {0}")]
     #[diagnostic(code(sciembed::cli::input), help("give one bibcode a line, as UTF-8"))]
     Input(std::io::Error),
+    /// Texts.
+    #[error("read texts from standard input: {0}")]
+    #[diagnostic(code(sciembed::cli::texts), help("give one text a line"))]
+    Texts(std::io::Error),
+    /// One text.
+    #[error("read line {line} of standard input: {reason}")]
+    #[diagnostic(
+        code(sciembed::cli::text),
+        help("give one JSON object a line, as in {{\"text\": \"dark energy\"}}, or plain lines with --lines")
+    )]
+    Text { line: u64, reason: String },
+    /// A model that is not converted.
+    #[error("convert {model}: {reason}")]
+    #[diagnostic(
+        code(sciembed::cli::convert),
+        help(
+            "name a folder that does not exist yet, and a model with safetensors weights: see `sciembed model inspect`"
+        )
+    )]
+    Convert { model: String, reason: String },
     /// The runtime.
     #[error("start the run's event loop: {0}")]
     #[diagnostic(
@@ -131,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Peek(arguments) => peek::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Schema => schema::run(),
     };
     ExitCode::from(exit.unwrap_or_else(Failure::tell).code())

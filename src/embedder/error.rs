@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::convert::ConvertError;
 use crate::model::RUNTIME_REMEDY;
 
 /// An error of this room. The message fits behind "failed to".
@@ -83,6 +84,30 @@ pub enum EmbedderError {
         help("raise max_length, or leave it out to use the model's own limit")
     )]
     MaxLength { max_length: usize, added: usize },
+
+    /// The tokenizer knows tokens that the model has no vector for.
+    #[error(
+        "use the tokenizer {}: its token {token:?} has the id {id}, and the model has vectors for {vocab} tokens (vocab_size of config.json)",
+        file.display()
+    )]
+    #[diagnostic(
+        code(sciembed::embedder::vocabulary),
+        help("tokenizer and weights are not of one model: fetch the model's folder again")
+    )]
+    Vocabulary { file: PathBuf, token: String, id: u32, vocab: usize },
+
+    /// The prompt leaves no room for the text.
+    #[error("use the prompt {prompt:?}: it has {tokens} tokens, and max_length is {max_length}")]
+    #[diagnostic(
+        code(sciembed::embedder::prompt),
+        help("shorten the prompt, or raise max_length if the model allows it")
+    )]
+    Prompt { prompt: String, tokens: usize, max_length: usize },
+
+    /// The weights do not become the graph that was planned.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Convert(#[from] ConvertError),
 
     /// A text cannot be tokenised.
     #[error("tokenise row {row}")]

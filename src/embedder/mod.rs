@@ -98,6 +98,19 @@ impl ResolvedModel {
     }
 }
 
+impl ResolvedModel {
+    /// The model's tokenizer, as its embedder uses it; none for the test embedder.
+    ///
+    /// # Errors
+    /// A tokenizer that cannot be read, or that does not fit the model.
+    pub fn tokenizer(&self) -> Result<Option<TextTokenizer>, EmbedderError> {
+        match &self.runner {
+            Runner::Onnx(onnx) => onnx::tokenizer(&onnx.package).map(Some),
+            Runner::Fake(_) => Ok(None),
+        }
+    }
+}
+
 /// The architecture and the widest vector instructions that numeric kernels choose by.
 fn cpu_class() -> String {
     let mut class = std::env::consts::ARCH.to_owned();

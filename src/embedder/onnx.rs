@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
@@ -17,8 +17,9 @@ use super::batch::{DEFAULT_MAX_BATCH_TOKENS, batches};
 use super::session::{Batch, Model};
 use super::worker::{Answer, DEPTH, Job, Worker, caught};
 use super::{Description, Embedder, EmbedderError, Embedding, Sink, TextTokenizer, Tokens, runtime};
+use crate::convert::GRAPH_FILE;
 use crate::digest::Digest;
-use crate::model::{Environment, GraphFile, ModelPackage, Onnx, PackageFile, Processor, Role};
+use crate::model::{Environment, Graph, GraphFile, ModelPackage, Onnx, PackageFile, Processor, Role, Settings};
 
 /// Tokens per run on a GPU where the manifest does not say: it wants large batches.
 const DEFAULT_CUDA_BATCH_TOKENS: usize = 16_384;
@@ -37,23 +38,21 @@ impl OnnxEmbedder {
     /// Opens the sessions and checks that the package is the one that was resolved.
     pub fn start(onnx: &Onnx, description: Description, env: &Environment) -> Result<Self, EmbedderError> {
         let environment = runtime::load(env)?.environment;
+        let graph = graph(&onnx.package, env)?;
         let shared = Arc::new(onnx.clone());
         let workers = (0..sessions(onnx, env)).map(|session| {
-            let (environment, onnx) = (environment.clone(), Arc::clone(&shared));
-            Worker::spawn(session, move || Model::open(&environment, &onnx))
+            let (environment, onnx, graph) = (environment.clone(), Arc::clone(&shared), graph.clone());
+            Worker::spawn(session, move || Model::open(&environment, &onnx, &graph))
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
         let tokenizer = tokenizer(&onnx.package)?;
         let opened = workers.iter().map(Worker::opened).collect::<Result<Vec<bool>, _>>()?;
-        // After the sessions have read the graph, so that a file swapped in between is seen.
-        let graph = verified_graph(&onnx.package)?;
-        Ok(Self {
-            description,
-            tokenizer,
-            workers,
-            max_batch_tokens: max_batch_tokens(onnx),
-            alone: !graph.row_independent || opened.contains(&true),
-        })
+        let row_independent = match &onnx.package.graph {
+            Graph::Own(own) => own.row_independent,
+            // After the sessions have read the graph, so that a file swapped in between is seen.
+            Graph::Bundled(file) => verified_graph(&onnx.package, file)?.row_independent && !opened.contains(&true),
+        };
+        Ok(Self { description, tokenizer, workers, max_batch_tokens: max_batch_tokens(onnx), alone: !row_independent })
     }
 
     fn tokenise(&self, texts: &[&str]) -> Result<Vec<Tokens>, EmbedderError> {
@@ -107,7 +106,8 @@ impl Embedder for OnnxEmbedder {
             }
         }
         let batches = batches(&lengths, self.max_batch_tokens, self.alone).into_iter();
-        self.run(batches.map(|rows| Batch::gather(rows, &tokens)), |batch, vectors| {
+        let prompt = self.tokenizer.prompt_tokens();
+        self.run(batches.map(|rows| Batch::gather(rows, &tokens, prompt)), |batch, vectors| {
             let mut rows = batch.rows.iter().zip(vectors);
             rows.try_for_each(|(&row, vector)| sink(row, embedding(vector, &tokens[row])))
         })
@@ -148,25 +148,45 @@ fn max_batch_tokens(onnx: &Onnx) -> usize {
     onnx.config.max_batch_tokens.unwrap_or(by_default)
 }
 
-fn tokenizer(package: &ModelPackage) -> Result<TextTokenizer, EmbedderError> {
+/// The ONNX file that runs, made of the weights where it is one of our own.
+fn graph(package: &ModelPackage, env: &Environment) -> Result<PathBuf, EmbedderError> {
+    match &package.graph {
+        Graph::Bundled(file) => Ok(file.path.clone()),
+        Graph::Own(own) => Ok(own.planned.ensure(&env.graphs, &package.weight_files())?.join(GRAPH_FILE)),
+    }
+}
+
+/// The package's tokenizer, which must fit the model.
+pub(super) fn tokenizer(package: &ModelPackage) -> Result<TextTokenizer, EmbedderError> {
+    let file = &package.tokenizer.path;
     let bytes = verified(&package.tokenizer)?;
-    let settings = &package.settings;
-    let tokenizer = TextTokenizer::from_bytes(&bytes, settings.max_length, settings.lowercase)
-        .map_err(|source| EmbedderError::BadTokenizer { file: package.tokenizer.path.clone(), source })?;
-    match tokenizer.room() {
-        0 => Err(EmbedderError::MaxLength { max_length: settings.max_length, added: tokenizer.added() }),
+    let Settings { max_length, lowercase, prompt, .. } = &package.settings;
+    let (max_length, prompt) = (*max_length, prompt.as_str());
+    let tokenizer = TextTokenizer::from_bytes(&bytes, max_length, *lowercase, prompt)
+        .map_err(|source| EmbedderError::BadTokenizer { file: file.clone(), source })?;
+    if tokenizer.room() == 0 {
+        return Err(EmbedderError::MaxLength { max_length, added: tokenizer.added() });
+    }
+    let tokens = tokenizer.prompt_tokens();
+    if tokens >= max_length {
+        return Err(EmbedderError::Prompt { prompt: prompt.to_owned(), tokens, max_length });
+    }
+    match (&package.graph, tokenizer.largest()) {
+        (Graph::Own(own), (token, id)) if id as usize >= own.vocab => {
+            Err(EmbedderError::Vocabulary { file: file.clone(), token, id, vocab: own.vocab })
+        }
         _ => Ok(tokenizer),
     }
 }
 
 /// What the graph's bytes tell, after it and its weights proved to be those that the key names.
-fn verified_graph(package: &ModelPackage) -> Result<GraphFile, EmbedderError> {
-    let graph = GraphFile::inspect(&verified(&package.graph)?);
+fn verified_graph(package: &ModelPackage, file: &PackageFile) -> Result<GraphFile, EmbedderError> {
+    let graph = GraphFile::inspect(&verified(file)?);
     for data in &graph.external_data {
         let file = package
             .files
             .get(&Role::GraphData(data.clone()))
-            .ok_or_else(|| EmbedderError::ExternalData { graph: package.graph.path.clone(), data: data.clone() })?;
+            .ok_or_else(|| EmbedderError::ExternalData { graph: file.path.clone(), data: data.clone() })?;
         same(Digest::of_file(&file.path).map_err(|source| unreadable(&file.path, source))?, file)?;
     }
     Ok(graph)

@@ -107,7 +107,7 @@ mod tests {
         use miette::Diagnostic;
         let dir = tempfile::tempdir().unwrap();
         let paths = [dir.path().join("a.so"), dir.path().join("libonnxruntime.so.1.17.0")];
-        let env = Environment { onnxruntime: paths.to_vec(), cores: 1 };
+        let env = Environment { onnxruntime: paths.to_vec(), ..Environment::default() };
         let missing = load(&env).err().unwrap();
         assert!(paths.iter().all(|path| missing.to_string().contains(path.to_str().unwrap())), "{missing}");
         assert!(missing.help().unwrap().to_string().contains("./setup.sh"));

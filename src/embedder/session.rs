@@ -12,7 +12,8 @@ use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{Tensor, TensorElementType, ValueType};
 
 use super::{EmbedderError, Tokens, pooling};
-use crate::model::{Onnx, Processor, Settings};
+use crate::convert::{IDS, POOLED, Stage, TYPES};
+use crate::model::{Graph, Onnx, Processor, Settings};
 
 /// Outputs that hold vectors, by the names that exporters give them, in the order of preference.
 const OUTPUTS: [&str; 3] = ["last_hidden_state", "token_embeddings", "sentence_embedding"];
@@ -27,17 +28,19 @@ pub(super) struct Batch {
     pub rows: Vec<usize>,
     /// Tokens per row.
     length: usize,
+    /// Tokens of the prompt that each row begins with.
+    prompt: usize,
     ids: Vec<i64>,
     type_ids: Vec<i64>,
 }
 
 impl Batch {
-    /// Gathers `rows`, which have equal numbers of tokens, at least one.
-    pub fn gather(rows: Vec<usize>, tokens: &[Tokens]) -> Self {
+    /// Gathers `rows`, which have equal numbers of tokens, at least one; the first `prompt` of each are the prompt's.
+    pub fn gather(rows: Vec<usize>, tokens: &[Tokens], prompt: usize) -> Self {
         let length = tokens[rows[0]].ids.len();
         let ids = rows.iter().flat_map(|&row| tokens[row].ids.iter().copied()).collect();
         let type_ids = rows.iter().flat_map(|&row| tokens[row].type_ids.iter().copied()).collect();
-        Self { rows, length, ids, type_ids }
+        Self { rows, length, prompt, ids, type_ids }
     }
 
     fn shape(&self) -> [usize; 2] {
@@ -51,14 +54,19 @@ enum Input {
     Ids,
     AttentionMask,
     TypeIds,
+    /// Which tokens are pooled: not those of a prompt.
+    Pooled,
 }
 
 impl Input {
+    const ALL: [Self; 4] = [Self::Ids, Self::AttentionMask, Self::TypeIds, Self::Pooled];
+
     const fn name(self) -> &'static str {
         match self {
-            Self::Ids => "input_ids",
+            Self::Ids => IDS,
             Self::AttentionMask => "attention_mask",
-            Self::TypeIds => "token_type_ids",
+            Self::TypeIds => TYPES,
+            Self::Pooled => POOLED,
         }
     }
 }
@@ -67,15 +75,16 @@ impl Input {
 pub(super) struct Model {
     session: Session,
     settings: Settings,
+    /// Whether the graph pools, and does all that follows, by itself.
+    is_own: bool,
     inputs: Vec<Input>,
     output: String,
 }
 
 impl Model {
-    /// Makes a session for the graph of `onnx`.
-    pub fn open(environment: &Environment, onnx: &Onnx) -> Result<Self, EmbedderError> {
-        let graph = &onnx.package.graph.path;
-        let refused = |source| EmbedderError::Session { graph: graph.clone(), source };
+    /// Makes a session for the graph of `onnx`, which is the file `graph`.
+    pub fn open(environment: &Environment, onnx: &Onnx, graph: &Path) -> Result<Self, EmbedderError> {
+        let refused = |source| EmbedderError::Session { graph: graph.into(), source };
         let mut builder = builder(environment, onnx.config.threads.unwrap_or(1), onnx.processor).map_err(refused)?;
         if onnx.processor == Processor::Cuda {
             let provider = ep::CUDA::default().build().error_on_failure();
@@ -85,7 +94,8 @@ impl Model {
         let session = builder.commit_from_file(graph).map_err(refused)?;
         let inputs = inputs(&session, graph)?;
         let output = output(&session, graph)?;
-        Ok(Self { session, settings: onnx.package.settings.clone(), inputs, output })
+        let is_own = matches!(onnx.package.graph, Graph::Own(_));
+        Ok(Self { session, settings: onnx.package.settings.clone(), is_own, inputs, output })
     }
 
     /// Whether a row's bits may depend on how many rows run with it.
@@ -103,10 +113,10 @@ impl Model {
             |source| EmbedderError::Run { first: batch.rows[0], rows: batch.rows.len(), tokens: batch.length, source };
         let inputs = tensors(&self.inputs, batch).map_err(failed)?;
         let outputs = self.session.run(inputs).map_err(failed)?;
-        let mut vectors = vectors(&outputs, &self.output, batch, &self.settings)?;
+        let mut vectors = vectors(&outputs, &self.output, batch, &self.settings, self.is_own)?;
         for (vector, &row) in vectors.iter_mut().zip(&batch.rows) {
-            if self.settings.normalize {
-                pooling::normalize(vector);
+            if !self.is_own {
+                finish(vector, &self.settings.stages);
             }
             check_finite(vector, row)?;
         }
@@ -130,7 +140,7 @@ fn builder(environment: &Environment, threads: usize, processor: Processor) -> o
 
 /// The graph's inputs, each of which a text must be able to give.
 fn inputs(session: &Session, graph: &Path) -> Result<Vec<Input>, EmbedderError> {
-    let known = |name: &str| [Input::Ids, Input::AttentionMask, Input::TypeIds].into_iter().find(|i| i.name() == name);
+    let known = |name: &str| Input::ALL.into_iter().find(|input| input.name() == name);
     let inputs = session.inputs().iter().map(|outlet| match (known(outlet.name()), element(outlet.dtype())) {
         (Some(input), Some(TensorElementType::Int64)) => Ok(input),
         (_, element) => Err(EmbedderError::Input {
@@ -169,33 +179,53 @@ fn tensors(inputs: &[Input], batch: &Batch) -> ort::Result<Vec<(&'static str, Se
             Input::Ids => batch.ids.clone(),
             Input::AttentionMask => vec![1; batch.ids.len()],
             Input::TypeIds => batch.type_ids.clone(),
+            Input::Pooled => {
+                let row = |token: usize| i64::from(token % batch.length >= batch.prompt);
+                (0..batch.ids.len()).map(row).collect()
+            }
         };
         Ok((input.name(), Tensor::from_array((batch.shape(), values))?.into()))
     };
     inputs.iter().map(tensor).collect()
 }
 
-/// Takes `b x t x dim` as token vectors, which are pooled, and `b x dim` as vectors that the graph has pooled.
+/// Takes `b x t x pooled` as token vectors, which are pooled, and `b x pooled` as vectors that the graph has pooled.
 fn vectors(
     outputs: &SessionOutputs,
     output: &str,
     batch: &Batch,
     settings: &Settings,
+    is_own: bool,
 ) -> Result<Vec<Vec<f32>>, EmbedderError> {
     let [rows, tokens] = batch.shape();
-    let Settings { dim, pooling, .. } = *settings;
+    let Settings { pooling, pooled, dim, include_prompt, .. } = *settings;
+    // A bundled graph ends with the pooling, at the latest.
+    let width = if is_own { dim } else { pooled };
     let wrong = |found: &[i64]| EmbedderError::Shape {
         output: output.to_owned(),
         found: found.to_vec(),
-        expected: format!("[{rows}, {tokens}, {dim}] or [{rows}, {dim}]"),
+        expected: format!("[{rows}, {tokens}, {width}] or [{rows}, {width}]"),
     };
     let tensor = outputs.get(output).and_then(|value| value.try_extract_tensor::<f32>().ok());
     let (shape, values) = tensor.ok_or_else(|| wrong(&[]))?;
     let found: Vec<usize> = shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
-    match found == [rows, tokens, dim] {
-        true => Ok(values.chunks_exact(tokens * dim).map(|row| pooling::pool(pooling, row, dim)).collect()),
-        false if found == [rows, dim] => Ok(values.chunks_exact(dim).map(<[f32]>::to_vec).collect()),
+    let skipped = if include_prompt { 0 } else { batch.prompt };
+    let pool = |row| pooling::pool(pooling, row, width, skipped);
+    match found == [rows, tokens, width] && !is_own {
+        true => Ok(values.chunks_exact(tokens * width).map(pool).collect()),
+        false if found == [rows, width] => Ok(values.chunks_exact(width).map(<[f32]>::to_vec).collect()),
         false => Err(wrong(shape)),
+    }
+}
+
+/// What follows the pooling of a bundled graph; dense layers were refused for such.
+fn finish(vector: &mut Vec<f32>, stages: &[Stage]) {
+    for stage in stages {
+        match stage {
+            Stage::Dense(_) => {}
+            Stage::Normalize => pooling::normalize(vector),
+            Stage::Truncate(kept) => vector.truncate(*kept),
+        }
     }
 }
 
@@ -210,16 +240,19 @@ fn check_finite(vector: &[f32], row: usize) -> Result<(), EmbedderError> {
 mod tests {
     use super::*;
     use crate::embedder::{runtime, tests::real_model};
+    use crate::manifest::config::GraphChoice;
+    use crate::model::Role;
 
     #[test]
     fn the_slow_fusion_is_really_off() {
-        let Some((env, onnx)) = real_model() else { return };
+        let Some((env, onnx)) = real_model(GraphChoice::Bundled) else { return };
+        let graph = onnx.package.files[&Role::Graph].path.clone();
         let runtime = runtime::load(&env).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let fused = |builder: SessionBuilder| {
             let path = dir.path().join("optimized.onnx");
             let mut builder = builder.with_optimized_model_path(&path).unwrap();
-            builder.commit_from_file(&onnx.package.graph.path).unwrap();
+            builder.commit_from_file(&graph).unwrap();
             let bytes = std::fs::read(&path).unwrap();
             bytes.windows(22).any(|window| window == b"SkipLayerNormalization")
         };
@@ -231,9 +264,10 @@ mod tests {
 
     #[test]
     fn token_vectors_may_share_a_batch() {
-        let Some((env, onnx)) = real_model() else { return };
+        let Some((env, onnx)) = real_model(GraphChoice::Bundled) else { return };
         let environment = runtime::load(&env).unwrap().environment;
-        assert!(!Model::open(&environment, &onnx).unwrap().mixes_rows());
+        let graph = &onnx.package.files[&Role::Graph].path;
+        assert!(!Model::open(&environment, &onnx, graph).unwrap().mixes_rows());
     }
 
     #[test]

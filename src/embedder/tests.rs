@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::digest::Digest;
-use crate::manifest::config::{Device, Dtype, EmbedConfig, OnnxConfig};
+use crate::manifest::config::{Device, Dtype, EmbedConfig, GraphChoice, OnnxConfig, Precision};
 use crate::model::Onnx;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -16,11 +16,14 @@ const MODEL: &str = "models/all-MiniLM-L6-v2";
 
 pub(super) fn config(model: &str) -> EmbedConfig {
     let onnx = OnnxConfig { device: Device::Cpu, ..OnnxConfig::default() };
-    EmbedConfig { model: model.into(), max_length: None, pooling: None, normalize: None, store_dtype: Dtype::F32, onnx }
+    EmbedConfig { store_dtype: Dtype::F32, onnx, ..EmbedConfig::of(model) }
 }
 
 fn environment() -> Environment {
-    Environment { onnxruntime: vec![Path::new(ROOT).join("lib/libonnxruntime.so")], cores: 2 }
+    // One folder for all tests of a process: a model is converted once, and what is there is checked.
+    static GRAPHS: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
+    let onnxruntime = vec![Path::new(ROOT).join("lib/libonnxruntime.so")];
+    Environment { onnxruntime, cores: 2, graphs: GRAPHS.path().into() }
 }
 
 /// Resolves `config` with the real model, or says loudly that the test is skipped.
@@ -35,8 +38,8 @@ fn resolved(config: &EmbedConfig) -> Option<ResolvedModel> {
     Some(resolve(config, Path::new(ROOT), &environment(), &mut Digest::of_file).unwrap())
 }
 
-pub(super) fn real_model() -> Option<(Environment, Onnx)> {
-    match resolved(&config(MODEL))?.runner {
+pub(super) fn real_model(graph: GraphChoice) -> Option<(Environment, Onnx)> {
+    match resolved(&EmbedConfig { graph: Some(graph), ..config(MODEL) })?.runner {
         Runner::Onnx(onnx) => Some((environment(), *onnx)),
         Runner::Fake(_) => unreachable!("the reference is a path"),
     }
@@ -86,6 +89,16 @@ fn as_strs(texts: &[String]) -> Vec<&str> {
 /// A vector may depend on its text alone: not on neighbours, sessions, threads or batches.
 #[test]
 fn vectors_are_bit_identical_whatever_runs_beside_them() {
+    for (graph, precision) in [
+        (GraphChoice::Own, Precision::F32),
+        (GraphChoice::Own, Precision::Int8),
+        (GraphChoice::Bundled, Precision::F32),
+    ] {
+        bit_identical(&EmbedConfig { graph: Some(graph), precision, ..config(MODEL) });
+    }
+}
+
+fn bit_identical(config: &EmbedConfig) {
     let texts = mixed_texts();
     let texts = as_strs(&texts);
     let mut expected: Option<Vec<Vec<u32>>> = None;
@@ -101,7 +114,7 @@ fn vectors_are_bit_identical_whatever_runs_beside_them() {
         (1, 2, 512),
         (1, 2, 1),
     ] {
-        let mut config = config(MODEL);
+        let mut config = config.clone();
         config.onnx.sessions = Some(sessions);
         config.onnx.threads = Some(threads);
         config.onnx.max_batch_tokens = Some(max_batch_tokens);
@@ -131,29 +144,46 @@ fn example_texts() -> BTreeMap<String, String> {
     texts
 }
 
-/// The oracle is sentence-transformers in fp32; our graph has int8 weights, hence 0.99 and not 1.
+/// The oracle is sentence-transformers in fp32. The graph of f32 weights is the same to the last digits; int8 is as near
+/// as was measured to cost nothing in retrieval; the folder's own graph has weights of 8 bits.
 #[test]
 fn vectors_agree_with_sentence_transformers() {
-    let Some(mut embedder) = started(&config(MODEL)) else { return };
+    for (graph, precision, least, mean) in [
+        (GraphChoice::Own, Precision::F32, 0.999_999, 0.999_999),
+        (GraphChoice::Own, Precision::Int8, 0.985, 0.993),
+        (GraphChoice::Bundled, Precision::F32, 0.99, 0.999),
+    ] {
+        let Some(cosines) = golden_cosines(graph, precision) else { return };
+        let found = cosines.iter().sum::<f64>() / cosines.len() as f64;
+        let worst = cosines.iter().copied().fold(1.0, f64::min);
+        assert!(worst >= least && found >= mean, "{graph} {precision}: cosine: min {worst:.6}, mean {found:.6}");
+    }
+}
+
+/// The cosine of each of the 60 golden records with its reference; tokens are counted on the way.
+fn golden_cosines(graph: GraphChoice, precision: Precision) -> Option<Vec<f64>> {
+    let mut embedder = started(&EmbedConfig { graph: Some(graph), precision, ..config(MODEL) })?;
     let golden = std::fs::read(Path::new(ROOT).join("tests/fixtures/golden_minilm_60.json")).unwrap();
     let golden: Value = serde_json::from_slice(&golden).unwrap();
     let rows = golden["rows"].as_array().unwrap();
     let texts = example_texts();
     let texts: Vec<&str> = rows.iter().map(|row| texts[row["bibcode"].as_str().unwrap()].as_str()).collect();
-
-    let mut cosines = Vec::new();
-    for (row, embedding) in rows.iter().zip(embed_all(&mut *embedder, &texts)) {
-        let reference = row["embedding"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap());
-        let cosine: f64 = reference.zip(&embedding.vector).map(|(a, &b)| a * f64::from(b)).sum();
+    let embedded = embed_all(&mut *embedder, &texts);
+    let cosine = |(row, embedding): (&Value, &Embedding)| {
         // The reference counts the whole text; the model sees 256 tokens of it, and the rest is counted as dropped.
         let whole = row["tokens"].as_u64().unwrap();
         let counted = (u64::from(embedding.tokens), u64::from(embedding.tokens_dropped));
         assert_eq!(counted, (whole.min(256), whole.saturating_sub(256)), "{}", row["bibcode"]);
-        assert!(cosine >= 0.99, "{}: cosine {cosine}", row["bibcode"]);
-        cosines.push(cosine);
-    }
-    let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
-    println!("cosine: min {:.5}, mean {mean:.5}", cosines.iter().copied().fold(1.0, f64::min));
+        let reference: Vec<f64> = row["embedding"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+        cosine(&reference, &embedding.vector)
+    };
+    Some(rows.iter().zip(&embedded).map(cosine).collect())
+}
+
+fn cosine(a: &[f64], b: &[f32]) -> f64 {
+    let b: Vec<f64> = b.iter().map(|&value| f64::from(value)).collect();
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    product(a, &b) / (product(a, a) * product(&b, &b)).sqrt()
 }
 
 #[test]
@@ -206,7 +236,7 @@ fn the_description_says_what_ran() {
 
     let mut auto = config(MODEL);
     auto.onnx.device = Device::Auto;
-    let cpu_only = Environment { onnxruntime: Vec::new(), cores: 1 };
+    let cpu_only = Environment::default();
     let auto = resolve(&auto, Path::new(ROOT), &cpu_only, &mut Digest::of_file).unwrap();
     assert_eq!(auto.key, resolved.key, "auto is settled before the key is made");
     assert!(auto.notes[0].contains("ONNX Runtime was not found"), "{:?}", auto.notes);
@@ -219,7 +249,9 @@ fn altered_model(file: &str, bytes: &[u8]) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("1_Pooling")).unwrap();
     let original = Path::new(ROOT).join(MODEL);
-    for name in ["model.onnx", "tokenizer.json", "modules.json", "config.json", "1_Pooling/config.json"] {
+    for name in
+        ["model.safetensors", "model.onnx", "tokenizer.json", "modules.json", "config.json", "1_Pooling/config.json"]
+    {
         std::fs::copy(original.join(name), copy.path().join(name)).unwrap();
     }
     std::fs::write(copy.path().join("sentence_bert_config.json"), r#"{"max_seq_length": 256}"#).unwrap();
@@ -246,6 +278,7 @@ fn a_package_that_changed_or_cannot_run_is_refused() {
     assert!(matches!(complaint(&resolve_in(changing.path())), EmbedderError::BadTokenizer { .. }));
 
     let broken = altered_model("model.onnx", b"no graph");
+    std::fs::remove_file(broken.path().join("model.safetensors")).unwrap();
     let error = complaint(&resolve_in(broken.path()));
     assert!(matches!(error, EmbedderError::Session { .. }), "{error}");
 

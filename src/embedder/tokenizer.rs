@@ -3,8 +3,9 @@
 //! Truncation and padding that the file carries are switched off: they are settings of whoever saved it (MiniLM's
 //! file says 128 and pads to it), not of the model. The limit comes from the resolved settings.
 
+use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::utils::truncation::TruncationDirection;
-use tokenizers::{Encoding, PostProcessor, Tokenizer};
+use tokenizers::{Encoding, NormalizerWrapper, PostProcessor, Tokenizer};
 
 /// The tokens of one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,10 @@ pub struct Tokens {
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
     direction: TruncationDirection,
-    lowercase: bool,
+    /// Text put before every text.
+    prompt: String,
+    /// Tokens that the prompt takes, special tokens before it included.
+    prompt_tokens: usize,
     /// Special tokens added to every text.
     added: usize,
     /// Tokens of the text itself, at most.
@@ -29,18 +33,52 @@ pub struct TextTokenizer {
 }
 
 impl TextTokenizer {
-    /// Reads a tokenizer.json that is to give at most `max_length` tokens, special tokens included.
+    /// Reads a tokenizer.json that is to give at most `max_length` tokens, special tokens included, of a text with
+    /// `prompt` before it.
     ///
     /// # Errors
     /// What the tokenizers crate says about the file.
-    pub fn from_bytes(bytes: &[u8], max_length: usize, lowercase: bool) -> Result<Self, tokenizers::Error> {
+    pub fn from_bytes(
+        bytes: &[u8],
+        max_length: usize,
+        lowercase: bool,
+        prompt: &str,
+    ) -> Result<Self, tokenizers::Error> {
         let mut tokenizer = Tokenizer::from_bytes(bytes)?;
         // transformers, too, keeps the side that the file truncates on, and only that.
         let direction = tokenizer.get_truncation().map_or(TruncationDirection::Right, |params| params.direction);
         tokenizer.with_truncation(None)?;
         tokenizer.with_padding(None);
         let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
-        Ok(Self { tokenizer, direction, lowercase, added, room: max_length.saturating_sub(added) })
+        if lowercase {
+            lowercase_first(&mut tokenizer)?;
+        }
+        let room = max_length.saturating_sub(added);
+        let mut tokenizer = Self { tokenizer, direction, prompt: prompt.to_owned(), prompt_tokens: 0, added, room };
+        tokenizer.prompt_tokens = tokenizer.count_prompt()?;
+        Ok(tokenizer)
+    }
+
+    /// The tokens of the prompt alone, without the special token that may end it: as sentence-transformers counts what
+    /// is left out of pooling.
+    fn count_prompt(&self) -> Result<usize, tokenizers::Error> {
+        if self.prompt.is_empty() {
+            return Ok(0);
+        }
+        let encoding = self.tokenizer.encode_fast(&*self.prompt, true)?;
+        let ends_specially = encoding.get_special_tokens_mask().last() == Some(&1);
+        Ok(encoding.len() - usize::from(ends_specially))
+    }
+
+    /// Tokens that the prompt takes, special tokens before it included.
+    pub fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
+    }
+
+    /// The token with the largest id, and that id.
+    pub fn largest(&self) -> (String, u32) {
+        let vocabulary = self.tokenizer.get_vocab(true);
+        vocabulary.into_iter().max_by_key(|(_, id)| *id).unwrap_or_default()
     }
 
     /// Special tokens added to every text.
@@ -58,9 +96,9 @@ impl TextTokenizer {
     /// # Errors
     /// What the tokenizers crate says about the text.
     pub fn encode(&self, text: &str) -> Result<Tokens, tokenizers::Error> {
-        let mut encoding = match self.lowercase {
-            true => self.tokenizer.encode_fast(text.to_lowercase(), false)?,
-            false => self.tokenizer.encode_fast(text, false)?,
+        let mut encoding = match self.prompt.is_empty() {
+            true => self.tokenizer.encode_fast(text, false)?,
+            false => self.tokenizer.encode_fast(self.prompt.clone() + text, false)?,
         };
         let dropped = encoding.len().saturating_sub(self.room);
         encoding.truncate(self.room, 0, self.direction);
@@ -73,6 +111,14 @@ impl TextTokenizer {
             dropped,
         })
     }
+}
+
+/// As sentence-transformers does for `do_lower_case`: before whatever the tokenizer does, and not to special tokens.
+fn lowercase_first(tokenizer: &mut Tokenizer) -> Result<(), tokenizers::Error> {
+    let mut steps: Vec<NormalizerWrapper> = vec![Lowercase.into()];
+    steps.extend(tokenizer.get_normalizer().cloned());
+    tokenizer.with_normalizer(Some(Sequence::new(steps)))?;
+    Ok(())
 }
 
 fn widened(encoding: &Encoding, field: fn(&Encoding) -> &[u32]) -> Vec<i64> {

@@ -115,6 +115,10 @@ impl Maker<'_> {
             max_length: embed.max_length.map(Into::into),
             pooling: embed.pooling,
             normalize: embed.normalize,
+            prompt: embed.prompt.clone(),
+            dim: embed.dim.map(Into::into),
+            precision: embed.precision,
+            graph: embed.graph,
             store_dtype: embed.store_dtype,
             onnx: OnnxConfig {
                 device: onnx.device,

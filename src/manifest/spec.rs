@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::config::{Device, Dtype, Missing, Pooling};
+use super::config::{Device, Dtype, GraphChoice, Missing, Pooling, Precision};
 
 /// The version of the manifest that this program reads.
 pub const VERSION: u32 = 1;
@@ -127,8 +127,9 @@ pub struct Embed {
     /// The prepare node to read from.
     pub from: String,
 
-    /// The model: `hf://organisation/name`, with `@revision` if wanted, or the path of a local model directory,
-    /// relative to the manifest. May contain `{axis}`.
+    /// The model: `hf://organisation/name`, with `@revision` if wanted, or the path of a local folder in the layout of
+    /// sentence-transformers, relative to the manifest. What `hf://` means is pinned in `sciembed.lock` beside the
+    /// manifest. May contain `{axis}`.
     #[schemars(length(min = 1))]
     pub model: String,
 
@@ -136,14 +137,33 @@ pub struct Embed {
     #[serde(default)]
     pub max_length: Option<NonZeroUsize>,
 
-    /// How token vectors become one vector: `"mean"`, `"cls"`, `"max"` or `"lasttoken"`. Default: as the model's own
-    /// settings say.
+    /// How token vectors become one vector: `"mean"`, `"cls"`, `"max"`, `"lasttoken"`, `"mean_sqrt_len"` or
+    /// `"weightedmean"`. Default: as the model's own settings say.
     #[serde(default)]
     pub pooling: Option<Pooling>,
 
     /// Whether vectors are scaled to length 1 (L2). Default: as the model's own settings say.
     #[serde(default)]
     pub normalize: Option<bool>,
+
+    /// The prompt put before every text: the name of one of the model's own prompts, such as `"document"`, or literal
+    /// text with its separator, such as `"passage: "`; `""` for none. Default: the model's own default prompt, if any.
+    #[serde(default)]
+    pub prompt: Option<String>,
+
+    /// How many components of a vector to keep, for models that allow it (Matryoshka); vectors of length 1 are scaled to
+    /// length 1 again. Default: all.
+    #[serde(default)]
+    pub dim: Option<NonZeroUsize>,
+
+    /// In what numbers the model computes: `"f32"` (the default), or `"int8"`, about twice as fast on a CPU.
+    #[serde(default)]
+    pub precision: Precision,
+
+    /// Which graph runs: `"own"`, made of the model's safetensors weights, or `"bundled"`, the ONNX file in its folder.
+    /// Default: the own one for the architectures that are known, otherwise the bundled one.
+    #[serde(default)]
+    pub graph: Option<GraphChoice>,
 
     /// The element type of the vectors kept in the store: `"f16"` (the default) or `"f32"`. What is published can only
     /// be as wide as this.

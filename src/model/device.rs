@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::ModelError;
-use crate::manifest::config::Device;
+use crate::manifest::config::{Device, Precision};
 
 /// What to do about a missing or unfit ONNX Runtime.
 pub const RUNTIME_REMEDY: &str = "run ./setup.sh, which brings ONNX Runtime to lib/, or name the library with \
@@ -20,12 +20,14 @@ const CUDA_PROVIDER: &str = "libonnxruntime_providers_cuda.so";
 const NVIDIA_DRIVER: &str = "/dev/nvidiactl";
 
 /// What the caller knows about this machine; this library reads no environment variable and no home directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Candidates for ONNX Runtime's shared library, in the order in which they are tried.
     pub onnxruntime: Vec<PathBuf>,
     /// Cores that a run may use.
     pub cores: usize,
+    /// Where graphs that were made of weights are kept.
+    pub graphs: PathBuf,
 }
 
 impl Environment {
@@ -45,11 +47,12 @@ pub enum Processor {
 }
 
 impl Processor {
-    /// The numerics class of a float32 graph there: vectors of one class may be mixed, vectors of two may not.
-    pub const fn numerics(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu-f32",
-            Self::Cuda => "cuda-f32",
+    /// The numerics class of a graph there: vectors of one class may be mixed, vectors of two may not.
+    pub const fn numerics(self, precision: Precision) -> &'static str {
+        match (self, precision) {
+            (Self::Cpu, Precision::F32) => "cpu-f32",
+            (Self::Cpu, Precision::Int8) => "cpu-i8",
+            (Self::Cuda, _) => "cuda-f32",
         }
     }
 
@@ -106,7 +109,8 @@ mod tests {
     fn cuda_names_the_first_thing_that_is_missing() {
         let dir = tempfile::tempdir().unwrap();
         let (runtime, driver) = (dir.path().join("libonnxruntime.so"), dir.path().join("nvidiactl"));
-        let env = Environment { onnxruntime: vec![dir.path().join("absent.so"), runtime.clone()], cores: 2 };
+        let env =
+            Environment { onnxruntime: vec![dir.path().join("absent.so"), runtime.clone()], ..Environment::default() };
         let complaint = || settle_with(Device::Cuda, &env, &driver).unwrap_err().to_string();
 
         assert!(complaint().contains("ONNX Runtime was not found"));

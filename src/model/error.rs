@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::convert::ConvertError;
+
 /// An error of this room. The message fits behind "failed to".
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ModelError {
@@ -57,6 +59,19 @@ pub enum ModelError {
         help("fetch the model's folder again, or correct the field in that file")
     )]
     BadField { file: PathBuf, field: String, value: String, expected: &'static str },
+
+    /// A field that decides vectors is not there.
+    #[error("read {}: it has no {field}", file.display())]
+    #[diagnostic(
+        code(sciembed::model::missing_field),
+        help("fetch the model's folder again: the file is not as its makers published it")
+    )]
+    MissingField { file: PathBuf, field: String },
+
+    /// The weights do not become a graph.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Convert(#[from] ConvertError),
 
     /// The folder asks for something that this version would get wrong.
     #[error("use the model of {}: {field} = {value} is not supported by this version", file.display())]

@@ -3,11 +3,14 @@
 //! | ingredient | why it is in |
 //! |---|---|
 //! | `revision` | [`REVISION`]: how our own code tokenises, pools and normalises |
-//! | `model.graph`, `model.graph_data.*` | the graph that runs, hence its weights and their precision |
+//! | `graph`, `model.graph` | the graph that runs: the folder's, or the bytes of the one made of its weights |
+//! | `model.graph_data.*`, `model.weights.*` | the weights of the one or the other |
+//! | `precision` | in what numbers a graph of our own computes |
 //! | `model.tokenizer` | which tokens a text becomes |
 //! | `model.settings.*` | each settings file that was read; they are small, and a new reading of one is a new model |
+//! | `prompt`, `prompt_pooled` | the text put before every text, and whether its tokens are pooled |
 //! | `pooling`, `normalize`, `max_length`, `dim`, `lowercase` | as settled: the manifest may override the files |
-//! | `numerics` | `cpu-f32` or `cuda-f32`: the same graph gives other bits on another kind of processor |
+//! | `numerics` | `cpu-f32`, `cpu-i8` or `cuda-f32`: the same graph gives other bits on another kind of processor |
 //!
 //! Out, because they change no vector: paths, sessions, threads, batch sizes, the reference as written.
 //! The key is the hash of exactly this map, so a reason for staleness that names ingredients can never disagree with
@@ -16,12 +19,11 @@
 use std::collections::BTreeMap;
 
 use super::settings::Settings;
-use super::{ModelPackage, PackageFile, Processor};
+use super::{Graph, ModelPackage, PackageFile, Processor, Role};
 use crate::digest::{EmbedderKey, KeyHasher};
-use crate::manifest::config::Pooling;
 
 /// Raised whenever the same text under the same ingredients would get another vector.
-pub const REVISION: u32 = 1;
+pub const REVISION: u32 = 2;
 
 /// What decides a vector, by name.
 pub type Ingredients = BTreeMap<String, String>;
@@ -40,21 +42,30 @@ pub fn embedder_key(ingredients: &Ingredients) -> EmbedderKey {
 pub(super) fn of_package(package: &ModelPackage, processor: Processor) -> Ingredients {
     // Destructured so that a new field does not compile until somebody has decided. `graph` and `tokenizer` are among
     // `files`; the folder is where the package happens to lie.
-    let ModelPackage { folder: _, graph: _, tokenizer: _, files, settings } = package;
+    let ModelPackage { folder: _, graph, why: _, tokenizer: _, files, settings } = package;
     let mut ingredients = of_settings(settings);
+    ingredients.insert("graph".to_owned(), graph.choice().to_string());
+    ingredients.insert("precision".to_owned(), graph.precision().to_string());
+    if let Graph::Own(own) = graph {
+        ingredients.insert(Role::Graph.ingredient(), own.planned.digest().to_string());
+    }
     for (role, PackageFile { path: _, digest }) in files {
         ingredients.insert(role.ingredient(), digest.to_string());
     }
-    ingredients.insert("numerics".to_owned(), processor.numerics().to_owned());
+    ingredients.insert("numerics".to_owned(), processor.numerics(graph.precision()).to_owned());
     ingredients
 }
 
 fn of_settings(settings: &Settings) -> Ingredients {
-    let Settings { pooling, normalize, max_length, dim, lowercase } = settings;
+    // Dense layers are in the graph, and have settings files of their own.
+    let Settings { pooling, include_prompt, pooled: _, stages: _, max_length, dim, lowercase, prompt, prompts: _ } =
+        settings;
     named([
         ("revision", REVISION.to_string()),
-        ("pooling", pooling_name(*pooling).to_owned()),
-        ("normalize", normalize.to_string()),
+        ("prompt", serde_json::Value::from(prompt.as_str()).to_string()),
+        ("prompt_pooled", include_prompt.to_string()),
+        ("pooling", pooling.to_string()),
+        ("normalize", settings.normalize().to_string()),
         ("max_length", max_length.to_string()),
         ("dim", dim.to_string()),
         ("lowercase", lowercase.to_string()),
@@ -71,15 +82,6 @@ pub(super) fn of_fake(dim: usize, max_length: Option<usize>) -> Ingredients {
 
 fn named<const N: usize>(pairs: [(&str, String); N]) -> Ingredients {
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-const fn pooling_name(pooling: Pooling) -> &'static str {
-    match pooling {
-        Pooling::Mean => "mean",
-        Pooling::Cls => "cls",
-        Pooling::Max => "max",
-        Pooling::LastToken => "lasttoken",
-    }
 }
 
 #[cfg(test)]

@@ -2,15 +2,18 @@
 //!
 //! Owns what the manifest's `model = ".."` may say, the layout of a sentence-transformers folder, and the table of
 //! what decides a vector. Synchronous, and cheap enough for every plan: it reads small settings files and asks its
-//! caller for digests, but never loads ONNX Runtime or a tokenizer. May not guess: a setting that the folder does not
+//! caller for digests, but never loads ONNX Runtime or a tokenizer, and reads of weights only their headers. May not guess: a setting that the folder does not
 //! state must come from the manifest.
 //! Read next: `resolve.rs`, which puts the parts together; then the room `embedder`, which runs what was resolved.
 
+mod architecture;
 mod device;
 mod error;
 mod graph_file;
 mod key;
+mod modules;
 mod package;
+mod prompt;
 mod reference;
 mod resolve;
 mod settings;
@@ -20,7 +23,7 @@ pub use device::{Environment, Processor, RUNTIME_REMEDY};
 pub use error::ModelError;
 pub use graph_file::GraphFile;
 pub use key::{Ingredients, REVISION, embedder_key};
-pub use package::{ModelPackage, PackageFile, Role};
+pub use package::{Graph, ModelPackage, OwnGraph, PackageFile, Role};
 pub use reference::ModelRef;
 pub use resolve::{Fake, Onnx, ResolvedModel, Runner, resolve};
 pub use settings::Settings;

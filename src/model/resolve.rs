@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::key::{self, Ingredients, embedder_key};
 use super::{DigestOf, Environment, ModelError, ModelPackage, ModelRef, Processor, device};
 use crate::digest::EmbedderKey;
-use crate::manifest::config::{EmbedConfig, OnnxConfig};
+use crate::manifest::config::{Device, EmbedConfig, OnnxConfig, Precision};
 
 /// The fewest tokens that leave room for special tokens and one of the text.
 const MIN_LENGTH: usize = 3;
@@ -77,7 +77,18 @@ pub fn resolve(
     digest_of: DigestOf,
 ) -> Result<ResolvedModel, ModelError> {
     // Destructured so that a new field is considered here; `store_dtype` belongs to the node, not to the embedder.
-    let EmbedConfig { model, max_length, pooling: _, normalize: _, store_dtype: _, onnx } = config;
+    let EmbedConfig {
+        model,
+        max_length,
+        pooling: _,
+        normalize: _,
+        prompt: _,
+        dim: _,
+        precision,
+        graph: _,
+        store_dtype: _,
+        onnx,
+    } = config;
     if let Some(length) = max_length.filter(|&length| length < MIN_LENGTH) {
         let reason = format!("special tokens leave no room for text below {MIN_LENGTH}");
         return Err(bad_override(config, "max_length", length, &reason));
@@ -86,7 +97,7 @@ pub fn resolve(
         ModelRef::Folder(folder) => {
             refuse_zeros(config)?;
             let package = ModelPackage::open(&folder, config, digest_of)?;
-            let (processor, fallback) = device::settle(onnx.device, env)?;
+            let (processor, fallback) = device::settle(device_for(config, *precision)?, env)?;
             Ok(of_package(Onnx { package, processor, fallback, config: onnx.clone() }))
         }
         ModelRef::Fake { dim, delay } => of_fake(config, Fake { dim, delay, max_length: *max_length }),
@@ -99,7 +110,7 @@ fn of_package(onnx: Onnx) -> ResolvedModel {
         key: embedder_key(&ingredients),
         ingredients,
         dim: onnx.package.settings.dim,
-        numerics: onnx.processor.numerics(),
+        numerics: onnx.processor.numerics(onnx.package.graph.precision()),
         bit_stable: onnx.processor.bit_stable(),
         notes: onnx.fallback.iter().map(|why| format!("device = \"auto\" takes the CPU: {why}")).collect(),
         runner: Runner::Onnx(Box::new(onnx)),
@@ -107,12 +118,18 @@ fn of_package(onnx: Onnx) -> ResolvedModel {
 }
 
 fn of_fake(config: &EmbedConfig, fake: Fake) -> Result<ResolvedModel, ModelError> {
-    let reason = "the test embedder does neither pool nor leave vectors unnormalised";
-    if config.pooling.is_some() {
-        return Err(bad_override(config, "pooling", "..", reason));
-    }
-    if let Some(normalize) = config.normalize {
-        return Err(bad_override(config, "normalize", normalize, reason));
+    let EmbedConfig { pooling, normalize, prompt, dim, precision, graph, .. } = config;
+    let text = |value: &dyn std::fmt::Display| Some(value.to_string());
+    let overrides = [
+        ("pooling", pooling.as_ref().and_then(|value| text(value))),
+        ("normalize", normalize.as_ref().and_then(|value| text(value))),
+        ("prompt", prompt.as_ref().and_then(|value| text(value))),
+        ("dim", dim.as_ref().and_then(|value| text(value))),
+        ("graph", graph.as_ref().and_then(|value| text(value))),
+        ("precision", (*precision != Precision::F32).then(|| precision.to_string())),
+    ];
+    if let Some((field, Some(value))) = overrides.into_iter().find(|(_, value)| value.is_some()) {
+        return Err(bad_override(config, field, value, "the test embedder runs no model that could be told to"));
     }
     let ingredients = key::of_fake(fake.dim, fake.max_length);
     Ok(ResolvedModel {
@@ -124,6 +141,18 @@ fn of_fake(config: &EmbedConfig, fake: Fake) -> Result<ResolvedModel, ModelError
         notes: vec!["the vectors of fake:// mean nothing; it exists for tests".to_owned()],
         runner: Runner::Fake(fake),
     })
+}
+
+/// There are kernels for int8 on the CPU alone.
+fn device_for(config: &EmbedConfig, precision: Precision) -> Result<Device, ModelError> {
+    match (precision, config.onnx.device) {
+        (Precision::Int8, Device::Cuda) => {
+            let reason = "it runs on the CPU alone: write device = \"cpu\", or leave precision out";
+            Err(bad_override(config, "precision", precision, reason))
+        }
+        (Precision::Int8, Device::Auto) => Ok(Device::Cpu),
+        (_, device) => Ok(device),
+    }
 }
 
 /// Sessions or threads that may be asked for: more than any machine has cores.

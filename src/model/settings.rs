@@ -1,76 +1,110 @@
 //! What a sentence-transformers folder says about its model, and what the manifest overrides.
 //!
 //! Nothing here is guessed: a setting that decides vectors and is stated nowhere is an error that says where to write
-//! it. Everything unknown that could change a vector is refused by name. The layout is that of sentence-transformers'
-//! `Transformer`, `Pooling` and `Normalize` modules.
+//! it. Everything unknown that could change a vector is refused by name. The layout is that of sentence-transformers
+//! 6.2. Read next: `modules.rs` for the order of the modules, `prompt.rs`, `architecture.rs` for config.json.
 
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use super::ModelError;
+use super::modules::{Modules, Tail};
 use super::settings_file::{SettingsFile, read_if_present};
+use super::{ModelError, architecture, prompt};
+use crate::convert::{Activation, Dense, Stage};
 use crate::manifest::config::{EmbedConfig, Pooling};
 
-/// What the model does to a text besides its graph. All of it decides vectors.
+/// What the model does to a text besides its encoder. All of it decides vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How token vectors become one vector.
     pub pooling: Pooling,
-    /// Whether vectors are scaled to length 1.
-    pub normalize: bool,
-    /// Tokens per text at most, special tokens included.
+    /// Whether the prompt's tokens are pooled too.
+    pub include_prompt: bool,
+    /// Components of a pooled vector, before what follows.
+    pub pooled: usize,
+    /// What follows the pooling.
+    pub stages: Vec<Stage>,
+    /// Tokens per text at most, prompt and special tokens included.
     pub max_length: usize,
     /// Components of a vector.
     pub dim: usize,
     /// Whether the text is lowercased before the tokenizer (not what the tokenizer itself does).
     pub lowercase: bool,
+    /// Text put before every text; empty for none.
+    pub prompt: String,
+    /// The model's own prompts, by name; they decide nothing until one is chosen.
+    pub prompts: BTreeMap<String, String>,
 }
 
-/// The settings, with the files that they were read from and the folder that holds graph and tokenizer.
+impl Settings {
+    /// Whether vectors have length 1.
+    pub fn normalize(&self) -> bool {
+        self.stages.last() == Some(&Stage::Normalize)
+    }
+}
+
+/// The settings, with the files that they were read from.
 pub(super) struct Found {
     pub settings: Settings,
+    /// config.json, where there is one.
+    pub config: Option<SettingsFile>,
+    /// The folder that holds graph, weights and tokenizer.
     pub base: PathBuf,
+    /// The folders of the dense layers, in order.
+    pub dense: Vec<PathBuf>,
     /// Paths relative to the model folder; their digests enter the key.
     pub files: Vec<PathBuf>,
 }
 
-/// One entry of modules.json.
-#[derive(Deserialize)]
-struct Module {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-}
+/// What states the maximal length and lowercasing: sentence-transformers names it by the architecture in old models.
+const SENTENCE_SETTINGS: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
 
-/// What modules.json says, where there is one.
-#[derive(Default)]
-struct Modules {
-    listed: bool,
-    transformer: PathBuf,
-    pooling: Option<PathBuf>,
-    normalize: bool,
-}
+/// The longest text that anybody may ask for, in tokens: a lie must not be believed as far as memory goes.
+const MAX_LENGTH: usize = 131_072;
 
 /// Reads the settings of the model in `folder`, as overridden by `config`.
 pub(super) fn read(folder: &Path, config: &EmbedConfig) -> Result<Found, ModelError> {
     let mut reader = Reader { folder, config, files: Vec::new() };
     let modules = reader.modules()?;
-    let pooling_file = match &modules.pooling {
+    let (tail, transformer) = (modules.as_ref().map(|modules| modules.tail.as_slice()), reader.transformer(&modules));
+    let pooling_file = match modules.as_ref().and_then(|modules| modules.pooling.as_ref()) {
         Some(path) => Some(reader.required(path.join("config.json"), "the pooling settings")?),
         None => None,
     };
-    let architecture = reader.optional(modules.transformer.join("config.json"))?;
-    reader.refuse_default_prompt()?;
-    let (stated_length, lowercase) = reader.sentence_settings(&modules.transformer)?;
+    let architecture = reader.optional(transformer.join("config.json"))?;
+    let (prompts, prompt) = reader.prompt()?;
+    let (stated_length, lowercase) = reader.sentence_settings(&transformer)?;
+    let max_length = reader.max_length(stated_length, architecture.as_ref(), &transformer)?;
+    let pooled = reader.dim(pooling_file.as_ref(), architecture.as_ref())?;
+    let (stages, dim) = reader.stages(tail, pooled)?;
+    let include_prompt = pooling_file.as_ref().map_or(Ok(None), |file| file.flag("include_prompt"))?.unwrap_or(true);
+    let pooling = reader.pooling(pooling_file.as_ref())?;
     let settings = Settings {
-        pooling: reader.pooling(pooling_file.as_ref())?,
-        normalize: reader.normalize(&modules)?,
-        max_length: reader.max_length(stated_length, architecture.as_ref(), &modules.transformer)?,
-        dim: reader.dim(pooling_file.as_ref(), architecture.as_ref())?,
+        pooling,
+        // Without a prompt, or where it cannot show, nothing is left out.
+        include_prompt: include_prompt || prompt.is_empty() || !pooling.sees_prompt(),
+        pooled,
+        stages,
+        max_length,
+        dim,
         lowercase,
+        prompt,
+        prompts,
     };
-    Ok(Found { settings, base: folder.join(&modules.transformer), files: reader.files })
+    let dense = tail.into_iter().flatten().filter_map(|module| match module {
+        Tail::Dense(path) => Some(folder.join(path)),
+        Tail::Normalize => None,
+    });
+    let dense = dense.collect();
+    Ok(Found { settings, config: architecture, base: folder.join(&transformer), dense, files: reader.files })
 }
 
 /// Reads settings files and remembers which were there.
@@ -97,35 +131,36 @@ impl Reader<'_> {
         })
     }
 
-    fn modules(&mut self) -> Result<Modules, ModelError> {
+    fn modules(&mut self) -> Result<Option<Modules>, ModelError> {
         let file = self.folder.join("modules.json");
-        let Some(bytes) = read_if_present(&file)? else { return Ok(Modules::default()) };
+        let Some(bytes) = read_if_present(&file)? else { return Ok(None) };
         self.files.push("modules.json".into());
-        match serde_json::from_slice::<Vec<Module>>(&bytes) {
-            Ok(listed) => arrange(&file, &listed),
-            Err(source) => Err(ModelError::BadJson { file, expected: "list of modules", source }),
-        }
+        Modules::parse(&file, &bytes).map(Some)
     }
 
-    /// A prompt that is put before every text changes every vector, so it must not be dropped in silence.
-    fn refuse_default_prompt(&mut self) -> Result<(), ModelError> {
-        let Some(file) = self.optional("config_sentence_transformers.json".into())? else { return Ok(()) };
-        match file.text("default_prompt_name")? {
-            None => Ok(()),
-            Some(name) => Err(file.unsupported(
-                "default_prompt_name",
-                format!("{name:?}"),
-                "set it to null and write the prompt as `prefix` of the prepare node",
-            )),
-        }
+    fn transformer(&self, modules: &Option<Modules>) -> PathBuf {
+        modules.as_ref().map_or_else(PathBuf::new, |modules| modules.transformer.clone())
+    }
+
+    /// The model's prompts, and the one that is put before every text.
+    fn prompt(&mut self) -> Result<(BTreeMap<String, String>, String), ModelError> {
+        let file = self.optional("config_sentence_transformers.json".into())?;
+        let prompts = prompt::known(file.as_ref())?;
+        let prompt = prompt::settle(file.as_ref(), &prompts, self.config)?;
+        Ok((prompts, prompt))
     }
 
     /// The stated maximal length, if any, and whether text is lowercased first.
     fn sentence_settings(&mut self, transformer: &Path) -> Result<(Option<usize>, bool), ModelError> {
-        let Some(file) = self.optional(transformer.join("sentence_bert_config.json"))? else {
-            return Ok((None, false));
-        };
-        Ok((file.count("max_seq_length")?, file.flag("do_lower_case")?.unwrap_or(false)))
+        for name in SENTENCE_SETTINGS {
+            let Some(file) = self.optional(transformer.join(name))? else { continue };
+            if let Some(task) = file.text("transformer_task")?.filter(|task| *task != "feature-extraction") {
+                let help = "only models that give a vector for each token can be run";
+                return Err(file.unsupported("transformer_task", format!("{task:?}"), help));
+            }
+            return Ok((file.count("max_seq_length")?, file.flag("do_lower_case")?.unwrap_or(false)));
+        }
+        Ok((None, false))
     }
 
     fn pooling(&self, file: Option<&SettingsFile>) -> Result<Pooling, ModelError> {
@@ -136,19 +171,59 @@ impl Reader<'_> {
         }
     }
 
-    fn normalize(&self, modules: &Modules) -> Result<bool, ModelError> {
-        let stated = modules.listed.then_some(modules.normalize);
-        self.config.normalize.or(stated).ok_or_else(|| self.unstated("normalize", "normalize = true (or false)"))
+    /// What follows the pooling, as overridden, and the components of a vector behind it.
+    fn stages(&mut self, tail: Option<&[Tail]>, pooled: usize) -> Result<(Vec<Stage>, usize), ModelError> {
+        let mut dim = pooled;
+        let mut stages = Vec::new();
+        for module in tail.into_iter().flatten() {
+            match module {
+                Tail::Dense(path) => {
+                    let file = self.required(path.join("config.json"), "the dense layer's settings")?;
+                    let dense = dense(&file, slashed(&path.join("config.json")), dim)?;
+                    dim = dense.to;
+                    stages.push(Stage::Dense(dense));
+                }
+                Tail::Normalize => stages.push(Stage::Normalize),
+            }
+        }
+        let stated = tail.map(|_| stages.last() == Some(&Stage::Normalize));
+        let normalize = self.config.normalize.or(stated);
+        let normalize = normalize.ok_or_else(|| self.unstated("normalize", "normalize = true (or false)"))?;
+        if self.config.normalize == Some(false) {
+            stages.retain(|stage| *stage != Stage::Normalize);
+        }
+        // Scaling before a truncation that is scaled again changes nothing.
+        if stages.last() == Some(&Stage::Normalize) {
+            stages.pop();
+        }
+        if let Some(kept) = self.config.dim.filter(|&kept| kept != dim) {
+            dim = self.kept(kept, dim)?;
+            stages.push(Stage::Truncate(kept));
+        }
+        stages.extend(normalize.then_some(Stage::Normalize));
+        Ok((stages, dim))
+    }
+
+    fn kept(&self, kept: usize, dim: usize) -> Result<usize, ModelError> {
+        match kept < dim {
+            true => Ok(kept),
+            false => Err(ModelError::BadOverride {
+                field: "dim",
+                value: kept.to_string(),
+                reference: self.config.model.clone(),
+                reason: format!("its vectors have {dim} components"),
+            }),
+        }
     }
 
     /// The manifest's limit, else sentence_bert_config's, else the smaller of what tokenizer and positions allow.
     fn max_length(
         &mut self,
         stated: Option<usize>,
-        architecture: Option<&SettingsFile>,
+        config: Option<&SettingsFile>,
         transformer: &Path,
     ) -> Result<usize, ModelError> {
-        let positions = architecture.map_or(Ok(None), |file| file.count("max_position_embeddings"))?;
+        let positions = config.map_or(Ok(None), architecture::longest)?;
         let length = match self.config.max_length.or(stated) {
             Some(length) => Some(length),
             None => {
@@ -159,19 +234,29 @@ impl Reader<'_> {
         };
         let length =
             length.ok_or_else(|| self.unstated("max_length", "max_length = 512 (or what the model allows)"))?;
-        match positions {
-            Some(positions) if length > positions => Err(ModelError::Contradiction {
+        match positions.unwrap_or(MAX_LENGTH).min(MAX_LENGTH) {
+            longest if length > longest => Err(ModelError::Contradiction {
                 folder: self.folder.into(),
                 first: format!("max_length is {length}"),
-                second: format!("config.json has max_position_embeddings = {positions}"),
+                second: match positions {
+                    Some(positions) if positions == longest => {
+                        format!("config.json has positions for {positions} tokens (max_position_embeddings)")
+                    }
+                    _ => format!("no text may have more than {MAX_LENGTH} tokens"),
+                },
             }),
             _ => Ok(length),
         }
     }
 
-    fn dim(&self, pooling: Option<&SettingsFile>, arch: Option<&SettingsFile>) -> Result<usize, ModelError> {
-        let pooled = pooling.map_or(Ok(None), |file| file.count("word_embedding_dimension"))?;
-        let hidden = arch.map_or(Ok(None), hidden_size)?;
+    /// Components of a pooled vector.
+    fn dim(&self, pooling: Option<&SettingsFile>, config: Option<&SettingsFile>) -> Result<usize, ModelError> {
+        let pooled = match pooling.map_or(Ok(None), |file| file.count("word_embedding_dimension"))? {
+            // The name since sentence-transformers 5.
+            None => pooling.map_or(Ok(None), |file| file.count("embedding_dimension"))?,
+            stated => stated,
+        };
+        let hidden = config.map_or(Ok(None), hidden_size)?;
         match (pooled, hidden) {
             (Some(pooled), Some(hidden)) if pooled != hidden => Err(ModelError::Contradiction {
                 folder: self.folder.into(),
@@ -200,38 +285,38 @@ fn hidden_size(file: &SettingsFile) -> Result<Option<usize>, ModelError> {
     }
 }
 
-/// Sorts the listed modules into their places: Transformer, then Pooling, then Normalize, each at most once.
-fn arrange(file: &Path, listed: &[Module]) -> Result<Modules, ModelError> {
-    let refused = |module: &Module, help| ModelError::Unsupported {
-        file: file.into(),
-        field: "type".into(),
-        value: format!("{:?}", module.kind),
-        help,
-    };
-    let mut modules = Modules { listed: true, ..Modules::default() };
-    for (position, module) in listed.iter().enumerate() {
-        let path = inside(file, &module.path)?;
-        let kind = module.kind.strip_prefix("sentence_transformers.").and_then(|kind| kind.rsplit('.').next());
-        match kind {
-            Some("Transformer") if position == 0 => modules.transformer = path,
-            Some("Pooling") if position == 1 => modules.pooling = Some(path),
-            Some("Normalize") if position > 0 && !modules.normalize => modules.normalize = true,
-            Some("Transformer" | "Pooling" | "Normalize") => {
-                return Err(refused(module, "modules run in the order Transformer, Pooling, Normalize, each once"));
-            }
-            _ => return Err(refused(module, "only Transformer, Pooling and Normalize modules can be run")),
+/// A dense layer over vectors of `dim` components. What its file leaves out is as in sentence-transformers' `Dense`.
+fn dense(file: &SettingsFile, settings: String, dim: usize) -> Result<Dense, ModelError> {
+    for field in ["module_input_name", "module_output_name"] {
+        if let Some(other) = file.text(field)?.filter(|name| *name != "sentence_embedding") {
+            return Err(file.unsupported(field, format!("{other:?}"), "only layers over the text's vector can be run"));
         }
     }
-    Ok(modules)
-}
-
-/// A module's path, if it stays inside the folder: a package must not reach for files that its digest does not name.
-fn inside(file: &Path, path: &str) -> Result<PathBuf, ModelError> {
-    let relative = PathBuf::from(path);
-    match relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        true => Ok(relative),
-        false => Err(ModelError::Outside { file: file.into(), path: path.into() }),
+    if file.flag("use_residual")? == Some(true) {
+        return Err(file.unsupported("use_residual", "true", "only plain dense layers can be run"));
     }
+    let from = file.required_count("in_features")?;
+    if from != dim {
+        return Err(ModelError::Contradiction {
+            folder: file.path.parent().unwrap_or(Path::new("")).into(),
+            first: format!("its config.json has in_features = {from}"),
+            second: format!("the vectors before it have {dim} components"),
+        });
+    }
+    let activation = match file.text("activation_function")? {
+        None | Some("torch.nn.modules.activation.Tanh") => Activation::Tanh,
+        Some("torch.nn.modules.linear.Identity") => Activation::Identity,
+        Some("torch.nn.modules.activation.ReLU") => Activation::Relu,
+        Some("torch.nn.modules.activation.GELU") => Activation::Gelu,
+        Some("torch.nn.modules.activation.SiLU") => Activation::Silu,
+        Some("torch.nn.modules.activation.Sigmoid") => Activation::Sigmoid,
+        Some(other) => {
+            let help = "known are Tanh, Identity, ReLU, GELU, SiLU and Sigmoid of torch.nn";
+            return Err(file.unsupported("activation_function", format!("{other:?}"), help));
+        }
+    };
+    let (to, bias) = (file.required_count("out_features")?, file.flag("bias")?.unwrap_or(true));
+    Ok(Dense { settings, from, to, bias, activation })
 }
 
 /// The one pooling mode that the file switches on.
@@ -246,8 +331,16 @@ fn stated_pooling(file: &SettingsFile) -> Result<Pooling, ModelError> {
         ["cls" | "pooling_mode_cls_token"] => Ok(Pooling::Cls),
         ["max" | "pooling_mode_max_tokens"] => Ok(Pooling::Max),
         ["lasttoken" | "pooling_mode_lasttoken"] => Ok(Pooling::LastToken),
+        ["mean_sqrt_len_tokens" | "pooling_mode_mean_sqrt_len_tokens"] => Ok(Pooling::MeanSqrtLen),
+        ["weightedmean" | "pooling_mode_weightedmean_tokens"] => Ok(Pooling::WeightedMean),
         _ => {
-            Err(file.unsupported("pooling modes", format!("{modes:?}"), "exactly one of mean, cls, max and lasttoken"))
+            let help = "exactly one of mean, cls, max, lasttoken, mean_sqrt_len and weightedmean can be run";
+            Err(file.unsupported("pooling modes", format!("{modes:?}"), help))
         }
     }
+}
+
+/// A path as it is written in keys and messages, the same on every system.
+pub(super) fn slashed(path: &Path) -> String {
+    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }

@@ -1,5 +1,6 @@
 //! One JSON settings file of a model folder, read so that every complaint names the file, the field and the value.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ const NO_LIMIT: f64 = 1e9;
 pub(super) struct SettingsFile {
     /// Where it is.
     pub path: PathBuf,
+    /// Where in the file the fields are: nothing, or the names of the objects around them, each with a dot behind.
+    within: String,
     fields: Map<String, Value>,
 }
 
@@ -32,7 +35,7 @@ impl SettingsFile {
     pub fn read(path: PathBuf) -> Result<Option<Self>, ModelError> {
         let Some(bytes) = read_if_present(&path)? else { return Ok(None) };
         match serde_json::from_slice(&bytes) {
-            Ok(fields) => Ok(Some(Self { path, fields })),
+            Ok(fields) => Ok(Some(Self { path, within: String::new(), fields })),
             Err(source) => Err(ModelError::BadJson { file: path, expected: "object", source }),
         }
     }
@@ -54,6 +57,53 @@ impl SettingsFile {
         count.map(Some).ok_or_else(|| self.bad(field, value, "a whole number above zero"))
     }
 
+    /// As [`Self::count`], for a field that must be there.
+    pub fn required_count(&self, field: &str) -> Result<usize, ModelError> {
+        self.count(field)?.ok_or_else(|| self.missing(field))
+    }
+
+    /// A whole number from zero on, for a field that must be there.
+    pub fn required_index(&self, field: &str) -> Result<usize, ModelError> {
+        let value = self.present(field).ok_or_else(|| self.missing(field))?;
+        let index = value.as_u64().and_then(|number| usize::try_from(number).ok());
+        index.filter(|&index| (index as f64) < NO_LIMIT).ok_or_else(|| self.bad(field, value, "a whole number"))
+    }
+
+    /// A number above zero; `None` when absent or null.
+    pub fn number(&self, field: &str) -> Result<Option<f32>, ModelError> {
+        let Some(value) = self.present(field) else { return Ok(None) };
+        let number = value.as_f64().map(|number| number as f32).filter(|number| number.is_finite() && *number > 0.0);
+        number.map(Some).ok_or_else(|| self.bad(field, value, "a number above zero"))
+    }
+
+    /// As [`Self::number`], for a field that must be there.
+    pub fn required_number(&self, field: &str) -> Result<f32, ModelError> {
+        self.number(field)?.ok_or_else(|| self.missing(field))
+    }
+
+    /// A list of strings; `None` when absent or null.
+    pub fn texts(&self, field: &str) -> Result<Option<Vec<&str>>, ModelError> {
+        let Some(value) = self.present(field) else { return Ok(None) };
+        let texts = value.as_array().and_then(|values| values.iter().map(Value::as_str).collect());
+        texts.map(Some).ok_or_else(|| self.bad(field, value, "a list of strings"))
+    }
+
+    /// An object inside, with the name of its field before those of its own; `None` when absent or null.
+    pub fn section(&self, field: &str) -> Result<Option<Self>, ModelError> {
+        let Some(value) = self.present(field) else { return Ok(None) };
+        let fields = value.as_object().ok_or_else(|| self.bad(field, value, "an object"))?.clone();
+        Ok(Some(Self { path: self.path.clone(), within: self.named(field) + ".", fields }))
+    }
+
+    /// The fields of an object that are strings, by name.
+    pub fn strings(&self) -> Result<BTreeMap<String, String>, ModelError> {
+        let strings = self.fields.iter().map(|(name, value)| match value.as_str() {
+            Some(text) => Ok((name.clone(), text.to_owned())),
+            None => Err(self.bad(name, value, "a string")),
+        });
+        strings.collect()
+    }
+
     /// True or false; `None` when absent or null.
     pub fn flag(&self, field: &str) -> Result<Option<bool>, ModelError> {
         let Some(value) = self.present(field) else { return Ok(None) };
@@ -68,12 +118,22 @@ impl SettingsFile {
 
     /// The complaint that `field` cannot hold `value`.
     pub fn bad(&self, field: &str, value: &Value, expected: &'static str) -> ModelError {
-        ModelError::BadField { file: self.path.clone(), field: field.into(), value: value.to_string(), expected }
+        let value = value.to_string();
+        ModelError::BadField { file: self.path.clone(), field: self.named(field), value, expected }
+    }
+
+    /// The complaint that `field` is not there.
+    pub fn missing(&self, field: &str) -> ModelError {
+        ModelError::MissingField { file: self.path.clone(), field: self.named(field) }
     }
 
     /// The complaint that this version does not support what `field` says.
     pub fn unsupported(&self, field: &str, value: impl ToString, help: &'static str) -> ModelError {
-        ModelError::Unsupported { file: self.path.clone(), field: field.into(), value: value.to_string(), help }
+        ModelError::Unsupported { file: self.path.clone(), field: self.named(field), value: value.to_string(), help }
+    }
+
+    fn named(&self, field: &str) -> String {
+        format!("{}{field}", self.within)
     }
 
     fn present(&self, field: &str) -> Option<&Value> {

@@ -1,11 +1,13 @@
 //! Model folders, good and bad: what is read from them, and that each complaint names the file and the field.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use miette::Diagnostic;
 
 use super::*;
+use crate::convert::Stage;
 use crate::digest::Digest;
 use crate::manifest::config::{Device, Dtype, EmbedConfig, OnnxConfig, Pooling};
 
@@ -14,14 +16,8 @@ const MODULES: &str = r#"[{"path": "", "type": "sentence_transformers.models.Tra
     {"path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]"#;
 
 fn config() -> EmbedConfig {
-    EmbedConfig {
-        model: "model".into(),
-        max_length: None,
-        pooling: None,
-        normalize: None,
-        store_dtype: Dtype::F16,
-        onnx: OnnxConfig { device: Device::Cpu, ..OnnxConfig::default() },
-    }
+    let onnx = OnnxConfig { device: Device::Cpu, ..OnnxConfig::default() };
+    EmbedConfig { onnx, ..EmbedConfig::of("model") }
 }
 
 /// A folder whose graph and tokenizer are stand-ins: nothing here runs them.
@@ -49,7 +45,7 @@ fn open(folder: &Path, config: &EmbedConfig) -> Result<ModelPackage, ModelError>
 }
 
 fn resolved(folder: &Path, config: &EmbedConfig) -> Result<ResolvedModel, ModelError> {
-    let env = Environment { onnxruntime: Vec::new(), cores: 2 };
+    let env = Environment::default();
     resolve(
         &EmbedConfig { model: folder.to_str().unwrap().into(), ..config.clone() },
         folder,
@@ -79,7 +75,17 @@ fn complains(name: &str, text: &str, parts: &[&str]) {
 #[test]
 fn a_good_folder_gives_its_settings() {
     let package = open(good_folder().path(), &config()).unwrap();
-    let expected = Settings { pooling: Pooling::Mean, normalize: true, max_length: 64, dim: 48, lowercase: false };
+    let expected = Settings {
+        pooling: Pooling::Mean,
+        include_prompt: true,
+        pooled: 48,
+        stages: vec![Stage::Normalize],
+        max_length: 64,
+        dim: 48,
+        lowercase: false,
+        prompt: String::new(),
+        prompts: BTreeMap::new(),
+    };
     assert_eq!(package.settings, expected);
     let names: Vec<String> = package.files.keys().map(Role::ingredient).collect();
     let settings = [
@@ -99,7 +105,7 @@ fn the_manifest_overrides_the_folder() {
     let overrides =
         EmbedConfig { pooling: Some(Pooling::Cls), normalize: Some(false), max_length: Some(32), ..config() };
     let settings = open(folder.path(), &overrides).unwrap().settings;
-    assert_eq!((settings.pooling, settings.normalize, settings.max_length), (Pooling::Cls, false, 32));
+    assert_eq!((settings.pooling, settings.normalize(), settings.max_length), (Pooling::Cls, false, 32));
     let error = open(folder.path(), &EmbedConfig { max_length: Some(513), ..config() }).unwrap_err().to_string();
     assert!(error.contains("max_length is 513") && error.contains("max_position_embeddings = 512"), "{error}");
 }
@@ -147,7 +153,7 @@ fn a_graph_may_lie_in_the_onnx_folder_with_its_weights_beside() {
     write(folder.path(), "onnx/model.onnx_data", "weights");
     write(folder.path(), "onnx/model_quantized.onnx", "another graph");
     let package = open(folder.path(), &config()).unwrap();
-    assert!(package.graph.path.ends_with("onnx/model.onnx"));
+    assert!(package.files[&Role::Graph].path.ends_with("onnx/model.onnx"));
     let data = &package.files[&Role::GraphData("model.onnx_data".into())];
     assert_eq!(data.digest, Digest::of(b"weights"));
 }
@@ -233,7 +239,7 @@ fn senseless_overrides_are_refused() {
     assert!(onnx(OnnxConfig { sessions: Some(0), ..config().onnx }).contains("onnx.sessions = 0"));
     assert!(onnx(OnnxConfig { device: Device::Cuda, ..config().onnx }).contains("cuda"));
 
-    let env = Environment { onnxruntime: Vec::new(), cores: 2 };
+    let env = Environment::default();
     let fake = EmbedConfig { model: "fake://4".into(), normalize: Some(false), ..config() };
     let error = resolve(&fake, folder.path(), &env, &mut Digest::of_file).unwrap_err().to_string();
     assert!(error.contains("normalize = false"), "{error}");
@@ -241,7 +247,7 @@ fn senseless_overrides_are_refused() {
 
 #[test]
 fn the_delay_of_the_fake_is_not_in_its_key() {
-    let env = Environment { onnxruntime: Vec::new(), cores: 2 };
+    let env = Environment::default();
     let key = |model: &str| {
         let config = EmbedConfig { model: model.into(), ..config() };
         resolve(&config, Path::new("/"), &env, &mut Digest::of_file).unwrap().key

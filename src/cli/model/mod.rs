@@ -1,0 +1,100 @@
+//! `sciembed model`: looking at a model, and trying it, without a workflow.
+
+mod convert;
+mod embed;
+mod inspect;
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use super::environment::Machine;
+use super::{DoorError, Failure};
+use crate::digest::Digest;
+use crate::error::Exit;
+use crate::manifest::config::{Device, EmbedConfig, GraphChoice, OnnxConfig, Pooling, Precision};
+use crate::model::{Environment, Onnx, ResolvedModel, Runner, resolve};
+
+#[derive(Subcommand)]
+pub enum Arguments {
+    /// Show what a model is: architecture, dimension, prompts, digest, and which graph runs and why.
+    Inspect(inspect::Arguments),
+    /// Make a model's own graph, and write it as an ONNX file with its weights beside it.
+    Convert(convert::Arguments),
+    /// Embed texts from standard input, one JSON object a line, to see what a model gives.
+    Embed(embed::Arguments),
+}
+
+/// A model, and what a workflow's embed section could say of it.
+#[derive(Args)]
+pub struct Chosen {
+    /// The model: hf://organisation/name[@revision], or the path of its folder
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// Put a prompt before every text: the name of one of the model's own, or literal text
+    #[arg(long, value_name = "NAME|TEXT")]
+    prompt: Option<String>,
+    /// In what numbers the model computes
+    #[arg(long, value_name = "PRECISION", default_value = "f32")]
+    precision: Named<Precision>,
+    /// Which graph runs: own or bundled [default: own, for the architectures that are known]
+    #[arg(long, value_name = "GRAPH")]
+    graph: Option<Named<GraphChoice>>,
+    /// Tokens of a text that the model sees, at most [default: as the model says]
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
+    /// How token vectors become one [default: as the model says]
+    #[arg(long, value_name = "POOLING")]
+    pooling: Option<Named<Pooling>>,
+    /// Whether vectors are scaled to length 1 [default: as the model says]
+    #[arg(long, value_name = "true|false")]
+    normalize: Option<bool>,
+    /// Components kept of a vector [default: all]
+    #[arg(long, value_name = "N")]
+    dim: Option<usize>,
+    /// Where the model runs
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: Named<Device>,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// A value of the manifest, by the name that it has there.
+#[derive(Clone, Copy)]
+struct Named<T>(T);
+
+impl<T: serde::de::DeserializeOwned> std::str::FromStr for Named<T> {
+    type Err = serde_json::Error;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        serde_json::from_value(name.into()).map(Self)
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    match arguments {
+        Arguments::Inspect(arguments) => inspect::run(arguments),
+        Arguments::Convert(arguments) => convert::run(arguments),
+        Arguments::Embed(arguments) => embed::run(arguments),
+    }
+}
+
+impl Chosen {
+    /// Resolves the model as an embed section with these values would be; paths are relative to the working directory.
+    fn resolve(&self) -> Result<(ResolvedModel, Environment), Failure> {
+        let config = EmbedConfig {
+            prompt: self.prompt.clone(),
+            precision: self.precision.0,
+            graph: self.graph.map(|graph| graph.0),
+            max_length: self.max_length,
+            pooling: self.pooling.map(|pooling| pooling.0),
+            normalize: self.normalize,
+            dim: self.dim,
+            onnx: OnnxConfig { device: self.device.0, ..OnnxConfig::default() },
+            ..EmbedConfig::of(&self.model)
+        };
+        let environment = self.machine.environment();
+        let resolved = resolve(&config, Path::new(""), &environment, &mut |path| Digest::of_file(path))?;
+        Ok((resolved, environment))
+    }
+}

@@ -1,0 +1,171 @@
+//! BERT and its kin as operators: embeddings, then layers of attention and two products, normalised after each sum.
+//!
+//! Fused operators of ONNX Runtime stand where they were measured to win: EmbedLayerNormalization, Attention, BiasGelu.
+//! Add and LayerNormalization stay apart: the fused SkipLayerNormalization is slower on CPUs.
+
+use super::ConvertError;
+use super::builder::{Block, Value};
+use super::emitter::Emitter;
+use super::encoder::{Classic, Names};
+use super::onnx::{Attribute, Element, MICROSOFT};
+use super::position::distance_buckets;
+use super::weights::Extent;
+use super::{IDS, Precision, TYPES};
+
+impl Emitter<'_> {
+    /// The tokens' vectors behind the last layer, `rows x tokens x hidden`.
+    pub fn classic(&mut self, design: &Classic) -> Result<Value, ConvertError> {
+        let bias = match design.distance_buckets {
+            Some(buckets) => Some(self.distance_bias(buckets)?),
+            None => None,
+        };
+        let mut states = self.embeddings(design)?;
+        let names = design.family.names();
+        for layer in 0..self.encoder.layers {
+            states = self.classic_layer(&format!("{}.{layer}", names.layers), &names, &states, bias.as_deref())?;
+        }
+        Ok(states)
+    }
+
+    fn embeddings(&mut self, design: &Classic) -> Result<Value, ConvertError> {
+        let vocab = Extent("vocab_size", self.encoder.vocab);
+        let words = self.plain("embeddings.word_embeddings.weight", &[vocab, self.hidden()])?;
+        let positions = Extent("max_position_embeddings", design.positions);
+        let name = "embeddings.position_embeddings.weight";
+        let table = self.tensor(name, &[positions, self.hidden()])?;
+        let (mut segment_ids, mut segments) = (String::new(), String::new());
+        let mut block = Block::Plain(table.clone());
+        if design.types > 0 {
+            let name = "embeddings.token_type_embeddings.weight";
+            let types = self.tensor(name, &[Extent("type_vocab_size", design.types), self.hidden()])?;
+            if self.encoder.has_types() {
+                segment_ids = self.int32(TYPES);
+                segments = self.graph.weight(name, Block::Plain(types));
+            } else {
+                block = Block::WithFirstRow(table, types);
+            }
+        }
+        let table = self.graph.weight(name, block);
+        let gain = self.plain("embeddings.LayerNorm.weight", &[self.hidden()])?;
+        let bias = self.plain("embeddings.LayerNorm.bias", &[self.hidden()])?;
+        let ids = self.int32(IDS);
+        let mut inputs = vec![&*ids, &segment_ids, &words, &table, &segments, &gain, &bias];
+        let places = design.pad.map(|pad| self.places(pad));
+        if let Some(places) = &places {
+            inputs.extend(["", places]);
+        }
+        let epsilon = Attribute::float("epsilon", self.encoder.norm_eps);
+        Ok(self.graph.outputs(MICROSOFT, "EmbedLayerNormalization", &inputs, vec![epsilon], 2).remove(0))
+    }
+
+    /// Positions as RoBERTa counts them: tokens from `pad + 1` on, and what is padding by its id stands at `pad`.
+    fn places(&mut self, pad: usize) -> Value {
+        let pad = self.graph.integers("pad", &[], &[pad as i64]);
+        let axis = self.graph.integers("one", &[], &[1]);
+        let is_pad = self.graph.op("Equal", &[IDS, &pad], vec![]);
+        let is_token = self.graph.op("Not", &[&is_pad], vec![]);
+        let ones = self.graph.op("Cast", &[&is_token], vec![Attribute::int("to", Element::I64 as i64)]);
+        let counted = self.graph.op("CumSum", &[&ones, &axis], vec![]);
+        let counted = self.graph.op("Mul", &[&counted, &ones], vec![]);
+        let places = self.graph.op("Add", &[&counted, &pad], vec![]);
+        self.int32(&places)
+    }
+
+    fn int32(&mut self, value: &str) -> Value {
+        self.graph.op("Cast", &[value], vec![Attribute::int("to", Element::I32 as i64)])
+    }
+
+    fn classic_layer(
+        &mut self,
+        layer: &str,
+        names: &Names,
+        input: &str,
+        bias: Option<&str>,
+    ) -> Result<Value, ConvertError> {
+        let name = |part: &str| format!("{layer}.{part}");
+        let (hidden, intermediate) = (self.hidden(), self.intermediate());
+        let attended = self.attention(&[name(names.query), name(names.key), name(names.value)], input, bias)?;
+        let attended = self.linear(&attended, &[name(names.attention_out)], hidden, hidden, true)?;
+        let sum = self.graph.op("Add", &[&attended, input], vec![]);
+        let states = self.normalized(&sum, &name(names.attention_norm), true)?;
+
+        let up = self.product(&states, &[name(names.up)], hidden, intermediate)?;
+        let up_bias = self.biases(&[name(names.up)], intermediate)?;
+        let active = self.biased_activation(&up, &up_bias, self.encoder.activation);
+        let down = self.linear(&active, &[name(names.down)], intermediate, hidden, true)?;
+        let sum = self.graph.op("Add", &[&down, &states], vec![]);
+        self.normalized(&sum, &name(names.norm), true)
+    }
+
+    /// Self-attention over all tokens of a row; `bias` is added to the scores of its heads.
+    fn attention(&mut self, names: &[String; 3], input: &str, bias: Option<&str>) -> Result<Value, ConvertError> {
+        let heads = Attribute::int("num_heads", self.encoder.heads as i64);
+        if self.precision == Precision::Int8 {
+            return match bias {
+                None => self.quantized_attention(names, input, heads),
+                Some(bias) => self.attention_of_products(names, input, bias, heads),
+            };
+        }
+        let matrices = names.iter().map(|name| self.tensor(&format!("{name}.weight"), &[self.hidden(); 2]));
+        let matrices = matrices.collect::<Result<Vec<_>, _>>()?;
+        let weight = self.graph.weight(&format!("{}.weight", names[0]), Block::Columns(matrices));
+        let biases = self.biases(names, self.hidden())?;
+        let mut inputs = vec![input, &weight, &biases];
+        if let Some(bias) = bias {
+            inputs.extend(["", "", bias]);
+        }
+        Ok(self.microsoft("Attention", &inputs, vec![heads]))
+    }
+
+    fn quantized_attention(
+        &mut self,
+        names: &[String; 3],
+        input: &str,
+        heads: Attribute,
+    ) -> Result<Value, ConvertError> {
+        let matrices = names.iter().map(|name| self.tensor(&format!("{name}.weight"), &[self.hidden(); 2]));
+        let matrices = matrices.collect::<Result<Vec<_>, _>>()?;
+        let name = format!("{}.weight", names[0]);
+        let scales = self.graph.weight(&format!("{name}.scale"), Block::Scales(matrices.clone()));
+        let weight = self.graph.weight(&name, Block::Quantized(matrices));
+        let biases = self.biases(names, self.hidden())?;
+        let zeros = self.graph.zeros("attention_zero_points", 3 * self.encoder.hidden);
+        let quantized = self.graph.outputs("", "DynamicQuantizeLinear", &[input], vec![], 3);
+        let [values, scale, zero] = [&quantized[0], &quantized[1], &quantized[2]];
+        let inputs = [values, &weight, &biases, scale, &scales, "", zero, &zeros];
+        Ok(self.microsoft("QAttention", &inputs, vec![heads]))
+    }
+
+    /// Where the scores are biased there is no quantised attention, but the products around it are.
+    fn attention_of_products(
+        &mut self,
+        names: &[String; 3],
+        input: &str,
+        bias: &str,
+        heads: Attribute,
+    ) -> Result<Value, ConvertError> {
+        let products = self.linear(input, names, self.hidden(), self.hidden(), true)?;
+        let parts = self.graph.outputs("", "Split", &[&products], vec![Attribute::int("axis", -1)], 3);
+        let inputs = [&*parts[0], &parts[1], &parts[2], "", "", bias];
+        Ok(self.microsoft("MultiHeadAttention", &inputs, vec![heads]))
+    }
+
+    /// What MPNet adds to the scores: a number for each head and bucket of distances, `1 x heads x tokens x tokens`.
+    fn distance_bias(&mut self, buckets: usize) -> Result<Value, ConvertError> {
+        let name = "encoder.relative_attention_bias.weight";
+        let shape =
+            [Extent("relative_attention_num_buckets", buckets), Extent("num_attention_heads", self.encoder.heads)];
+        let table = self.plain(name, &shape)?;
+        let positions = self.encoder.longest();
+        let bucket_of: Vec<i64> = distance_buckets(buckets, positions).into_iter().map(|b| b as i64).collect();
+        let bucket_of = self.graph.integers("bucket_of_distance", &[bucket_of.len()], &bucket_of);
+        let origin = self.graph.integers("distance_zero", &[], &[positions as i64 - 1]);
+        let distances = self.distances();
+        let shifted = self.graph.op("Add", &[&distances, &origin], vec![]);
+        let buckets = self.graph.op("Gather", &[&bucket_of, &shifted], vec![]);
+        let biases = self.graph.op("Gather", &[&table, &buckets], vec![]);
+        let by_head = self.graph.op("Transpose", &[&biases], vec![Attribute::ints("perm", &[2, 0, 1])]);
+        let axis = self.graph.integers("axis_0", &[1], &[0]);
+        Ok(self.graph.op("Unsqueeze", &[&by_head, &axis], vec![]))
+    }
+}

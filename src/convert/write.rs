@@ -1,0 +1,116 @@
+//! A converted model on disk: a folder that appears whole or not at all, and is checked before it is used again.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::builder::padding;
+use super::weights::Weights;
+use super::{ConvertError, GRAPH_FILE, Planned, WEIGHTS_FILE};
+use crate::digest::{Digest, KeyHasher};
+use crate::store::{HashedFile, durable};
+
+/// The file that says what the weights' digest is.
+const DIGEST_FILE: &str = "model.onnx_data.b3";
+
+/// A weight file, and the digest that the plan knows it by.
+pub type Known<'a> = (PathBuf, &'a Digest);
+
+impl Planned {
+    /// The converted model's folder below `graphs`, made if it is not there or not whole.
+    ///
+    /// `files` are all weight files, with the digests that the embedder's key names: they are read once more, so that
+    /// what is converted is what was planned.
+    ///
+    /// # Errors
+    /// Weights that changed or cannot be read, a folder that cannot be written.
+    pub fn ensure(&self, graphs: &Path, files: &[Known]) -> Result<PathBuf, ConvertError> {
+        let folder = graphs.join(self.name(files));
+        if self.is_whole(&folder) {
+            return Ok(folder);
+        }
+        for (file, digest) in files {
+            let found =
+                Digest::of_file(file).map_err(|source| ConvertError::Unreadable { file: file.clone(), source })?;
+            if found != **digest {
+                return Err(ConvertError::Changed { file: file.clone() });
+            }
+        }
+        let failed = |source| ConvertError::Write { folder: folder.clone(), source };
+        fs::create_dir_all(graphs).map_err(failed)?;
+        sweep(graphs);
+        let temporary = graphs.join(durable::unique_name());
+        self.write(&temporary).inspect_err(|_| drop(fs::remove_dir_all(&temporary)))?;
+        if folder.exists() && !self.is_whole(&folder) {
+            fs::remove_dir_all(&folder).or_else(unless_gone).map_err(failed)?;
+        }
+        match fs::rename(&temporary, &folder).and_then(|()| durable::sync_parent(&folder)) {
+            Ok(()) => Ok(folder),
+            // Somebody else made it meanwhile, to the same bytes.
+            Err(_) if self.is_whole(&folder) => {
+                drop(fs::remove_dir_all(&temporary));
+                Ok(folder)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Writes graph and weights into a new folder.
+    ///
+    /// # Errors
+    /// Weights that cannot be read, a folder that cannot be made or written.
+    pub fn write(&self, folder: &Path) -> Result<(), ConvertError> {
+        let failed = |source| ConvertError::Write { folder: folder.into(), source };
+        fs::create_dir_all(folder).map_err(failed)?;
+        let graph = File::create(folder.join(GRAPH_FILE));
+        graph.and_then(|mut file| file.write_all(&self.graph).and_then(|()| file.sync_all())).map_err(failed)?;
+        let mut weights = HashedFile::new(File::create(folder.join(WEIGHTS_FILE)).map_err(failed)?);
+        for (module, block) in &self.blocks {
+            let gap = padding(weights.bytes());
+            let bytes = block.bytes(&self.modules[*module])?;
+            weights.write_all(&vec![0; gap]).and_then(|()| weights.write_all(&bytes)).map_err(failed)?;
+        }
+        weights.sync().map_err(failed)?;
+        let digest = weights.digest();
+        let note = File::create(folder.join(DIGEST_FILE));
+        let line = format!("{digest}\n");
+        note.and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all())).map_err(failed)?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    /// The weights of each module, the encoder's first.
+    pub fn modules(&self) -> &[Weights] {
+        &self.modules
+    }
+
+    /// A name for the graph over these weights.
+    fn name(&self, files: &[Known]) -> String {
+        let mut hasher = KeyHasher::new("sciembed 2026 converted model v1");
+        hasher.bytes(self.digest().as_bytes()).count(files.len() as u64);
+        for (_, digest) in files {
+            hasher.bytes(digest.as_bytes());
+        }
+        hasher.node_key().to_string()
+    }
+
+    /// Whether the folder holds the graph, and weights with the digest that they were written with.
+    fn is_whole(&self, folder: &Path) -> bool {
+        let Ok(noted) = fs::read_to_string(folder.join(DIGEST_FILE)) else { return false };
+        fs::read(folder.join(GRAPH_FILE)).is_ok_and(|graph| graph == self.graph)
+            && Digest::of_file(&folder.join(WEIGHTS_FILE)).is_ok_and(|digest| digest.to_string() == noted.trim_end())
+    }
+}
+
+/// Removes what killed conversions left behind.
+fn sweep(graphs: &Path) {
+    let Ok(entries) = fs::read_dir(graphs) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().is_some_and(durable::owner_is_dead) {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
+
+fn unless_gone(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
