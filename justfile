@@ -74,7 +74,7 @@ merge-campaign years="30" rows="100000": release
 # build the optimised program; libduckdb.so goes beside it, where it looks first
 release:
     cargo build --locked --release
-    @cp --dereference lib/libduckdb.so "$CARGO_TARGET_DIR/release/"
+    @cp --dereference --remove-destination lib/libduckdb.so "$CARGO_TARGET_DIR/release/"
     @echo "built $CARGO_TARGET_DIR/release/sciembed"
 
 # write the manifest's JSON Schema again
