@@ -71,10 +71,47 @@ bench *args:
 merge-campaign years="30" rows="100000": release
     python3 benches/merge_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$1" "$2"
 
+# retrieval quality on SciFact, or another collection in the form of BEIR: nDCG@10 and recall@100 of a model's vectors
+eval-scifact folder model="models/all-MiniLM-L6-v2" precision="": release
+    #!/usr/bin/env bash
+    set -euo pipefail
+    folder=$(realpath -- "$1") model=$2 precision=$3
+    cargo build --locked --example eval_retrieval
+    project=$(mktemp -d)
+    trap 'rm -rf "$project"' EXIT
+    mkdir -p "$project/workflows" "$project/data/scifact"
+    cp workflows/scifact.toml "$project/workflows"
+    # found NAME PATH...: the first of these paths in the folder, under one name; sciembed tells by content what is compressed.
+    found() {
+        local name=$1 path
+        shift
+        for path; do
+            if [[ -f $folder/$path ]]; then
+                ln -s "$folder/$path" "$project/data/scifact/$name"
+                return
+            fi
+        done
+        echo "$folder has none of: $*" >&2
+        exit 1
+    }
+    found corpus.jsonl corpus.jsonl corpus.jsonl.gz
+    found queries.jsonl queries.jsonl queries.jsonl.gz
+    found qrels.tsv qrels/test.tsv qrels_test.tsv
+    # The workflow is elsewhere now, and a folder's relative path would be taken from there.
+    if [[ -d $model ]]; then model=$(realpath -- "$model"); fi
+    settings=()
+    for embed in corpus_vectors query_vectors; do
+        settings+=(--set "embed.$embed.model=\"$model\"")
+        if [[ $precision ]]; then settings+=(--set "embed.$embed.precision=$precision"); fi
+    done
+    "$CARGO_TARGET_DIR/release/sciembed" apply "$project/workflows/scifact.toml" "${settings[@]}"
+    echo
+    "$CARGO_TARGET_DIR/debug/examples/eval_retrieval" "$project/embeddings" scifact scifact_queries "$project/data/scifact/qrels.tsv"
+
 # build the optimised program; libduckdb.so goes beside it, where it looks first
 release:
     cargo build --locked --release
-    @cp --dereference lib/libduckdb.so "$CARGO_TARGET_DIR/release/"
+    @cp --dereference --remove-destination lib/libduckdb.so "$CARGO_TARGET_DIR/release/"
     @echo "built $CARGO_TARGET_DIR/release/sciembed"
 
 # write the manifest's JSON Schema again

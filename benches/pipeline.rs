@@ -35,7 +35,7 @@ fn sample() -> String {
 }
 
 fn records() -> Vec<SourceRecord> {
-    sample().lines().map(|line| parse(line.as_bytes(), &fields()).expect("the sample is in order")).collect()
+    sample().lines().map(|line| parse(line.as_bytes(), "bibcode", &fields()).expect("the sample is in order")).collect()
 }
 
 fn texts() -> Vec<String> {
@@ -59,7 +59,9 @@ fn parsing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("load");
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("parse", |bencher| {
-        bencher.iter(|| text.lines().filter(|line| parse(black_box(line.as_bytes()), &fields()).is_ok()).count());
+        bencher.iter(|| {
+            text.lines().filter(|line| parse(black_box(line.as_bytes()), "bibcode", &fields()).is_ok()).count()
+        });
     });
 }
 

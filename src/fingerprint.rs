@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | node kind and its REVISION | yes | a changed algorithm gives other bytes |
 //! | load: fields | yes | they decide the records' columns |
+//! | load: key | yes, where it is not `bibcode` | it decides which record a row is of |
 //! | load: content digests of the source files, in order | yes | they are the input |
 //! | load: paths, sizes, times of the source files | no | a moved or touched file is the same file |
 //! | prepare: fields, prefix, suffix, delimiters, lowercase, truncate | yes | they make the text |
@@ -32,7 +33,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, KeyHasher, NodeKey};
 use crate::graph::{NodeKind, StepId};
-use crate::manifest::config::{EmbedConfig, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig};
+use crate::manifest::config::{
+    DEFAULT_KEY, EmbedConfig, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig,
+};
 
 /// The role of what a merge consumes.
 const SET: &str = "set";
@@ -79,9 +82,13 @@ impl Fingerprint {
 
     /// Of a load step over these files, in order.
     pub fn of_load(config: &LoadConfig, sources: &[(String, Digest)]) -> Self {
-        let LoadConfig { input, fields, missing: _ } = config;
+        let LoadConfig { input, key, fields, missing: _ } = config;
         let mut fingerprint = Self::empty(NodeKind::Load);
         fingerprint.set("fields", list(fields));
+        // Every record's key was `bibcode` once: those steps' keys stay what they were.
+        if key != DEFAULT_KEY {
+            fingerprint.set("key", quoted(key));
+        }
         fingerprint.names.insert("input".into(), quoted(input));
         for (index, (name, digest)) in sources.iter().enumerate() {
             fingerprint.inputs.push(("source".into(), *digest));
@@ -391,6 +398,11 @@ mod tests {
         }
     }
 
+    fn load(key: &str) -> LoadConfig {
+        let fields = vec!["title".into()];
+        LoadConfig { input: "a/*.json".into(), key: key.into(), fields, missing: Default::default() }
+    }
+
     #[test]
     fn a_changed_prefix_is_told_with_old_and_new() {
         let old = Fingerprint::of_prepare(&prepare(""), Digest::of(b"r"));
@@ -403,7 +415,7 @@ mod tests {
 
     #[test]
     fn paths_of_sources_are_named_but_enter_no_key() {
-        let config = LoadConfig { input: "a/*.json".into(), fields: vec!["title".into()], missing: Default::default() };
+        let config = load("bibcode");
         let here = Fingerprint::of_load(&config, &[("a/x.json".into(), Digest::of(b"x"))]);
         let there = Fingerprint::of_load(&config, &[("b/x.json".into(), Digest::of(b"x"))]);
         let edited = Fingerprint::of_load(&config, &[("b/x.json".into(), Digest::of(b"y"))]);
@@ -428,6 +440,18 @@ mod tests {
         ];
         let keys: BTreeSet<_> = variants.iter().chain([&base]).map(key).collect();
         assert_eq!(keys.len(), variants.len() + 1);
+    }
+
+    /// A key of another name is told and changes the step; the default is as if no load had ever had a choice.
+    #[test]
+    fn the_key_field_of_a_load_enters_where_it_is_not_the_default() {
+        let of = |key: &str| Fingerprint::of_load(&load(key), &[("a/x.json".into(), Digest::of(b"x"))]);
+        let (old, new) = (of("bibcode"), of("_id"));
+        assert_eq!(old.key().to_string(), "3875f9c81fcce48f515459d80467735d1c353e4d78620801f3d7bc8f629f0983");
+        assert_ne!(old.key(), new.key());
+        let id = StepId { kind: NodeKind::Load, node: "records".into(), cells: BTreeMap::new() };
+        let reason = StaleReason::Changed(new.changes_since(&old));
+        assert_eq!(reason.describe(&id), r#"load.records.key (none) -> "_id""#);
     }
 
     #[test]

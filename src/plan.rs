@@ -256,8 +256,13 @@ mod tests {
         StepId { kind, node: node.into(), cells: BTreeMap::new() }
     }
 
+    fn load(input: &str) -> LoadConfig {
+        let (key, fields) = ("bibcode".into(), vec!["title".into()]);
+        LoadConfig { input: input.into(), key, fields, missing: Default::default() }
+    }
+
     fn graph(prefix: &str) -> Graph {
-        let load = LoadConfig { input: "x.json".into(), fields: vec!["title".into()], missing: Default::default() };
+        let load = load("x.json");
         let prepare = PrepareConfig {
             fields: vec!["title".into()],
             prefix: prefix.into(),
@@ -352,8 +357,7 @@ mod tests {
         for year in ["2010", "2011"] {
             let at = steps.len();
             let id = |kind, node: &str| StepId { kind, node: node.into(), cells: cells(year) };
-            let input = format!("{year}.json");
-            let load = LoadConfig { input, fields: vec!["title".into()], missing: Default::default() };
+            let load = load(&format!("{year}.json"));
             let dir = || "out".to_owned();
             let persist = PersistConfig { dir: dir(), label: "m".into(), dtype: Dtype::F16 };
             // Its vectors and records both come from load here: the plan does not mind.

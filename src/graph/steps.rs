@@ -76,7 +76,12 @@ impl Maker<'_> {
         match spread.node.kind {
             NodeKind::Load => {
                 let load = &self.workflow.load[name];
-                Config::Load(LoadConfig { input: filled("input"), fields: load.fields.clone(), missing: load.missing })
+                Config::Load(LoadConfig {
+                    input: filled("input"),
+                    key: load.key.clone(),
+                    fields: load.fields.clone(),
+                    missing: load.missing,
+                })
             }
             NodeKind::Prepare => {
                 let prepare = &self.workflow.prepare[name];

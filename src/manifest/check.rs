@@ -4,13 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use super::config::DEFAULT_KEY;
 use super::fault::{Code, Fault};
 use super::parse::Reading;
-use super::spec::{VERSION, Workflow};
+use super::spec::{Load, VERSION, Workflow};
 use super::text::Span;
-
-/// The key field. Every record has it, so nobody lists it.
-const KEY_FIELD: &str = "bibcode";
 
 /// Columns that the records table has besides the fields; see `table.rs`.
 const RESERVED_COLUMNS: [&str; 3] = ["_metadata_digest", "_source", "_line"];
@@ -24,7 +22,9 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fau
     for (name, load) in &workflow.load {
         check.node("load", name);
         check.filled(&["load", name, "input"], &load.input);
+        check.filled(&["load", name, "key"], &load.key);
         check.list(&["load", name, "fields"], "field", &load.fields);
+        check.key_apart(name, load);
     }
     for (name, prepare) in &workflow.prepare {
         check.node("prepare", name);
@@ -117,6 +117,28 @@ impl Check<'_> {
         }
     }
 
+    /// No field is the key, nor has the name of the key's column: every record has them.
+    fn key_apart(&mut self, node: &str, load: &Load) {
+        for (n, field) in load.fields.iter().enumerate() {
+            let Some(span) = self.element(&["load", node, "fields"], n) else { continue };
+            if *field == load.key {
+                let message = format!("`{field}` is always kept and is not listed");
+                self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "the key of every record"));
+            } else if field == DEFAULT_KEY {
+                let message = format!("`{field}` is the name of the key's column, which `{}` fills", load.key);
+                let fault = Fault::new(Code::InvalidValue, message).at(span, "the name is taken");
+                self.faults.push(fault.help(format!("leave it out, or read the key from it: `key = \"{field}\"`")));
+            }
+        }
+    }
+
+    /// Where an element of a list was written, or the list itself.
+    fn element(&self, list: &[&str; 3], n: usize) -> Option<Span> {
+        let [section, node, key] = *list;
+        let places = &self.reading.places;
+        places.value(&[section, node, key, &n.to_string()]).or_else(|| places.value(list))
+    }
+
     /// A list of distinct words: fields, or axes.
     fn list(&mut self, path: &[&str; 3], what: &str, words: &[String]) {
         let [section, node, key] = *path;
@@ -127,13 +149,10 @@ impl Check<'_> {
         }
         let mut seen = BTreeMap::new();
         for (n, word) in words.iter().enumerate() {
-            let span = self.reading.places.value(&[section, node, key, &n.to_string()]).unwrap_or(whole);
+            let span = self.element(path, n).unwrap_or(whole);
             if word.trim().is_empty() {
                 let message = format!("an empty {what} name in `{section}.{node}.{key}`");
                 self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "empty"));
-            } else if word == KEY_FIELD && section == "load" {
-                let message = format!("`{KEY_FIELD}` is always kept and is not listed");
-                self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "the key of every record"));
             }
             if key == "fields" && RESERVED_COLUMNS.contains(&word.as_str()) {
                 let message = format!("`{word}` is the name of a column that load makes itself");

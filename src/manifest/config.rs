@@ -20,12 +20,18 @@ pub enum Missing {
     Skip,
 }
 
+/// The field that a record's key is read from, where a load node names none. The tables call the key's column so,
+/// whatever it was read from: `table.rs`.
+pub const DEFAULT_KEY: &str = "bibcode";
+
 /// The resolved configuration of one `load` instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadConfig {
     /// Path or glob of the input, relative to the manifest.
     pub input: String,
-    /// The fields kept besides the bibcode, in the order written.
+    /// The field that the key of a record is read from.
+    pub key: String,
+    /// The fields kept besides the key, in the order written.
     pub fields: Vec<String>,
     /// What a missing input means.
     pub missing: Missing,

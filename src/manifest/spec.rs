@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::config::{Device, Dtype, GraphChoice, Missing, Pooling, Precision};
+use super::config::{DEFAULT_KEY, Device, Dtype, GraphChoice, Missing, Pooling, Precision};
 
 /// The version of the manifest that this program reads.
 pub const VERSION: u32 = 1;
@@ -74,7 +74,13 @@ pub struct Load {
     #[schemars(length(min = 1))]
     pub input: String,
 
-    /// The fields to keep, at least one. The key, `bibcode`, is always kept and is not listed.
+    /// The field that holds a record's key, a string; of several records with one key the last counts. It is always kept.
+    /// Whatever its name is, tables, datasets and commands call it the bibcode. Default: `"bibcode"`.
+    #[serde(default = "default_key")]
+    #[schemars(length(min = 1))]
+    pub key: String,
+
+    /// The fields to keep besides the key, which is not listed; at least one.
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub fields: Vec<String>,
 
@@ -245,6 +251,10 @@ pub struct Merge {
     /// included, which no bibcode leads to. A view cannot be merged again.
     #[serde(default)]
     pub view: bool,
+}
+
+fn default_key() -> String {
+    DEFAULT_KEY.to_owned()
 }
 
 fn default_delimiter() -> String {

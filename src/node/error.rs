@@ -78,7 +78,7 @@ pub enum NodeError {
     #[diagnostic(
         code(sciembed::node::nothing_kept),
         help(
-            "each line must be one JSON object with a bibcode; a JSON array or a table of another kind must be converted first"
+            "each line must be one JSON object with a bibcode, or whichever field `key` names; a JSON array or a table of another kind must be converted first"
         )
     )]
     NothingKept {

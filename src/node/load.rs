@@ -25,7 +25,7 @@ use crate::manifest::config::{LoadConfig, Missing};
 use crate::pool::map_ordered;
 use crate::record::{Output, SourceFile};
 use crate::source::lines::{Chunk, Chunks, Line};
-use crate::source::record::{Reason, SourceRecord, parse};
+use crate::source::record::{Reason, SourceRecord, key_in_words, parse};
 use crate::source::{SourceError, codec};
 use crate::store::parquet::ParquetWriter;
 use crate::table;
@@ -93,15 +93,14 @@ impl<'a> Loader<'a> {
 
     fn load_file(&mut self, ordinal: u32, source: &SourceFile, read: &AtomicU64, total: u64) -> Result<(), NodeError> {
         let path = self.context.base.join(&source.name);
-        let context = self.context;
-        let names = &self.config.fields;
+        let (context, config) = (self.context, self.config);
         let mut file = SourceReader::start(path, source, read)?;
         map_ordered(
             || {
                 context.check_cancel()?;
                 file.next_chunk()
             },
-            |chunk| parse_chunk(&chunk, ordinal, names),
+            |chunk| parse_chunk(&chunk, ordinal, config),
             |parsed| {
                 (context.progress)(read.load(Ordering::Relaxed), Some(total), Unit::Bytes);
                 self.take(parsed, ordinal, &source.name)
@@ -138,6 +137,7 @@ impl<'a> Loader<'a> {
         key.copy_from_slice(&blake3::hash(bibcode.as_bytes()).as_bytes()[..16]);
         let Some(loser) = self.seen.insert(key, place) else { return Ok(()) };
         self.superseded.insert(loser.row);
+        let name = key_in_words(&self.config.key);
         self.rejects.push(Reject {
             bibcode: Some(bibcode.to_owned()),
             source: loser.source,
@@ -145,7 +145,7 @@ impl<'a> Loader<'a> {
             offset: Some(loser.offset),
             reason: Reason::Superseded,
             // By its ordinal: a file's name is in no key, so it may be in no output.
-            detail: format!("line {} of source {} has the same bibcode and comes later", place.line, place.source),
+            detail: format!("line {} of source {} has the same {name} and comes later", place.line, place.source),
             excerpt: None,
         })
     }
@@ -256,7 +256,7 @@ impl<'a> SourceReader<'a> {
     }
 }
 
-fn parse_chunk(chunk: &Chunk, source: u32, names: &[String]) -> Parsed {
+fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Parsed {
     let (mut records, mut offsets, mut rejects, mut lines) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for line in chunk.lines() {
         let bytes = without_mark(&line);
@@ -264,7 +264,7 @@ fn parse_chunk(chunk: &Chunk, source: u32, names: &[String]) -> Parsed {
             continue;
         }
         lines += 1;
-        match parse(bytes, names) {
+        match parse(bytes, &config.key, &config.fields) {
             Ok(record) => {
                 records.push((record, line.number));
                 offsets.push(line.offset);
@@ -281,7 +281,7 @@ fn parse_chunk(chunk: &Chunk, source: u32, names: &[String]) -> Parsed {
             }),
         }
     }
-    Parsed { batch: batch(&records, source, names), offsets, rejects, lines }
+    Parsed { batch: batch(&records, source, &config.fields), offsets, rejects, lines }
 }
 
 /// The line without the byte order mark that some editors put before a file's first line.

@@ -12,14 +12,12 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::digest::{KeyHasher, MetadataDigest};
-
-/// The key field.
-const KEY_FIELD: &str = "bibcode";
+use crate::manifest::config::DEFAULT_KEY;
 
 /// A record: its bibcode, and the wanted fields in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceRecord {
-    /// The bibcode, as it stands.
+    /// The key, as it stands in the key field.
     pub bibcode: String,
     /// One entry per wanted field; none where it is missing or null.
     pub fields: Vec<Option<Vec<String>>>,
@@ -84,21 +82,26 @@ impl SourceRecord {
     }
 }
 
-/// Reads the bibcode and the fields `names` from one line of JSON.
+/// What people call the key that is read from the field `key`: the bibcode, or the field's own name in code quotes.
+pub fn key_in_words(key: &str) -> Cow<'_, str> {
+    if key == DEFAULT_KEY { Cow::Borrowed(key) } else { Cow::Owned(format!("`{key}`")) }
+}
+
+/// Reads the key from the field `key`, and the fields `names`, from one line of JSON.
 ///
 /// # Errors
 /// A [`Refusal`] saying why the line cannot be used.
-pub fn parse(line: &[u8], names: &[String]) -> Result<SourceRecord, Refusal> {
+pub fn parse(line: &[u8], key: &str, names: &[String]) -> Result<SourceRecord, Refusal> {
     let refuse = |reason, detail: String| Refusal { reason, detail, bibcode: None };
     let text = std::str::from_utf8(line)
         .map_err(|error| refuse(Reason::InvalidUtf8, format!("byte {} of the line", error.valid_up_to())))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = WantedFields { names }.deserialize(&mut deserializer).and_then(|fields| {
+    let parsed = WantedFields { key, names }.deserialize(&mut deserializer).and_then(|fields| {
         deserializer.end()?;
         Ok(fields)
     });
     let found = parsed.map_err(|error| refuse(Reason::InvalidJson, without_line(&error)))?;
-    found.into_record(names)
+    found.into_record(key, names)
 }
 
 /// The error by its byte: its "line 1" is the line itself, and would contradict the line's number in the file.
@@ -117,8 +120,8 @@ struct Found<'de> {
 }
 
 impl Found<'_> {
-    fn into_record(self, names: &[String]) -> Result<SourceRecord, Refusal> {
-        let bibcode = bibcode(self.bibcode)?;
+    fn into_record(self, key: &str, names: &[String]) -> Result<SourceRecord, Refusal> {
+        let bibcode = bibcode(self.bibcode, key)?;
         let mut fields = Vec::with_capacity(names.len());
         for (name, raw) in names.iter().zip(self.fields) {
             let refuse = |reason, detail| Refusal { reason, detail, bibcode: Some(bibcode.clone()) };
@@ -137,29 +140,33 @@ impl Found<'_> {
     }
 }
 
-fn bibcode(raw: Option<&RawValue>) -> Result<String, Refusal> {
-    let refuse = |detail: &str| Refusal { reason: Reason::NoBibcode, detail: detail.to_owned(), bibcode: None };
-    let text: String = match raw.map(RawValue::get) {
-        None | Some("null") => return Err(refuse("the bibcode is missing")),
-        Some(raw) if raw.starts_with('"') => {
-            serde_json::from_str(raw).map_err(|error| refuse(&format!("the bibcode: {}", without_line(&error))))?
-        }
-        Some(_) => return Err(refuse("the bibcode is not a string")),
+fn bibcode(raw: Option<&RawValue>, key: &str) -> Result<String, Refusal> {
+    let refuse = |fault: &str| {
+        let detail = format!("the {}{fault}", key_in_words(key));
+        Refusal { reason: Reason::NoBibcode, detail, bibcode: None }
     };
-    // No bibcode has spaces around it, and nobody would look it up with them.
+    let text: String = match raw.map(RawValue::get) {
+        None | Some("null") => return Err(refuse(" is missing")),
+        Some(raw) if raw.starts_with('"') => {
+            serde_json::from_str(raw).map_err(|error| refuse(&format!(": {}", without_line(&error))))?
+        }
+        Some(_) => return Err(refuse(" is not a string")),
+    };
+    // No key has spaces around it, and nobody would look it up with them.
     let text = text.trim();
     if text.is_empty() {
-        return Err(refuse("the bibcode is blank"));
+        return Err(refuse(" is blank"));
     }
     // A newline in it would shift every line of the published list of bibcodes.
     if text.contains(char::is_control) {
-        return Err(refuse("the bibcode has a control character in it"));
+        return Err(refuse(" has a control character in it"));
     }
     Ok(text.to_owned())
 }
 
 /// Reads an object, keeping wanted keys only. Of a key that stands twice the last one counts, as everywhere in JSON.
 struct WantedFields<'a> {
+    key: &'a str,
     names: &'a [String],
 }
 
@@ -181,7 +188,7 @@ impl<'de> Visitor<'de> for WantedFields<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
         let mut found = Found { bibcode: None, fields: vec![None; self.names.len()] };
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            if key == KEY_FIELD {
+            if key == self.key {
                 found.bibcode = Some(map.next_value()?);
             } else if let Some(at) = self.names.iter().position(|name| *name == key) {
                 found.fields[at] = Some(map.next_value()?);
@@ -253,11 +260,11 @@ mod tests {
     }
 
     fn fields(line: &str) -> Vec<Option<Vec<String>>> {
-        parse(line.as_bytes(), &names()).unwrap().fields
+        parse(line.as_bytes(), "bibcode", &names()).unwrap().fields
     }
 
     fn refusal(line: &[u8]) -> (Reason, String) {
-        let refusal = parse(line, &names()).unwrap_err();
+        let refusal = parse(line, "bibcode", &names()).unwrap_err();
         (refusal.reason, refusal.detail)
     }
 
@@ -277,10 +284,28 @@ mod tests {
 
     #[test]
     fn a_string_and_a_list_of_it_have_one_digest() {
-        let digest = |line: &str| parse(line.as_bytes(), &names()).unwrap().metadata_digest(&names());
+        let digest = |line: &str| parse(line.as_bytes(), "bibcode", &names()).unwrap().metadata_digest(&names());
         assert_eq!(digest(r#"{"bibcode":"b","title":["T"]}"#), digest(r#"{"year":"2010","title":"T","bibcode":"b"}"#));
         assert_ne!(digest(r#"{"bibcode":"b","title":"T"}"#), digest(r#"{"bibcode":"b","abstract":"T"}"#));
         assert_ne!(digest(r#"{"bibcode":"b","title":""}"#), digest(r#"{"bibcode":"b"}"#));
+    }
+
+    #[test]
+    fn the_key_is_read_from_the_field_that_is_named() {
+        let read = |line: &str| parse(line.as_bytes(), "_id", &names());
+        let record = read(r#"{"_id":" 7 ","bibcode":["another field"],"title":"T"}"#).unwrap();
+        assert_eq!((record.bibcode.as_str(), &record.fields[0]), ("7", &Some(vec!["T".to_owned()])));
+        let same = parse(br#"{"bibcode":"7","title":"T"}"#, "bibcode", &names()).unwrap();
+        assert_eq!(record.metadata_digest(&names()), same.metadata_digest(&names()));
+        let refused = |line: &str| read(line).unwrap_err();
+        let missing = Refusal { reason: Reason::NoBibcode, detail: "the `_id` is missing".into(), bibcode: None };
+        assert_eq!(refused(r#"{"bibcode":"b","title":"T"}"#), missing);
+        assert_eq!(refused(r#"{"_id":7}"#).detail, "the `_id` is not a string");
+        assert_eq!(
+            refused(r#"{"_id":"\ud800"}"#).detail,
+            "the `_id`: unexpected end of hex escape, at byte 8 of the line"
+        );
+        assert_eq!(refused(r#"{"_id":"7","title":{}}"#).bibcode.as_deref(), Some("7"));
     }
 
     #[test]

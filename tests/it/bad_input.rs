@@ -162,7 +162,7 @@ fn lines_that_are_no_utf8() {
         sciembed::node::nothing_kept
 
           × failed to keep any line of data/2011.json.gz: 1 of 1 were refused, line 1 as invalid_utf8: byte 45 of the line
-          help: each line must be one JSON object with a bibcode; a JSON array or a table of another kind must be converted first
+          help: each line must be one JSON object with a bibcode, or whichever field `key` names; a JSON array or a table of another kind must be converted first
         ");
     env.write("data/2011.json.gz", [&json_lines(&papers(2011, 2))[..], latin].concat());
     let told = env.applied(&[]);

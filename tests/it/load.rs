@@ -180,6 +180,59 @@ fn the_last_of_several_lines_wins() {
     assert_eq!(details[1]["bibcode"], "a");
 }
 
+/// The key may be any field. It is called the bibcode from there on, and what was set aside for it is told by its own name.
+#[test]
+fn a_key_of_another_name() {
+    let env = TestEnv::over("data/papers.jsonl");
+    env.edit("fields = [\"title\", \"abstract\"]\n\n[prepare", "key = \"_id\"\nfields = [\"title\"]\n\n[prepare");
+    env.edit("fields = [\"title\", \"abstract\"]", "fields = [\"title\"]");
+    let lines = [
+        json!({ "_id": "a", "title": "A" }),
+        json!({ "_id": "b", "title": "B", "bibcode": "2010Test..00001A" }),
+        json!({ "bibcode": "2010Test..00002A", "title": "C" }),
+        json!({ "_id": 7, "title": "D" }),
+        json!({ "_id": "a", "title": "E" }),
+        json!({ "_id": "f" }),
+    ];
+    env.write("data/papers.jsonl", json_lines(&lines));
+    assert_eq!(loaded(&env), ["b", "a", "f"]);
+    let details: Vec<String> =
+        env.peek("load.records", "rejects").iter().map(|row| row["detail"].to_string()).collect();
+    let told =
+        ["the `_id` is missing", "the `_id` is not a string", "line 5 of source 0 has the same `_id` and comes later"];
+    assert_eq!(details, told.map(|detail| format!("{detail:?}")));
+
+    env.applied(&[]);
+    let told = env.run(&["get", "b"]);
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert_eq!(serde_json::from_str::<Value>(&told.out).unwrap()["bibcode"], "b");
+    assert_eq!(env.run(&["get", "2010Test..00001A"]).code, Some(1));
+    let told = env.run(&["explain", "--json", "a"]);
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    let trace: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!((&trace["source"]["line"], &trace["record"]["fields"]), (&json!(5), &json!([["title", ["E"]]])));
+    let told = env.run(&["explain", "f"]);
+    assert!(told.err.contains("f is not in minilm: prepare set line 6"), "{}", told.err);
+}
+
+/// Naming the default changes nothing; another name is a change, told as such.
+#[test]
+fn a_changed_key() {
+    let env = TestEnv::over("data/papers.jsonl");
+    let paper = |n| json!({ "bibcode": format!("b{n}"), "id": format!("i{n}"), "title": format!("T{n}") });
+    env.write("data/papers.jsonl", json_lines(&[paper(1), paper(2)]));
+    env.applied(&[]);
+    env.edit("input = \"data/papers.jsonl\"\n", "input = \"data/papers.jsonl\"\nkey = \"bibcode\"\n");
+    assert_eq!(env.plan(&[]).code, Some(0));
+    env.edit("key = \"bibcode\"", "key = \"id\"");
+    let told = env.plan(&[]);
+    assert_eq!(told.code, Some(2));
+    assert!(told.out.contains("load.records.key (none) -> \"id\""), "{}", told.out);
+    let told = env.applied(&[]);
+    assert_eq!(told.embedded_and_reused(), (0, 2), "the texts are what they were");
+    assert_eq!(env.run(&["get", "i2"]).code, Some(0));
+}
+
 /// A file of another kind, a JSON array or a table, is refused, and what was published from a good one stays.
 #[test]
 fn a_file_of_another_kind() {
