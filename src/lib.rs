@@ -20,6 +20,7 @@
 //! CELLAR: storage, synchronous I/O
 //!   store        blobs, records, references, segments, locks, journal
 //!   source       input files: codec by magic bytes, lines, fields, refusals
+//!   hub          from a model on a hub to whole files on this disk; the lock file
 //!   model        from a model reference to a package and an embedder key
 //!   published    what a dataset directory shows: one set behind one link
 //!   observe      all the I/O that a plan needs
@@ -56,6 +57,8 @@ pub mod plan;
 pub mod store;
 
 pub mod source;
+
+pub mod hub;
 
 pub mod model;
 pub mod published;
