@@ -20,6 +20,7 @@
 //! CELLAR: storage, synchronous I/O
 //!   store        blobs, records, references, segments, locks, journal
 //!   source       input files: codec by magic bytes, lines, fields, refusals
+//!   hub          from a model on a hub to whole files on this disk; the lock file
 //!   convert      from safetensors weights to the ONNX graph that is run
 //!   model        from a model reference to a package and an embedder key
 //!   published    what a dataset directory shows: one set behind one link
@@ -58,7 +59,10 @@ pub mod store;
 
 pub mod source;
 
+pub mod hub;
+
 pub mod convert;
+
 pub mod model;
 pub mod published;
 

@@ -12,6 +12,8 @@ mod env;
 mod errors;
 mod explain;
 mod get;
+mod hub;
+mod hub_server;
 mod load;
 mod merge;
 mod namespace;
