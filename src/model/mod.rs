@@ -4,7 +4,7 @@
 //! what decides a vector. Synchronous, and cheap enough for every plan: it reads small settings files and asks its
 //! caller for digests, but never loads ONNX Runtime or a tokenizer, and reads of weights only their headers. May not guess: a setting that the folder does not
 //! state must come from the manifest.
-//! Read next: `resolve.rs`, which puts the parts together; then the room `embedder`, which runs what was resolved.
+//! Read next: `library.rs`, where models come from; `resolve.rs`, which puts the parts together; then the room `embedder`, which runs what was resolved.
 
 mod architecture;
 mod device;

@@ -13,6 +13,7 @@ mod errors;
 mod explain;
 mod get;
 mod hub;
+mod hub_models;
 mod hub_server;
 mod load;
 mod merge;
