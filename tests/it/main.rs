@@ -16,6 +16,7 @@ mod hub;
 mod hub_server;
 mod load;
 mod merge;
+mod models;
 mod namespace;
 mod plans;
 mod publish;
