@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod catalog;
+mod converted;
 mod damage;
 mod disk_full;
 mod documents;
@@ -16,9 +17,11 @@ mod hub;
 mod hub_models;
 mod hub_server;
 mod load;
+mod made_model;
 mod merge;
 mod models;
 mod namespace;
+mod oracle;
 mod plans;
 mod publish;
 mod resume;

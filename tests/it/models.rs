@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::env::{TestEnv, files, say};
 
-const FIXTURES: [&str; 8] = [
+/// The small models.
+pub const FIXTURES: [&str; 8] = [
     "bert-cls-dense",
     "bert-max-nonorm",
     "bert-mean",
@@ -41,15 +42,17 @@ pub fn onnxruntime() -> Option<PathBuf> {
 }
 
 /// A text of `expected.json`, with what it must become.
-struct Expected {
-    prompt: Option<String>,
-    text: String,
-    ids: Vec<i64>,
-    whole: u64,
-    embedding: Vec<f64>,
+pub struct Expected {
+    pub prompt: Option<String>,
+    pub text: String,
+    pub ids: Vec<i64>,
+    /// Tokens before any were left out.
+    pub whole: u64,
+    pub embedding: Vec<f64>,
 }
 
-fn expected(name: &str) -> Vec<Expected> {
+/// What a small model must give.
+pub fn expected(name: &str) -> Vec<Expected> {
     let rows: Value = serde_json::from_slice(&fs::read(fixture(name).join("expected.json")).unwrap()).unwrap();
     let row = |row: &Value| Expected {
         prompt: row["prompt"].as_str().map(str::to_owned),

@@ -1,0 +1,227 @@
+//! Vectors of converted models, against an oracle that computes them by plain loops: other sizes, forms and settings than
+//! the models of `models.rs` have.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use proptest::prelude::*;
+use safetensors::Dtype;
+use sciembed::digest::Digest;
+use sciembed::embedder::{Embedding, Environment, resolve};
+use sciembed::manifest::config::{Device, EmbedConfig, OnnxConfig, Pooling};
+use sciembed::model::Library;
+
+use crate::env::times;
+use crate::made_model::Made;
+use crate::models::{FIXTURES, expected, fixture, onnxruntime};
+use crate::oracle::{Oracle, Overrides, Tokens};
+
+/// How far a component may be off where the program computes in f32.
+const TOLERANCE: f64 = 1e-5;
+
+/// The vectors that a model gives, in the order of the texts.
+fn embeddings(config: &EmbedConfig, texts: &[&str]) -> Option<Vec<Embedding>> {
+    let graphs = tempfile::tempdir().unwrap();
+    let env = Environment { onnxruntime: vec![onnxruntime()?], cores: 1, graphs: graphs.path().into() };
+    let config = EmbedConfig { onnx: OnnxConfig { device: Device::Cpu, ..config.onnx.clone() }, ..config.clone() };
+    let resolved =
+        resolve(&config, &mut Library::of_folders(Path::new("/")), &env, &mut |path| Digest::of_file(path)).unwrap();
+    let mut rows = vec![None; texts.len()];
+    let mut take = |row: usize, embedding| {
+        rows[row] = Some(embedding);
+        ControlFlow::Continue(())
+    };
+    resolved.start(&env).unwrap().embed(texts, &mut take).unwrap();
+    Some(rows.into_iter().map(Option::unwrap).collect())
+}
+
+fn worst(found: &[f32], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let off = found.iter().zip(expected).map(|(found, expected)| (f64::from(*found) - expected).abs());
+    off.fold(0.0, |worst, off| if off.is_nan() { f64::INFINITY } else { worst.max(off) })
+}
+
+/// How far a model's vectors are off at most; nothing where there is no ONNX Runtime.
+fn off(made: &Made, overrides: &Overrides) -> Option<f64> {
+    let folder = tempfile::tempdir().unwrap();
+    made.write(folder.path());
+    let pooling = overrides.pooling.map(|asked| Pooling::ALL.into_iter().find(|(name, _)| *name == asked).unwrap().1);
+    let config = EmbedConfig {
+        prompt: made.prompt.map(|_| "query".to_owned()),
+        pooling,
+        normalize: overrides.normalize,
+        dim: overrides.dim,
+        ..EmbedConfig::of(folder.path().to_str().unwrap())
+    };
+    let texts = made.texts();
+    let found = embeddings(&config, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let oracle = Oracle::open(folder.path());
+    let prompt = made.prompt.map_or("", |(text, _)| text);
+    let off = texts.iter().zip(&found).map(|(text, found)| {
+        let tokens = made.tokens(prompt, text);
+        let whole = prompt.split_whitespace().chain(text.split_whitespace()).count() + 2;
+        assert_eq!(
+            (found.tokens as usize, found.tokens_dropped as usize),
+            (tokens.ids.len(), whole - tokens.ids.len())
+        );
+        worst(&found.vector, &oracle.vector(&tokens, overrides))
+    });
+    Some(off.fold(0.0, f64::max))
+}
+
+fn agrees(made: &Made) {
+    agrees_with(made, &Overrides::default());
+}
+
+fn agrees_with(made: &Made, overrides: &Overrides) {
+    if let Some(off) = off(made, overrides) {
+        assert!(off < TOLERANCE, "off by {off:e}: {made:?}, {overrides:?}");
+    }
+}
+
+/// The oracle itself is held against transformers.
+#[test]
+fn the_oracle_agrees_with_transformers() {
+    for name in FIXTURES {
+        let oracle = Oracle::open(&fixture(name));
+        for row in expected(name) {
+            let ids: Vec<usize> = row.ids.iter().map(|&id| usize::try_from(id).unwrap()).collect();
+            let tokens = Tokens { types: vec![0; ids.len()], ids, prompt: 0 };
+            let vector = oracle.vector(&tokens, &Overrides::default());
+            let off = vector.iter().zip(&row.embedding).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(off < 3e-6, "{name}, {:.40}: off by {off:e}", row.text);
+        }
+    }
+}
+
+const BERT_KIN: [&str; 5] = ["bert", "roberta", "xlm-roberta", "mpnet", "distilbert"];
+
+#[test]
+fn other_sizes() {
+    for kind in BERT_KIN {
+        for (hidden, heads, layers, intermediate) in [(24, 3, 1, 37), (60, 5, 3, 90), (20, 1, 3, 7)] {
+            agrees(&Made { kind, hidden, heads, layers, intermediate, ..Made::default() });
+        }
+    }
+    for (hidden, heads, layers, intermediate) in [(24, 3, 1, 37), (60, 5, 3, 90), (20, 1, 4, 7)] {
+        agrees(&Made { kind: "modernbert", hidden, heads, layers, intermediate, ..Made::default() });
+    }
+}
+
+#[test]
+fn activations() {
+    for function in ["gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu", "silu"] {
+        for kind in ["bert", "distilbert", "modernbert"] {
+            agrees(&Made { kind, function, ..Made::default() });
+        }
+    }
+}
+
+#[test]
+fn segments() {
+    for types in [1, 2, 4] {
+        agrees(&Made { types, ..Made::default() });
+        agrees(&Made { kind: "roberta", types, ..Made::default() });
+    }
+}
+
+/// MPNet's far buckets, and windows of ModernBERT that a text is longer than.
+#[test]
+fn long_texts() {
+    for kind in ["mpnet", "modernbert", "roberta"] {
+        agrees(&Made { kind, max_length: 300, local_attention: 64, ..Made::default() });
+    }
+}
+
+#[test]
+fn modernbert_in_every_form() {
+    for old_config in [false, true] {
+        for biases in [false, true] {
+            for (layers, local_attention, full_every) in [(1, 4, 1), (4, 6, 3), (3, 7, 2), (3, 2, 5)] {
+                let made = Made { kind: "modernbert", heads: 2, ..Made::default() };
+                agrees(&Made { old_config, biases, layers, local_attention, full_every, ..made });
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_in_every_form() {
+    for element in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+        for (kind, prefix) in
+            [("bert", "bert."), ("roberta", "roberta."), ("mpnet", "mpnet."), ("modernbert", "model.")]
+        {
+            for shards in [1, 3] {
+                agrees(&Made { kind, prefix, element, shards, old_names: shards == 3, ..Made::default() });
+            }
+        }
+    }
+    agrees(&Made { kind: "distilbert", prefix: "distilbert.", old_names: true, ..Made::default() });
+    agrees(&Made { kind: "xlm-roberta", prefix: "roberta.", old_names: true, ..Made::default() });
+}
+
+const POOLINGS: [&str; 6] = ["cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"];
+
+#[test]
+fn poolings() {
+    for pooling in POOLINGS {
+        for normalize in [false, true] {
+            agrees(&Made { pooling, normalize, new_pooling: normalize, ..Made::default() });
+        }
+        for pooled in [false, true] {
+            let prompt = Some(("w7 w8 w9 ", pooled));
+            agrees(&Made { pooling, prompt, normalize: false, ..Made::default() });
+        }
+    }
+    for (name, _) in Pooling::ALL {
+        let overrides = Overrides { pooling: Some(name), normalize: Some(false), ..Overrides::default() };
+        agrees_with(&Made { kind: "modernbert", ..Made::default() }, &overrides);
+    }
+}
+
+#[test]
+fn dense_layers_and_truncation() {
+    for function in ["Tanh", "Identity", "ReLU", "GELU", "SiLU", "Sigmoid"] {
+        for bias in [false, true] {
+            agrees(&Made { dense: vec![(17, function, bias)], normalize: bias, ..Made::default() });
+        }
+    }
+    let two = Made { dense: vec![(50, "Tanh", true), (9, "Identity", false)], ..Made::default() };
+    agrees(&two);
+    for normalize in [None, Some(false), Some(true)] {
+        for dim in [None, Some(1), Some(5)] {
+            let overrides = Overrides { normalize, dim, ..Overrides::default() };
+            agrees_with(&two, &overrides);
+            agrees_with(&Made { kind: "distilbert", normalize: false, ..Made::default() }, &overrides);
+        }
+    }
+}
+
+/// Any of them.
+fn made() -> impl Strategy<Value = Made> {
+    let kind = prop::sample::select(vec!["bert", "roberta", "xlm-roberta", "mpnet", "distilbert", "modernbert"]);
+    let sizes = (1usize..6, 1usize..9, 1usize..4, 1usize..70, 10usize..200, 4usize..90);
+    let forms = (prop::sample::select(POOLINGS.to_vec()), any::<bool>(), any::<bool>(), 1usize..30, 1usize..4);
+    let texts = (kind, sizes, forms, any::<u64>());
+    texts.prop_map(|(kind, (heads, half, layers, intermediate, vocab, max_length), forms, seed)| {
+        let (pooling, normalize, old_config, local_attention, full_every) = forms;
+        // A head that is turned has an even width.
+        let hidden = heads * if kind == "modernbert" { 2 * half } else { half + 3 };
+        let sizes = Made { kind, hidden, heads, layers, intermediate, vocab, max_length, seed, ..Made::default() };
+        Made { pooling, normalize, old_config, biases: old_config, local_attention, full_every, ..sizes }
+    })
+}
+
+/// How many models of any size are made, unless `SCIEMBED_MODELS` says another number.
+const MODELS: usize = 16;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: times("SCIEMBED_MODELS", MODELS) as u32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_size(made in made()) {
+        // Where a normalisation divides by next to nothing, f32 has nothing left: no trained model is that narrow.
+        prop_assume!(made.hidden >= 8);
+        agrees(&made);
+    }
+}
