@@ -72,11 +72,11 @@ merge-campaign years="30" rows="100000": release
     python3 benches/merge_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$1" "$2"
 
 # retrieval quality on SciFact, or another collection in the form of BEIR: nDCG@10 and recall@100 of a model's vectors
-eval-scifact folder model="models/all-MiniLM-L6-v2" precision="": release
+eval-scifact folder model="models/all-MiniLM-L6-v2" precision="":
     #!/usr/bin/env bash
     set -euo pipefail
     folder=$(realpath -- "$1") model=$2 precision=$3
-    cargo build --locked --example eval_retrieval
+    cargo build --locked --bin sciembed --example eval_retrieval
     project=$(mktemp -d)
     trap 'rm -rf "$project"' EXIT
     mkdir -p "$project/workflows" "$project/data/scifact"
@@ -104,7 +104,7 @@ eval-scifact folder model="models/all-MiniLM-L6-v2" precision="": release
         settings+=(--set "embed.$embed.model=\"$model\"")
         if [[ $precision ]]; then settings+=(--set "embed.$embed.precision=$precision"); fi
     done
-    "$CARGO_TARGET_DIR/release/sciembed" apply "$project/workflows/scifact.toml" "${settings[@]}"
+    '{{ sciembed }}' apply "$project/workflows/scifact.toml" "${settings[@]}"
     echo
     "$CARGO_TARGET_DIR/debug/examples/eval_retrieval" "$project/embeddings" scifact scifact_queries "$project/data/scifact/qrels.tsv"
 

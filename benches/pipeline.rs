@@ -12,7 +12,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use sciembed::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use sciembed::index::keys::{self, KeyIndex};
 use sciembed::manifest::config::{Device, Dtype, EmbedConfig, OnnxConfig, PrepareConfig};
-use sciembed::model::{Environment, resolve};
+use sciembed::model::{Environment, Library, resolve};
 use sciembed::node::prepare;
 use sciembed::source::record::{SourceRecord, parse};
 use sciembed::store::Store;
@@ -139,8 +139,8 @@ fn minilm(criterion: &mut Criterion) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let environment =
         Environment { onnxruntime: vec![runtime], cores, graphs: std::env::temp_dir().join("sciembed-bench") };
-    let resolved =
-        resolve(&config, root, &environment, &mut |path| Digest::of_file(path)).expect("the model is in order");
+    let resolved = resolve(&config, &mut Library::of_folders(root), &environment, &mut |path| Digest::of_file(path))
+        .expect("the model is in order");
     let mut embedder = resolved.start(&environment).expect("the model starts");
     let texts = texts();
     let texts: Vec<&str> = texts.iter().take(EMBEDDED).map(String::as_str).collect();

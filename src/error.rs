@@ -14,6 +14,7 @@ use crate::convert::ConvertError;
 use crate::dataset::DatasetError;
 use crate::embedder::EmbedderError;
 use crate::graph::SelectError;
+use crate::hub::HubError;
 use crate::lineage::LineageError;
 use crate::manifest::Faults;
 use crate::model::ModelError;
@@ -41,6 +42,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
+    /// The hub, or the lock file.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hub(#[from] HubError),
     /// A model.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -112,7 +117,9 @@ impl Error {
             Self::Catalog(error) => error.is_damage(),
             Self::Dataset(DatasetError::Mixed { .. } | DatasetError::Incomplete { .. }) => true,
             Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
-            Self::Model(_) | Self::Convert(_) | Self::Embedder(_) => false,
+            Self::Run(RunError::Lock(_)) | Self::Hub(_) | Self::Model(_) | Self::Convert(_) | Self::Embedder(_) => {
+                false
+            }
         };
         if damage { Exit::Damaged } else { Exit::Error }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::fingerprint::Fingerprint;
 use crate::graph::{Config, Graph, PublishedAs, Scope, StepId, StepIndex};
 use crate::manifest::config::{LoadConfig, Missing};
-use crate::model::{Environment, ModelError, ResolvedModel, resolve};
+use crate::model::{Environment, Library, ModelError, ResolvedModel, resolve};
 use crate::plan::Observed;
 use crate::published::{self, Owner, PublishError};
 use crate::record::{RecordState, SourceFile};
@@ -74,6 +74,8 @@ pub struct Observer<'a> {
     pub store: Store,
     /// What is known of this machine.
     pub environment: Environment,
+    /// Where models come from.
+    pub library: Library,
     /// Digests of files remembered between runs.
     pub digests: DigestCache,
     /// The resolved models, so that a run can start what the plan looked at.
@@ -83,13 +85,14 @@ pub struct Observer<'a> {
 }
 
 impl<'a> Observer<'a> {
-    /// An observer of `graph`, whose paths are relative to `base`.
+    /// An observer of `graph`, whose paths are relative to those of `library`.
     ///
     /// Graphs that are made of models' weights are kept in the store.
-    pub fn new(graph: &'a Graph, base: &Path, store: Store, mut environment: Environment) -> Self {
+    pub fn new(graph: &'a Graph, library: Library, store: Store, mut environment: Environment) -> Self {
+        let base = library.base().to_owned();
         environment.graphs = store.root().join("graphs");
         let digests = store.digest_cache();
-        Self { graph, base: base.to_owned(), store, environment, digests, models: BTreeMap::new(), take_over: false }
+        Self { graph, base, store, environment, library, digests, models: BTreeMap::new(), take_over: false }
     }
 
     /// Observes everything that planning these steps needs. All faults are reported, not just the first.
@@ -144,7 +147,7 @@ impl<'a> Observer<'a> {
             }
             Config::Embed(config) => {
                 let digest_of = &mut |path: &Path| self.digests.digest(path);
-                let model = resolve(config, &self.base, &self.environment, digest_of)
+                let model = resolve(config, &mut self.library, &self.environment, digest_of)
                     .map_err(|source| ObserveError::Model { step: step.id.clone(), source })?;
                 observed.embedders.insert(index, model.ingredients.clone());
                 self.models.insert(index, model);

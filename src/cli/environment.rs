@@ -24,7 +24,7 @@ impl Machine {
             Some(path) => vec![path.clone()],
             None => candidates(),
         };
-        Environment { onnxruntime, cores: cores(), graphs: cache().join("graphs") }
+        Environment { onnxruntime, cores: cores(), graphs: cache_home().join("sciembed/graphs") }
     }
 }
 
@@ -34,10 +34,10 @@ pub fn cores() -> usize {
 }
 
 /// Where what can be made again is kept, by the rules of XDG; without a home, below the working directory.
-fn cache() -> PathBuf {
+pub fn cache_home() -> PathBuf {
     let home = env::var_os("HOME").map(PathBuf::from);
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(home?.join(".cache")));
-    cache.unwrap_or_else(|| PathBuf::from(".cache")).join("sciembed")
+    cache.unwrap_or_else(|| PathBuf::from(".cache"))
 }
 
 fn candidates() -> Vec<PathBuf> {

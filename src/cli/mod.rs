@@ -10,6 +10,7 @@ mod datasets;
 mod environment;
 mod explain;
 mod get;
+mod hub;
 mod model;
 mod npy;
 mod peek;

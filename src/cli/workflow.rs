@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::environment::Machine;
-use super::{DoorError, Failure};
-use crate::graph::{Graph, Scope, Selection, resolve};
+use super::{DoorError, Failure, hub};
+use crate::graph::{Config, Graph, Scope, Selection, resolve};
 use crate::manifest::Source;
+use crate::model::Library;
 use crate::observe::Observer;
 use crate::store::Store;
 
@@ -76,8 +77,22 @@ impl Workflow {
     /// If the store is of a newer version or cannot be read.
     pub fn observer(&self, machine: &Machine) -> Result<Observer<'_>, Failure> {
         let store = Store::open(&self.base.join(&self.graph.store))?;
-        Ok(Observer::new(&self.graph, &self.base, store, machine.environment()))
+        let models = self.graph.steps.iter().filter_map(|step| match &step.config {
+            Config::Embed(embed) => Some(embed.model.as_str()),
+            _ => None,
+        });
+        let library = library(&self.base, models)?;
+        Ok(Observer::new(&self.graph, library, store, machine.environment()))
     }
+}
+
+/// What answers for `models`, which are named by something in `base`.
+///
+/// # Errors
+/// A token or a lock file that cannot be used.
+pub fn library<'a>(base: &Path, mut models: impl Iterator<Item = &'a str>) -> Result<Library, Failure> {
+    let settings = hub::settings(models.any(|model| model.starts_with("hf://")))?;
+    Ok(Library::open(base, settings, hub::listener())?)
 }
 
 fn read_text(path: &Path) -> Result<String, DoorError> {

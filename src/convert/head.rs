@@ -15,9 +15,6 @@ use crate::manifest::config::Pooling;
 /// The smallest divisor of a mean (`torch.clamp(.., min=1e-9)`).
 const SMALLEST_COUNT: f32 = 1e-9;
 
-/// The smallest length that a vector is divided by (`torch.nn.functional.normalize`).
-const SMALLEST_LENGTH: f32 = 1e-12;
-
 /// What follows the pooling, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -47,10 +44,7 @@ pub struct Dense {
 impl Conversion {
     /// Appends everything behind the encoder; gives the text's vector, `rows x dim`.
     pub(super) fn head(&self, mut graph: Builder, states: &str) -> Result<(Builder, Value), ConvertError> {
-        let mut vector = match self.include_prompt {
-            true => pooled(&mut graph, self.pooling, states),
-            false => pooled_without_prompt(&mut graph, self.pooling, states),
-        };
+        let mut vector = pooled(&mut graph, self, states);
         let mut dense = self.dense_weights.iter().zip(1..);
         for (place, stage) in self.stages.iter().enumerate() {
             vector = match stage {
@@ -86,14 +80,44 @@ impl Dense {
     }
 }
 
-fn over_tokens() -> Vec<Attribute> {
-    vec![Attribute::ints("axes", &[1]), Attribute::int("keepdims", 0)]
+/// How the tokens' vectors become one.
+///
+/// Sums are products with a row of weights: the product of one row with each text's matrix is the same kernel however
+/// many texts run together, while ONNX Runtime's ReduceSum adds in another order for one text than for several.
+fn pooled(graph: &mut Builder, conversion: &Conversion, states: &str) -> Value {
+    let mask = (!conversion.include_prompt).then(|| pooled_mask(graph));
+    match conversion.pooling {
+        Pooling::Cls => first_token(graph, states, mask.is_some()),
+        Pooling::LastToken => token(graph, states, "last", -1),
+        Pooling::Max => greatest(graph, states, mask.as_deref()),
+        Pooling::Mean => {
+            let weights = mask.unwrap_or_else(|| ones(graph, states));
+            let total = total(graph, &weights);
+            weighted(graph, states, &weights, &total)
+        }
+        Pooling::MeanSqrtLen => {
+            let weights = mask.unwrap_or_else(|| ones(graph, states));
+            let total = total(graph, &weights);
+            let root = graph.op("Sqrt", &[&total], vec![]);
+            weighted(graph, states, &weights, &root)
+        }
+        Pooling::WeightedMean => {
+            let places = places(graph, states);
+            let weights = match mask {
+                Some(mask) => graph.op("Mul", &[&places, &mask], vec![]),
+                None => places,
+            };
+            let total = total(graph, &weights);
+            weighted(graph, states, &weights, &total)
+        }
+    }
 }
 
-/// ReduceSum takes its axes as an input since opset 13.
-fn sum_over_tokens(graph: &mut Builder, values: &str) -> Value {
+/// 1 for each token that is pooled and 0 for those of the prompt, `rows x 1 x tokens`.
+fn pooled_mask(graph: &mut Builder) -> Value {
     let axis = graph.integers("axis_1", &[1], &[1]);
-    graph.op("ReduceSum", &[values, &axis], vec![Attribute::int("keepdims", 0)])
+    let mask = graph.op("Cast", &[POOLED], vec![Attribute::int("to", Element::F32 as i64)]);
+    graph.op("Unsqueeze", &[&mask, &axis], vec![])
 }
 
 fn token(graph: &mut Builder, states: &str, name: &str, index: i64) -> Value {
@@ -101,99 +125,69 @@ fn token(graph: &mut Builder, states: &str, name: &str, index: i64) -> Value {
     graph.op("Gather", &[states, &index], vec![Attribute::int("axis", 1)])
 }
 
-fn pooled(graph: &mut Builder, pooling: Pooling, states: &str) -> Value {
-    match pooling {
-        Pooling::Mean => graph.op("ReduceMean", &[states], over_tokens()),
-        Pooling::Max => graph.op("ReduceMax", &[states], over_tokens()),
-        Pooling::Cls => token(graph, states, "zero", 0),
-        Pooling::LastToken => token(graph, states, "last", -1),
-        Pooling::MeanSqrtLen => {
-            let (sum, count) = (sum_over_tokens(graph, states), token_count(graph, states));
-            let root = graph.op("Sqrt", &[&count], vec![]);
-            graph.op("Div", &[&sum, &root], vec![])
-        }
-        Pooling::WeightedMean => {
-            let weights = place_weights(graph, states);
-            weighted_mean(graph, states, &weights)
-        }
+/// The first token, or the first one that is pooled: of equal values ArgMax takes the first.
+fn first_token(graph: &mut Builder, states: &str, masked: bool) -> Value {
+    if !masked {
+        return token(graph, states, "zero", 0);
     }
+    let first = graph.op("ArgMax", &[POOLED], vec![Attribute::int("axis", 1), Attribute::int("keepdims", 1)]);
+    graph.op("GatherND", &[states, &first], vec![Attribute::int("batch_dims", 1)])
 }
 
-/// How many tokens each text has, as a number of f32.
-fn token_count(graph: &mut Builder, states: &str) -> Value {
-    let shape = graph.op("Shape", &[states], vec![]);
-    let one = graph.integers("one", &[], &[1]);
-    let count = graph.op("Gather", &[&shape, &one], vec![]);
-    graph.op("Cast", &[&count], vec![Attribute::int("to", Element::F32 as i64)])
-}
-
-/// 1, 2, 3, .. for the tokens from the first on: `1 x tokens x 1`.
-fn place_weights(graph: &mut Builder, states: &str) -> Value {
-    let count = token_count(graph, states);
-    let one = graph.floats("one_f32", &[], &[1.0]);
-    let limit = graph.op("Add", &[&count, &one], vec![]);
-    let weights = graph.op("Range", &[&one, &limit, &one], vec![]);
-    let axes = graph.integers("axes_02", &[2], &[0, 2]);
-    graph.op("Unsqueeze", &[&weights, &axes], vec![])
-}
-
-/// The mean of the states by weights that broadcast to `rows x tokens x 1`.
-fn weighted_mean(graph: &mut Builder, states: &str, weights: &str) -> Value {
-    let weighted = graph.op("Mul", &[states, weights], vec![]);
-    let sum = sum_over_tokens(graph, &weighted);
-    let total = total_weight(graph, weights);
-    graph.op("Div", &[&sum, &total], vec![])
-}
-
-fn total_weight(graph: &mut Builder, weights: &str) -> Value {
-    let total = sum_over_tokens(graph, weights);
-    let smallest = graph.floats("smallest_count", &[], &[SMALLEST_COUNT]);
-    graph.op("Max", &[&total, &smallest], vec![])
-}
-
-/// As [`pooled`], over the tokens that the mask [`POOLED`] marks with 1.
-fn pooled_without_prompt(graph: &mut Builder, pooling: Pooling, states: &str) -> Value {
-    let last = graph.integers("axis_2", &[1], &[2]);
-    let mask = graph.op("Cast", &[POOLED], vec![Attribute::int("to", Element::F32 as i64)]);
-    let mask = graph.op("Unsqueeze", &[&mask, &last], vec![]);
-    match pooling {
-        Pooling::Mean => weighted_mean(graph, states, &mask),
-        Pooling::MeanSqrtLen => {
-            let masked = graph.op("Mul", &[states, &mask], vec![]);
-            let (sum, total) = (sum_over_tokens(graph, &masked), total_weight(graph, &mask));
-            let root = graph.op("Sqrt", &[&total], vec![]);
-            graph.op("Div", &[&sum, &root], vec![])
-        }
-        Pooling::WeightedMean => {
-            let places = place_weights(graph, states);
-            let weights = graph.op("Mul", &[&places, &mask], vec![]);
-            weighted_mean(graph, states, &weights)
-        }
-        Pooling::Max => {
-            let shown = graph.op("Cast", &[&mask], vec![Attribute::int("to", BOOL)]);
+/// The greatest value of each component.
+fn greatest(graph: &mut Builder, states: &str, mask: Option<&str>) -> Value {
+    let shown = match mask {
+        None => states.to_owned(),
+        Some(mask) => {
+            let by_token = graph.op("Transpose", &[mask], vec![Attribute::ints("perm", &[0, 2, 1])]);
+            let shown = graph.op("Cast", &[&by_token], vec![Attribute::int("to", BOOL)]);
             let lowest = graph.floats("lowest", &[], &[f32::NEG_INFINITY]);
-            let masked = graph.op("Where", &[&shown, states, &lowest], vec![]);
-            graph.op("ReduceMax", &[&masked], over_tokens())
+            graph.op("Where", &[&shown, states, &lowest], vec![])
         }
-        // Of equal values ArgMax takes the first: the first token that is shown.
-        Pooling::Cls => {
-            let attributes = vec![Attribute::int("axis", 1), Attribute::int("keepdims", 1)];
-            let first = graph.op("ArgMax", &[POOLED], attributes);
-            graph.op("GatherND", &[states, &first], vec![Attribute::int("batch_dims", 1)])
-        }
-        Pooling::LastToken => token(graph, states, "last", -1),
-    }
+    };
+    graph.op("ReduceMax", &[&shown], vec![Attribute::ints("axes", &[1]), Attribute::int("keepdims", 0)])
 }
 
 /// `TensorProto.DataType.BOOL`
 const BOOL: i64 = 9;
 
+/// 1, 2, 3, .. for the tokens from the first on: `1 x 1 x tokens`.
+fn places(graph: &mut Builder, states: &str) -> Value {
+    let shape = graph.op("Shape", &[states], vec![]);
+    let one = graph.integers("one", &[], &[1]);
+    let count = graph.op("Gather", &[&shape, &one], vec![]);
+    let limit = graph.op("Add", &[&count, &one], vec![]);
+    let places = graph.op("Range", &[&one, &limit, &one], vec![]);
+    let places = graph.op("Cast", &[&places], vec![Attribute::int("to", Element::F32 as i64)]);
+    let axes = graph.integers("axes_01", &[2], &[0, 1]);
+    graph.op("Unsqueeze", &[&places, &axes], vec![])
+}
+
+/// 1 for each token: `1 x 1 x tokens`.
+fn ones(graph: &mut Builder, states: &str) -> Value {
+    let (places, one) = (places(graph, states), graph.floats("one_f32", &[], &[1.0]));
+    graph.op("Min", &[&places, &one], vec![])
+}
+
+/// The sum of the weights, and no zero: `rows x 1`. Weights are whole numbers, whose sum is exact in any order.
+fn total(graph: &mut Builder, weights: &str) -> Value {
+    let axis = graph.integers("axis_2", &[1], &[2]);
+    let total = graph.op("ReduceSum", &[weights, &axis], vec![Attribute::int("keepdims", 0)]);
+    let smallest = graph.floats("smallest_count", &[], &[SMALLEST_COUNT]);
+    graph.op("Max", &[&total, &smallest], vec![])
+}
+
+/// The sum of the states by weights, divided.
+fn weighted(graph: &mut Builder, states: &str, weights: &str, divisor: &str) -> Value {
+    let sum = graph.op("MatMul", &[weights, states], vec![]);
+    let axis = graph.integers("axis_1", &[1], &[1]);
+    let sum = graph.op("Squeeze", &[&sum, &axis], vec![]);
+    graph.op("Div", &[&sum, divisor], vec![])
+}
+
+/// Scaled to length 1, each row by itself; zeros stay zeros.
 fn normalized(graph: &mut Builder, vector: &str) -> Value {
-    let attributes = vec![Attribute::ints("axes", &[-1]), Attribute::int("keepdims", 1)];
-    let length = graph.op("ReduceL2", &[vector], attributes);
-    let smallest = graph.floats("smallest_length", &[], &[SMALLEST_LENGTH]);
-    let length = graph.op("Max", &[&length, &smallest], vec![]);
-    graph.op("Div", &[vector, &length], vec![])
+    graph.op("LpNormalization", &[vector], vec![Attribute::int("axis", -1), Attribute::int("p", 2)])
 }
 
 fn truncated(graph: &mut Builder, vector: &str, dim: usize) -> Value {

@@ -32,8 +32,8 @@ mod tests {
 
     #[test]
     fn the_largest_weight_of_a_row_takes_all_seven_bits() {
-        let (integers, scales) = rows(&[1.0, -2.0, 0.5, 0.0, 0.0, 0.0], 3);
-        assert_eq!(integers, [32, -63, 16, 0, 0, 0]);
+        let (integers, scales) = rows(&[1.1, -2.0, 0.5, 0.0, 0.0, 0.0], 3);
+        assert_eq!(integers, [35, -63, 16, 0, 0, 0]);
         assert_eq!(scales, [2.0 / 63.0, 1.0]);
     }
 

@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(pooled(Pooling::Cls), [1.0, -4.0]);
         assert_eq!(pooled(Pooling::Max), [3.0, 0.0]);
         assert_eq!(pooled(Pooling::LastToken), [2.0, 0.0]);
-        assert_eq!(pooled(Pooling::MeanSqrtLen), [6.0 / 3f32.sqrt(), -6.0 / 3f32.sqrt()]);
+        assert_eq!(pooled(Pooling::MeanSqrtLen), [3.464_101_6, -3.464_101_6]);
         assert_eq!(pooled(Pooling::WeightedMean), [13.0 / 6.0, -8.0 / 6.0]);
     }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Commit, HubError};
 use crate::digest::Digest;
+use crate::manifest::config::GraphChoice;
 use crate::store::durable;
 
 /// The version that this program writes, and the newest that it reads.
@@ -37,20 +38,10 @@ pub struct LockedModel {
     pub commit: Option<Commit>,
     /// Whose graph is run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub graph: Option<LockedGraph>,
+    pub graph: Option<GraphChoice>,
     /// The files that decide vectors, by their path in the model; empty for a local folder.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, Digest>,
-}
-
-/// Whose graph is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LockedGraph {
-    /// Written by this program from the model's weights.
-    Own,
-    /// The one that the model brings.
-    Bundled,
 }
 
 /// The version alone, read first: what else a newer version holds is not ours to judge.
@@ -76,7 +67,7 @@ struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<Commit>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    graph: Option<LockedGraph>,
+    graph: Option<GraphChoice>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     files: BTreeMap<String, Digest>,
 }
@@ -179,9 +170,9 @@ mod tests {
         let files =
             ["tokenizer.json", "1_Pooling/config.json"].map(|path| (path.to_owned(), Digest::of(path.as_bytes())));
         let commit = Some(COMMIT.parse().unwrap());
-        let graph = Some(LockedGraph::Own);
+        let graph = Some(GraphChoice::Own);
         assert!(lock.set("hf://org/name@v1", LockedModel { commit, graph, files: files.into() }));
-        let graph = Some(LockedGraph::Bundled);
+        let graph = Some(GraphChoice::Bundled);
         assert!(lock.set("../models/minilm", LockedModel { graph, ..LockedModel::default() }));
         lock
     }

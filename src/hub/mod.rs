@@ -26,7 +26,7 @@ use listing::Listing;
 use snapshot::Known;
 
 pub use error::HubError;
-pub use lock_file::{LOCK_NAME, LOCK_VERSION, LockFile, LockedGraph, LockedModel};
+pub use lock_file::{LOCK_NAME, LOCK_VERSION, LockFile, LockedModel};
 pub use reference::{Commit, RepoRef};
 pub use settings::{HubSettings, Patience};
 pub use snapshot::Snapshot;

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::convert::ConvertError;
+use crate::digest::Digest;
+use crate::hub::HubError;
 
 /// An error of this room. The message fits behind "failed to".
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -12,17 +14,37 @@ pub enum ModelError {
     #[error("use the model {reference:?}: {scheme}:// is not supported by this version")]
     #[diagnostic(
         code(sciembed::model::unsupported_scheme),
-        help(
-            "download the model's folder (model.onnx, tokenizer.json, modules.json, ..) and write its path as `model`"
-        )
+        help("write hf://organisation/name, or the path of the model's folder (model.safetensors, config.json, ..)")
     )]
     UnsupportedScheme { reference: String, scheme: String },
+
+    /// What the hub answers, or what is not in the cache before it.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hub(#[from] HubError),
+
+    /// There is nobody to ask for a hub's models.
+    #[error("use the model {reference:?}: no hub may be asked here")]
+    #[diagnostic(code(sciembed::model::no_hub), help("write the path of the model's folder"))]
+    NoHub { reference: String },
+
+    /// A file of a hub's model is not the one that was pinned.
+    #[error("use {}: its digest is {}, and {} pins {}", file.display(), found.short(), lock.display(), pinned.short())]
+    #[diagnostic(
+        code(sciembed::model::not_pinned),
+        help(
+            "the cached file was changed: remove it, and it is fetched again; to take another model on purpose, delete the entry of the lock file"
+        )
+    )]
+    NotPinned { file: PathBuf, lock: PathBuf, pinned: Digest, found: Digest },
 
     /// The reference cannot be read.
     #[error("read the model reference {reference:?}: {reason}")]
     #[diagnostic(
         code(sciembed::model::bad_reference),
-        help("write the path of a model folder, relative to the manifest; tests may write fake://<dim>")
+        help(
+            "write hf://organisation/name or the path of a model folder, relative to the manifest; tests may write fake://<dim>"
+        )
     )]
     BadReference { reference: String, reason: String },
 

@@ -4,13 +4,14 @@
 //! what decides a vector. Synchronous, and cheap enough for every plan: it reads small settings files and asks its
 //! caller for digests, but never loads ONNX Runtime or a tokenizer, and reads of weights only their headers. May not guess: a setting that the folder does not
 //! state must come from the manifest.
-//! Read next: `resolve.rs`, which puts the parts together; then the room `embedder`, which runs what was resolved.
+//! Read next: `library.rs`, where models come from; `resolve.rs`, which puts the parts together; then the room `embedder`, which runs what was resolved.
 
 mod architecture;
 mod device;
 mod error;
 mod graph_file;
 mod key;
+mod library;
 mod modules;
 mod package;
 mod prompt;
@@ -23,6 +24,7 @@ pub use device::{Environment, Processor, RUNTIME_REMEDY};
 pub use error::ModelError;
 pub use graph_file::GraphFile;
 pub use key::{Ingredients, REVISION, embedder_key};
+pub use library::{Library, Listener};
 pub use package::{Graph, ModelPackage, OwnGraph, PackageFile, Role};
 pub use reference::ModelRef;
 pub use resolve::{Fake, Onnx, ResolvedModel, Runner, resolve};

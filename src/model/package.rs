@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::manifest::config::{EmbedConfig, GraphChoice, Precision};
 
 /// Where an ONNX graph lies in a package, in the order of preference.
-const GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+pub(super) const GRAPHS: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 
 /// What a file of a package is for. The order is that of the key's ingredients.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

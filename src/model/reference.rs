@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ModelError;
+use crate::hub::RepoRef;
 
 /// More dimensions than any embedding model has; a larger number is a typing error, not a wish for gigabytes.
 const MAX_FAKE_DIM: usize = 65_536;
@@ -14,8 +15,10 @@ const MAX_FAKE_DIM: usize = 65_536;
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelRef {
-    /// A folder in the sentence-transformers layout, with an ONNX graph.
+    /// A folder in the sentence-transformers layout.
     Folder(PathBuf),
+    /// A model of a hub.
+    Hub(RepoRef),
     /// The deterministic test embedder.
     Fake {
         /// Components of its vectors.
@@ -36,6 +39,7 @@ impl ModelRef {
         match scheme {
             "file" if rest.trim().is_empty() => Err(bad("it is empty")),
             "file" => Ok(Self::Folder(manifest_dir.join(rest))),
+            "hf" => Ok(Self::Hub(rest.parse()?)),
             "fake" => parse_fake(rest).map_err(|reason| bad(&reason)),
             _ => Err(ModelError::UnsupportedScheme { reference: reference.into(), scheme: scheme.into() }),
         }
@@ -79,9 +83,18 @@ mod tests {
     }
 
     #[test]
+    fn a_hub_has_repositories_with_revisions() {
+        let repo = |text: &str| ModelRef::Hub(text.parse().unwrap());
+        assert_eq!(
+            parse("hf://sentence-transformers/all-MiniLM-L6-v2@v1").unwrap(),
+            repo("sentence-transformers/all-MiniLM-L6-v2@v1")
+        );
+        assert!(matches!(parse("hf://a/../b"), Err(ModelError::Hub(_))));
+    }
+
+    #[test]
     fn other_schemes_are_refused_by_name() {
-        for (reference, scheme) in [("hf://a/b", "hf"), ("openai://text-embedding-3-small", "openai"), ("s3://x", "s3")]
-        {
+        for (reference, scheme) in [("openai://text-embedding-3-small", "openai"), ("s3://x", "s3")] {
             let error = parse(reference).unwrap_err().to_string();
             assert!(error.contains(reference) && error.contains(&format!("{scheme}:// is not supported")), "{error}");
         }

@@ -3,11 +3,10 @@
 //! Cheap: no runtime is loaded and no session made. What comes out says which key the vectors have, why, and how to
 //! start the embedder; starting it is the room `embedder`.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::key::{self, Ingredients, embedder_key};
-use super::{DigestOf, Environment, ModelError, ModelPackage, ModelRef, Processor, device};
+use super::{DigestOf, Environment, Library, ModelError, ModelPackage, ModelRef, Processor, device};
 use crate::digest::EmbedderKey;
 use crate::manifest::config::{Device, EmbedConfig, OnnxConfig, Precision};
 
@@ -66,13 +65,13 @@ pub struct Fake {
     pub max_length: Option<usize>,
 }
 
-/// Resolves the embedder of `config`; model paths are relative to `manifest_dir`.
+/// Resolves the embedder of `config`, whose model is looked for in `library`.
 ///
 /// # Errors
 /// A reference, folder, setting or device that cannot be used; see [`ModelError`].
 pub fn resolve(
     config: &EmbedConfig,
-    manifest_dir: &Path,
+    library: &mut Library,
     env: &Environment,
     digest_of: DigestOf,
 ) -> Result<ResolvedModel, ModelError> {
@@ -93,15 +92,21 @@ pub fn resolve(
         let reason = format!("special tokens leave no room for text below {MIN_LENGTH}");
         return Err(bad_override(config, "max_length", length, &reason));
     }
-    match ModelRef::parse(model, manifest_dir)? {
-        ModelRef::Folder(folder) => {
-            refuse_zeros(config)?;
-            let package = ModelPackage::open(&folder, config, digest_of)?;
-            let (processor, fallback) = device::settle(device_for(config, *precision)?, env)?;
-            Ok(of_package(Onnx { package, processor, fallback, config: onnx.clone() }))
+    let (folder, commit, note) = match ModelRef::parse(model, library.base())? {
+        ModelRef::Fake { dim, delay } => return of_fake(config, Fake { dim, delay, max_length: *max_length }),
+        ModelRef::Folder(folder) => (folder, None, None),
+        ModelRef::Hub(repo) => {
+            let (folder, commit, note) = library.fetch(&repo, &library.pinned(config))?;
+            (folder, Some(commit), note)
         }
-        ModelRef::Fake { dim, delay } => of_fake(config, Fake { dim, delay, max_length: *max_length }),
-    }
+    };
+    refuse_zeros(config)?;
+    let package = ModelPackage::open(&folder, &library.pinned(config), digest_of)?;
+    library.pin(model, commit, &package)?;
+    let (processor, fallback) = device::settle(device_for(config, *precision)?, env)?;
+    let mut resolved = of_package(Onnx { package, processor, fallback, config: onnx.clone() });
+    resolved.notes.extend(note);
+    Ok(resolved)
 }
 
 fn of_package(onnx: Onnx) -> ResolvedModel {

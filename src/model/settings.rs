@@ -83,10 +83,10 @@ pub(super) fn read(folder: &Path, config: &EmbedConfig) -> Result<Found, ModelEr
     let (prompts, prompt) = reader.prompt()?;
     let (stated_length, lowercase) = reader.sentence_settings(&transformer)?;
     let max_length = reader.max_length(stated_length, architecture.as_ref(), &transformer)?;
+    let pooling = reader.pooling(pooling_file.as_ref())?;
     let pooled = reader.dim(pooling_file.as_ref(), architecture.as_ref())?;
     let (stages, dim) = reader.stages(tail, pooled)?;
     let include_prompt = pooling_file.as_ref().map_or(Ok(None), |file| file.flag("include_prompt"))?.unwrap_or(true);
-    let pooling = reader.pooling(pooling_file.as_ref())?;
     let settings = Settings {
         pooling,
         // Without a prompt, or where it cannot show, nothing is left out.

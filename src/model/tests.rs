@@ -48,7 +48,7 @@ fn resolved(folder: &Path, config: &EmbedConfig) -> Result<ResolvedModel, ModelE
     let env = Environment::default();
     resolve(
         &EmbedConfig { model: folder.to_str().unwrap().into(), ..config.clone() },
-        folder,
+        &mut Library::of_folders(folder),
         &env,
         &mut Digest::of_file,
     )
@@ -107,7 +107,7 @@ fn the_manifest_overrides_the_folder() {
     let settings = open(folder.path(), &overrides).unwrap().settings;
     assert_eq!((settings.pooling, settings.normalize(), settings.max_length), (Pooling::Cls, false, 32));
     let error = open(folder.path(), &EmbedConfig { max_length: Some(513), ..config() }).unwrap_err().to_string();
-    assert!(error.contains("max_length is 513") && error.contains("max_position_embeddings = 512"), "{error}");
+    assert!(error.contains("max_length is 513") && error.contains("512 tokens (max_position_embeddings)"), "{error}");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn nothing_is_guessed_without_modules() {
 
 #[test]
 fn missing_files_are_named_with_where_they_were_looked_for() {
-    complains("model.onnx", "", &["the ONNX graph", "model.onnx, onnx/model.onnx", "export"]);
+    complains("model.onnx", "", &["a graph, or weights", "model.safetensors, model.onnx, onnx/model.onnx", "put"]);
     complains("tokenizer.json", "", &["the tokenizer", "looked for tokenizer.json"]);
     complains("1_Pooling/config.json", "", &["the pooling settings", "1_Pooling/config.json"]);
     let error = open(Path::new("/nonexistent/model"), &config()).unwrap_err().to_string();
@@ -161,7 +161,7 @@ fn a_graph_may_lie_in_the_onnx_folder_with_its_weights_beside() {
 #[test]
 fn unsupported_modules_are_refused_by_name() {
     for (from, to, part) in [
-        ("models.Normalize", "models.Dense", "models.Dense"),
+        ("models.Normalize", "models.CNN", "models.CNN"),
         ("sentence_transformers.models.Pooling", "custom_st.Pooling", "custom_st.Pooling"),
         ("models.Normalize", "models.Transformer", "in the order"),
     ] {
@@ -180,7 +180,7 @@ fn unsupported_modules_are_refused_by_name() {
 #[test]
 fn unsupported_pooling_is_refused_by_name() {
     let file = "1_Pooling/config.json";
-    complains(file, r#"{"pooling_mode_weightedmean_tokens": true}"#, &[file, "weightedmean"]);
+    complains(file, r#"{"pooling_mode_median_tokens": true}"#, &[file, "median"]);
     let two = r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}"#;
     complains(file, two, &[file, "pooling_mode_cls_token", "pooling_mode_mean_tokens"]);
     complains(file, r#"{"pooling_mode_mean_tokens": "yes"}"#, &[file, "pooling_mode_mean_tokens = \"yes\""]);
@@ -196,7 +196,7 @@ fn bad_fields_name_file_field_and_value() {
     complains("config.json", r#"{"hidden_size": -1}"#, &["config.json", "hidden_size = -1"]);
     let prompt = r#"{"default_prompt_name": "passage"}"#;
     let file = "config_sentence_transformers.json";
-    complains(file, prompt, &[file, "default_prompt_name", "\"passage\"", "prefix"]);
+    complains(file, prompt, &[file, "default_prompt_name", "\"passage\"", "prompts"]);
 }
 
 #[test]
@@ -241,7 +241,8 @@ fn senseless_overrides_are_refused() {
 
     let env = Environment::default();
     let fake = EmbedConfig { model: "fake://4".into(), normalize: Some(false), ..config() };
-    let error = resolve(&fake, folder.path(), &env, &mut Digest::of_file).unwrap_err().to_string();
+    let error =
+        resolve(&fake, &mut Library::of_folders(folder.path()), &env, &mut Digest::of_file).unwrap_err().to_string();
     assert!(error.contains("normalize = false"), "{error}");
 }
 
@@ -250,7 +251,7 @@ fn the_delay_of_the_fake_is_not_in_its_key() {
     let env = Environment::default();
     let key = |model: &str| {
         let config = EmbedConfig { model: model.into(), ..config() };
-        resolve(&config, Path::new("/"), &env, &mut Digest::of_file).unwrap().key
+        resolve(&config, &mut Library::of_folders(Path::new("/")), &env, &mut Digest::of_file).unwrap().key
     };
     assert_eq!(key("fake://16"), key("fake://16?delay_us=5"));
     assert_ne!(key("fake://16"), key("fake://17"));

@@ -27,6 +27,7 @@ use crate::embedder::Embedder;
 use crate::event::{Event, Outcome};
 use crate::fingerprint::StaleReason;
 use crate::graph::{NodeKind, Scope, StepId, StepIndex};
+use crate::hub::HubError;
 use crate::node::NodeError;
 use crate::observe::{ObserveError, Observer};
 use crate::plan::{Observed, Plan, PlannedStep, State, plan};
@@ -73,6 +74,10 @@ pub enum RunError {
         #[related]
         errors: Vec<ObserveError>,
     },
+    /// The lock file, which pins the models.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] HubError),
     /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -94,6 +99,8 @@ pub async fn apply(
 ) -> Result<Report, RunError> {
     let mut observer = observer;
     let observed = observer.observe(scope).map_err(|errors| RunError::Observe { errors })?;
+    // Before anything is paid for: what is computed must mean the same next year.
+    observer.library.keep()?;
     let first = plan(observer.graph, scope, &observed);
     let idle = first.is_fresh();
     // Nothing to do writes nothing but references: a journal of nothing would only hide the others.

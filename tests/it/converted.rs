@@ -1,5 +1,5 @@
-//! Vectors of converted models, against an oracle that computes them by plain loops: other sizes, forms and settings than
-//! the models of `models.rs` have.
+//! Vectors of converted models, against an oracle that computes them by plain loops: other sizes, forms and settings
+//! than the models of `models.rs` have.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -9,6 +9,7 @@ use safetensors::Dtype;
 use sciembed::digest::Digest;
 use sciembed::embedder::{Embedding, Environment, resolve};
 use sciembed::manifest::config::{Device, EmbedConfig, OnnxConfig, Pooling};
+use sciembed::model::Library;
 
 use crate::env::times;
 use crate::made_model::Made;
@@ -23,7 +24,8 @@ fn embeddings(config: &EmbedConfig, texts: &[&str]) -> Option<Vec<Embedding>> {
     let graphs = tempfile::tempdir().unwrap();
     let env = Environment { onnxruntime: vec![onnxruntime()?], cores: 1, graphs: graphs.path().into() };
     let config = EmbedConfig { onnx: OnnxConfig { device: Device::Cpu, ..config.onnx.clone() }, ..config.clone() };
-    let resolved = resolve(&config, Path::new("/"), &env, &mut |path| Digest::of_file(path)).unwrap();
+    let resolved =
+        resolve(&config, &mut Library::of_folders(Path::new("/")), &env, &mut |path| Digest::of_file(path)).unwrap();
     let mut rows = vec![None; texts.len()];
     let mut take = |row: usize, embedding| {
         rows[row] = Some(embedding);
@@ -213,8 +215,13 @@ fn made() -> impl Strategy<Value = Made> {
 /// How many models of any size are made, unless `SCIEMBED_MODELS` says another number.
 const MODELS: usize = 16;
 
+fn few() -> ProptestConfig {
+    let cases = u32::try_from(times("SCIEMBED_MODELS", MODELS)).unwrap();
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: times("SCIEMBED_MODELS", MODELS) as u32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(few())]
 
     #[test]
     fn any_size(made in made()) {

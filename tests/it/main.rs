@@ -14,6 +14,7 @@ mod errors;
 mod explain;
 mod get;
 mod hub;
+mod hub_models;
 mod hub_server;
 mod load;
 mod made_model;

@@ -1,5 +1,5 @@
-//! `sciembed model` over eight small models, one for each architecture and pooling: their reference vectors were computed
-//! with transformers, and stand in `expected.json` beside each.
+//! `sciembed model` over eight small models, one for each architecture and pooling: their reference vectors were
+//! computed with transformers, and stand in `expected.json` beside each.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sciembed::digest::Digest;
 use sciembed::embedder::{Environment, resolve};
 use sciembed::manifest::config::{EmbedConfig, Precision};
-use sciembed::model::{Graph, Runner};
+use sciembed::model::{Graph, Library, Runner};
 use serde_json::{Value, json};
 
 use crate::env::{TestEnv, files, say};
@@ -146,7 +146,9 @@ fn graphs_are_pinned() {
         [Precision::F32, Precision::Int8].map(|precision| {
             let config = EmbedConfig { precision, ..EmbedConfig::of(fixture(name).to_str().unwrap()) };
             let nothing = Environment::default();
-            let resolved = resolve(&config, Path::new(""), &nothing, &mut |path| Digest::of_file(path)).unwrap();
+            let resolved =
+                resolve(&config, &mut Library::of_folders(Path::new("")), &nothing, &mut |path| Digest::of_file(path))
+                    .unwrap();
             let Runner::Onnx(onnx) = resolved.runner else { panic!("it is a folder") };
             let Graph::Own(own) = &onnx.package.graph else { panic!("it has weights") };
             format!("{name:<15} {precision:<4} {:.16}\n", own.planned.digest().to_string())

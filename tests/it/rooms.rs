@@ -25,11 +25,16 @@ fn root() -> &'static Path {
 fn rooms() -> Vec<(String, Vec<PathBuf>)> {
     let room = |path: PathBuf| {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let files = if path.is_dir() { files(&path) } else { vec![path] };
+        let files = files_below(path);
         (name, files)
     };
     let is_room = |path: &PathBuf| !["lib.rs", "main.rs"].contains(&&*file_name(path));
     files(&root().join("src")).into_iter().filter(is_room).map(room).collect()
+}
+
+/// A file itself, or all files in a folder and its folders.
+fn files_below(path: PathBuf) -> Vec<PathBuf> {
+    if path.is_dir() { files(&path).into_iter().flat_map(files_below).collect() } else { vec![path] }
 }
 
 /// The rooms that a text names: in `crate::room`, and in `use crate::{room, other::{..}}`.

@@ -3,12 +3,14 @@
 mod convert;
 mod embed;
 mod inspect;
+mod pull;
 
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 
 use super::environment::Machine;
+use super::workflow::library;
 use super::{DoorError, Failure};
 use crate::digest::Digest;
 use crate::error::Exit;
@@ -17,6 +19,8 @@ use crate::model::{Environment, Onnx, ResolvedModel, Runner, resolve};
 
 #[derive(Subcommand)]
 pub enum Arguments {
+    /// Fetch a hub's model onto this disk, and check it.
+    Pull(pull::Arguments),
     /// Show what a model is: architecture, dimension, prompts, digest, and which graph runs and why.
     Inspect(inspect::Arguments),
     /// Make a model's own graph, and write it as an ONNX file with its weights beside it.
@@ -73,6 +77,7 @@ impl<T: serde::de::DeserializeOwned> std::str::FromStr for Named<T> {
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match arguments {
+        Arguments::Pull(arguments) => pull::run(arguments),
         Arguments::Inspect(arguments) => inspect::run(arguments),
         Arguments::Convert(arguments) => convert::run(arguments),
         Arguments::Embed(arguments) => embed::run(arguments),
@@ -94,7 +99,9 @@ impl Chosen {
             ..EmbedConfig::of(&self.model)
         };
         let environment = self.machine.environment();
-        let resolved = resolve(&config, Path::new(""), &environment, &mut |path| Digest::of_file(path))?;
+        // What a workflow here pinned counts here as well; nothing is pinned by looking.
+        let mut library = library(Path::new(""), std::iter::once(self.model.as_str()))?;
+        let resolved = resolve(&config, &mut library, &environment, &mut |path| Digest::of_file(path))?;
         Ok((resolved, environment))
     }
 }
