@@ -1,58 +1,21 @@
 //! What each stage costs, over the sample papers: `just bench`, or `just bench -- parse` for one.
 //!
-//! Throughput is in bytes, rows or tokens a second. The embedder needs what setup.sh brings and says so without it.
+//! Throughput is in bytes or rows a second. What embedding costs is in `graphs.rs`.
 
 use std::hint::black_box;
-use std::io::Read;
-use std::ops::ControlFlow;
-use std::path::Path;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 use sciembed::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use sciembed::index::keys::{self, KeyIndex};
-use sciembed::manifest::config::{Device, Dtype, EmbedConfig, OnnxConfig, PrepareConfig};
-use sciembed::model::{Environment, Library, resolve};
-use sciembed::node::prepare;
-use sciembed::source::record::{SourceRecord, parse};
+use sciembed::manifest::config::Dtype;
+use sciembed::source::record::parse;
 use sciembed::store::Store;
 use sciembed::store::segment::{SegmentHeader, SegmentRow};
 
-/// Papers that the embedder runs per iteration: some seconds on two cores.
-const EMBEDDED: usize = 64;
+mod papers;
 
-fn fields() -> Vec<String> {
-    vec!["title".into(), "abstract".into()]
-}
-
-fn sample() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/ads_metadata_by_year_full/2010.json.gz");
-    let file = std::fs::File::open(path).expect("the sample is part of the project");
-    let mut text = String::new();
-    let mut reader = sciembed::source::codec::decompress(file).expect("the sample is gzip");
-    reader.read_to_string(&mut text).expect("the sample is UTF-8");
-    text
-}
-
-fn records() -> Vec<SourceRecord> {
-    sample().lines().map(|line| parse(line.as_bytes(), "bibcode", &fields()).expect("the sample is in order")).collect()
-}
-
-fn texts() -> Vec<String> {
-    let config = PrepareConfig {
-        fields: fields(),
-        prefix: String::new(),
-        suffix: String::new(),
-        delimiter: "\n\n".into(),
-        list_delimiter: "; ".into(),
-        lowercase: false,
-        truncate: 3000,
-    };
-    let text = |record: SourceRecord| {
-        prepare::text(&config, record.fields.into_iter().map(Option::unwrap_or_default).collect())
-    };
-    records().into_iter().filter_map(text).map(|text| text.text).collect()
-}
+use papers::{fields, sample, texts};
 
 fn parsing(criterion: &mut Criterion) {
     let text = sample();
@@ -127,30 +90,5 @@ fn key_index(criterion: &mut Criterion) {
     });
 }
 
-fn minilm(criterion: &mut Criterion) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (model, runtime) = (root.join("models/all-MiniLM-L6-v2"), root.join("lib/libonnxruntime.so"));
-    if !model.exists() || !runtime.exists() {
-        eprintln!("SKIPPED: embed/minilm needs the model and ONNX Runtime; ./setup.sh brings both");
-        return;
-    }
-    let onnx = OnnxConfig { device: Device::Cpu, ..OnnxConfig::default() };
-    let config = EmbedConfig { onnx, ..EmbedConfig::of(&model.display().to_string()) };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let environment =
-        Environment { onnxruntime: vec![runtime], cores, graphs: std::env::temp_dir().join("sciembed-bench") };
-    let resolved = resolve(&config, &mut Library::of_folders(root), &environment, &mut |path| Digest::of_file(path))
-        .expect("the model is in order");
-    let mut embedder = resolved.start(&environment).expect("the model starts");
-    let texts = texts();
-    let texts: Vec<&str> = texts.iter().take(EMBEDDED).map(String::as_str).collect();
-    let mut group = criterion.benchmark_group("embed");
-    group.throughput(Throughput::Elements(texts.len() as u64)).sample_size(10);
-    group.bench_function("minilm_papers", |bencher| {
-        bencher
-            .iter(|| embedder.embed(&texts, &mut |_, _| ControlFlow::Continue(())).expect("the texts can be embedded"));
-    });
-}
-
-criterion_group!(benches, parsing, row_keys, segments, key_index, minilm);
+criterion_group!(benches, parsing, row_keys, segments, key_index);
 criterion_main!(benches);

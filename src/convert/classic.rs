@@ -106,8 +106,7 @@ impl Emitter<'_> {
                 Some(bias) => self.attention_of_products(names, input, bias, heads),
             };
         }
-        let matrices = names.iter().map(|name| self.tensor(&format!("{name}.weight"), &[self.hidden(); 2]));
-        let matrices = matrices.collect::<Result<Vec<_>, _>>()?;
+        let matrices = self.matrices(names, self.hidden(), self.hidden())?;
         let weight = self.graph.weight(&format!("{}.weight", names[0]), Block::Columns(matrices));
         let biases = self.biases(names, self.hidden())?;
         let mut inputs = vec![input, &weight, &biases];
@@ -123,11 +122,8 @@ impl Emitter<'_> {
         input: &str,
         heads: Attribute,
     ) -> Result<Value, ConvertError> {
-        let matrices = names.iter().map(|name| self.tensor(&format!("{name}.weight"), &[self.hidden(); 2]));
-        let matrices = matrices.collect::<Result<Vec<_>, _>>()?;
-        let name = format!("{}.weight", names[0]);
-        let scales = self.graph.weight(&format!("{name}.scale"), Block::Scales(matrices.clone()));
-        let weight = self.graph.weight(&name, Block::Quantized(matrices));
+        let matrices = self.matrices(names, self.hidden(), self.hidden())?;
+        let (weight, scales) = self.quantized(&format!("{}.weight", names[0]), matrices);
         let biases = self.biases(names, self.hidden())?;
         let zeros = self.graph.zeros("attention_zero_points", 3 * self.encoder.hidden);
         let quantized = self.graph.outputs("", "DynamicQuantizeLinear", &[input], vec![], 3);

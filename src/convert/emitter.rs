@@ -40,8 +40,7 @@ impl Emitter<'_> {
 
     /// The product of `input` with the matrices of these names, side by side, without their biases.
     pub fn product(&mut self, input: &str, names: &[String], from: Extent, to: Extent) -> Result<Value, ConvertError> {
-        let matrices = names.iter().map(|name| self.tensor(&format!("{name}.weight"), &[to, from]));
-        let matrices = matrices.collect::<Result<Vec<_>, _>>()?;
+        let matrices = self.matrices(names, from, to)?;
         let name = format!("{}.weight", names[0]);
         match self.precision {
             Precision::F32 => {
@@ -49,11 +48,21 @@ impl Emitter<'_> {
                 Ok(self.graph.op("MatMul", &[input, &weight], vec![]))
             }
             Precision::Int8 => {
-                let scales = self.graph.weight(&format!("{name}.scale"), Block::Scales(matrices.clone()));
-                let weight = self.graph.weight(&name, Block::Quantized(matrices));
+                let (weight, scales) = self.quantized(&name, matrices);
                 Ok(self.microsoft("DynamicQuantizeMatMul", &[input, &weight, &scales], vec![]))
             }
         }
+    }
+
+    /// The matrices of these names.
+    pub fn matrices(&self, names: &[String], from: Extent, to: Extent) -> Result<Vec<Tensor>, ConvertError> {
+        names.iter().map(|name| self.tensor(&format!("{name}.weight"), &[to, from])).collect()
+    }
+
+    /// Matrices side by side as int8, and their scales.
+    pub fn quantized(&mut self, name: &str, matrices: Vec<Tensor>) -> (Value, Value) {
+        let scales = self.graph.weight(&format!("{name}.scale"), Block::Scales(matrices.clone()));
+        (self.graph.weight(name, Block::Quantized(matrices)), scales)
     }
 
     /// The biases of these names, one after the other.

@@ -92,9 +92,7 @@ impl Emitter<'_> {
     fn windows(&mut self, design: &Modern) -> BTreeMap<usize, Value> {
         let mut windows = BTreeMap::new();
         for window in design.attention.iter().filter_map(|(_, window)| *window) {
-            if !windows.contains_key(&window) {
-                windows.insert(window, self.window(window));
-            }
+            windows.entry(window).or_insert_with(|| self.window(window));
         }
         windows
     }

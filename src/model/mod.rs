@@ -1,10 +1,11 @@
 //! From a model reference to a local model package, and from there to the embedder key.
 //!
 //! Owns what the manifest's `model = ".."` may say, the layout of a sentence-transformers folder, and the table of
-//! what decides a vector. Synchronous, and cheap enough for every plan: it reads small settings files and asks its
-//! caller for digests, but never loads ONNX Runtime or a tokenizer, and reads of weights only their headers. May not guess: a setting that the folder does not
-//! state must come from the manifest.
-//! Read next: `library.rs`, where models come from; `resolve.rs`, which puts the parts together; then the room `embedder`, which runs what was resolved.
+//! what decides a vector. Synchronous, and cheap enough for every plan: it reads small settings files and the headers of
+//! weights, and asks its caller for digests, but never loads ONNX Runtime or a tokenizer. May not guess: a setting that
+//! the folder does not state must come from the manifest.
+//! Read next: `library.rs`, where models come from; `resolve.rs`, which puts the parts together; then the room
+//! `embedder`, which runs what was resolved.
 
 mod architecture;
 mod device;

@@ -1,0 +1,41 @@
+//! The sample papers, as benches need them.
+
+use std::io::Read;
+use std::path::Path;
+
+use sciembed::manifest::config::PrepareConfig;
+use sciembed::node::prepare;
+use sciembed::source::record::{SourceRecord, parse};
+
+pub fn fields() -> Vec<String> {
+    vec!["title".into(), "abstract".into()]
+}
+
+pub fn sample() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/ads_metadata_by_year_full/2010.json.gz");
+    let file = std::fs::File::open(path).expect("the sample is part of the project");
+    let mut text = String::new();
+    let mut reader = sciembed::source::codec::decompress(file).expect("the sample is gzip");
+    reader.read_to_string(&mut text).expect("the sample is UTF-8");
+    text
+}
+
+pub fn records() -> Vec<SourceRecord> {
+    sample().lines().map(|line| parse(line.as_bytes(), "bibcode", &fields()).expect("the sample is in order")).collect()
+}
+
+pub fn texts() -> Vec<String> {
+    let config = PrepareConfig {
+        fields: fields(),
+        prefix: String::new(),
+        suffix: String::new(),
+        delimiter: "\n\n".into(),
+        list_delimiter: "; ".into(),
+        lowercase: false,
+        truncate: 3000,
+    };
+    let text = |record: SourceRecord| {
+        prepare::text(&config, record.fields.into_iter().map(Option::unwrap_or_default).collect())
+    };
+    records().into_iter().filter_map(text).map(|text| text.text).collect()
+}
