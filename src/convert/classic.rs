@@ -16,7 +16,7 @@ impl Emitter<'_> {
     /// The tokens' vectors behind the last layer, `rows x tokens x hidden`.
     pub fn classic(&mut self, design: &Classic) -> Result<Value, ConvertError> {
         let bias = match design.distance_buckets {
-            Some(buckets) => Some(self.distance_bias(buckets)?),
+            Some(buckets) => Some(self.distance_bias(design, buckets)?),
             None => None,
         };
         let mut states = self.embeddings(design)?;
@@ -147,11 +147,14 @@ impl Emitter<'_> {
     }
 
     /// What MPNet adds to the scores: a number for each head and bucket of distances, `1 x heads x tokens x tokens`.
-    fn distance_bias(&mut self, buckets: usize) -> Result<Value, ConvertError> {
+    fn distance_bias(&mut self, design: &Classic, buckets: usize) -> Result<Value, ConvertError> {
         let name = "encoder.relative_attention_bias.weight";
         let shape =
             [Extent("relative_attention_num_buckets", buckets), Extent("num_attention_heads", self.encoder.heads)];
         let table = self.plain(name, &shape)?;
+        // Looked at before anything is counted by it: the settings may claim any number of positions.
+        let rows = Extent("max_position_embeddings", design.positions);
+        self.tensor("embeddings.position_embeddings.weight", &[rows, self.hidden()])?;
         let positions = self.encoder.longest();
         let bucket_of: Vec<i64> = distance_buckets(buckets, positions).into_iter().map(|b| b as i64).collect();
         let bucket_of = self.graph.integers("bucket_of_distance", &[bucket_of.len()], &bucket_of);

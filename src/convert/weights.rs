@@ -74,7 +74,8 @@ impl Weights {
     /// A file that is missing, cut short or no safetensors file, an index that names what is not there.
     pub fn open(folder: &Path) -> Result<Self, ConvertError> {
         let index = folder.join(INDEX);
-        let files = match folder.join(SINGLE).is_file() {
+        // Where there is neither, it is the one file that is missed.
+        let files = match folder.join(SINGLE).is_file() || !index.is_file() {
             true => vec![SINGLE.to_owned()],
             false => shards(&index)?,
         };

@@ -4,6 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use super::builder::{WriteError, padding};
 use super::weights::Weights;
 use super::{ConvertError, GRAPH_FILE, Planned, WEIGHTS_FILE};
@@ -41,17 +44,24 @@ impl Planned {
         sweep(graphs);
         let temporary = graphs.join(durable::unique_name());
         self.write(&temporary).inspect_err(|_| drop(fs::remove_dir_all(&temporary)))?;
-        if folder.exists() && !self.is_whole(&folder) {
-            fs::remove_dir_all(&folder).or_else(unless_gone).map_err(failed)?;
-        }
-        match fs::rename(&temporary, &folder).and_then(|()| durable::sync_parent(&folder)) {
-            Ok(()) => Ok(folder),
-            // Somebody else made it meanwhile, to the same bytes.
-            Err(_) if self.is_whole(&folder) => {
-                drop(fs::remove_dir_all(&temporary));
-                Ok(folder)
-            }
-            Err(error) => Err(failed(error)),
+        let placed = self.place(&temporary, &folder).and_then(|()| durable::sync_parent(&folder));
+        drop(fs::remove_dir_all(&temporary));
+        placed.map(|()| folder.clone()).map_err(failed)
+    }
+
+    /// Gives `folder` what `temporary` holds, unless it is whole by now: somebody else may be at it, and to the same
+    /// bytes. A damaged one is exchanged, not removed: who has found a whole one there must go on finding it.
+    fn place(&self, temporary: &Path, folder: &Path) -> io::Result<()> {
+        match fs::rename(temporary, folder) {
+            Err(_) if self.is_whole(folder) => Ok(()),
+            Err(_) if folder.is_dir() => match renameat_with(CWD, temporary, CWD, folder, RenameFlags::EXCHANGE) {
+                // Some file systems cannot exchange.
+                Err(Errno::INVAL | Errno::NOSYS) => {
+                    fs::remove_dir_all(folder).and_then(|()| fs::rename(temporary, folder))
+                }
+                exchanged => Ok(exchanged?),
+            },
+            renamed => renamed,
         }
     }
 
@@ -112,8 +122,4 @@ fn sweep(graphs: &Path) {
             drop(fs::remove_dir_all(entry.path()));
         }
     }
-}
-
-fn unless_gone(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

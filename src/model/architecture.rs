@@ -31,13 +31,18 @@ pub(super) fn encoder(config: &SettingsFile, max_length: usize) -> Result<Encode
         let stated = config.text("model_type")?.unwrap_or("(not stated)");
         return Err(config.unsupported("model_type", format!("{stated:?}"), BUNDLED));
     };
-    refuse_decoder(config)?;
+    refuse_others(config, kind)?;
     let encoder = match kind {
         "distilbert" => distilbert(config),
         "modernbert" => modernbert(config, max_length),
         _ => bert(config, kind),
     }?;
+    let turns = matches!(encoder.design, Design::Modern(_));
     match encoder.hidden.is_multiple_of(encoder.heads) {
+        true if turns && !(encoder.hidden / encoder.heads).is_multiple_of(2) => {
+            let help = "positions turn pairs of components, so a head has an even number of them";
+            Err(config.unsupported("num_attention_heads", encoder.heads, help))
+        }
         true => Ok(encoder),
         false => Err(ModelError::Contradiction {
             folder: config.path.parent().unwrap_or(Path::new("")).into(),
@@ -48,13 +53,15 @@ pub(super) fn encoder(config: &SettingsFile, max_length: usize) -> Result<Encode
 }
 
 /// What would make another model of the same tensors.
-fn refuse_decoder(config: &SettingsFile) -> Result<(), ModelError> {
+fn refuse_others(config: &SettingsFile, kind: &str) -> Result<(), ModelError> {
     for field in ["is_decoder", "add_cross_attention"] {
         if config.flag(field)? == Some(true) {
             return Err(config.unsupported(field, "true", "only encoders of texts can be run"));
         }
     }
     match config.text("position_embedding_type")? {
+        // ModernBERT turns by position, whatever stands here ("sans_pos", "rope"): transformers does not look at it.
+        _ if kind == "modernbert" => Ok(()),
         None | Some("absolute") => Ok(()),
         Some(other) => Err(config.unsupported("position_embedding_type", format!("{other:?}"), BUNDLED)),
     }
@@ -63,13 +70,12 @@ fn refuse_decoder(config: &SettingsFile) -> Result<(), ModelError> {
 /// BERT, RoBERTa, XLM-RoBERTa and MPNet.
 fn bert(config: &SettingsFile, kind: &'static str) -> Result<Encoder, ModelError> {
     let mpnet = kind == "mpnet";
-    let counted_from_pad = kind != "bert";
     let design = Classic {
         family: if mpnet { Family::Mpnet } else { Family::Bert },
         positions: config.required_count("max_position_embeddings")?,
         types: if mpnet { 0 } else { config.required_count("type_vocab_size")? },
-        pad: if counted_from_pad { Some(config.required_index("pad_token_id")?) } else { None },
-        distance_buckets: if mpnet { Some(config.required_count("relative_attention_num_buckets")?) } else { None },
+        pad: pad(config, kind)?,
+        distance_buckets: if mpnet { Some(distance_buckets(config)?) } else { None },
     };
     Ok(Encoder {
         hidden: config.required_count("hidden_size")?,
@@ -80,6 +86,28 @@ fn bert(config: &SettingsFile, kind: &'static str) -> Result<Encoder, ModelError
         activation: activation(config, "hidden_act")?,
         ..blank(config, Design::Classic(design))?
     })
+}
+
+/// transformers' `MPNetEmbeddings` counts positions from here, whatever the file says.
+const MPNET_PAD: usize = 1;
+
+/// The token that positions are counted from, in RoBERTa and its kin.
+fn pad(config: &SettingsFile, kind: &str) -> Result<Option<usize>, ModelError> {
+    match kind {
+        "roberta" | "xlm-roberta" => config.required_index("pad_token_id").map(Some),
+        "mpnet" => Ok(Some(MPNET_PAD)),
+        _ => Ok(None),
+    }
+}
+
+/// transformers' `MPNetEncoder.compute_position_bias` has 32 buckets, whatever the file says.
+fn distance_buckets(config: &SettingsFile) -> Result<usize, ModelError> {
+    match config.required_count("relative_attention_num_buckets")? {
+        buckets @ 32 => Ok(buckets),
+        other => {
+            Err(config.unsupported("relative_attention_num_buckets", other, "transformers, too, has 32 buckets only"))
+        }
+    }
 }
 
 fn distilbert(config: &SettingsFile) -> Result<Encoder, ModelError> {
@@ -182,8 +210,10 @@ fn rotations(config: &SettingsFile, layers: usize) -> Result<Vec<(f32, Option<us
 /// The bases of rotations for layers that see everything, and for those that see near tokens.
 fn bases(config: &SettingsFile) -> Result<(f32, f32), ModelError> {
     let Some(parameters) = config.section("rope_parameters")? else {
-        let full = config.required_number("global_rope_theta")?;
-        return Ok((full, config.number("local_rope_theta")?.unwrap_or(full)));
+        if config.section("rope_scaling")?.is_some() {
+            return Err(config.unsupported("rope_scaling", "{..}", BUNDLED));
+        }
+        return Ok((config.required_number("global_rope_theta")?, config.required_number("local_rope_theta")?));
     };
     let base = |kind: &str| {
         let parameters = parameters.section(kind)?.ok_or_else(|| parameters.missing(kind))?;
@@ -198,10 +228,7 @@ fn bases(config: &SettingsFile) -> Result<(f32, f32), ModelError> {
 /// The most tokens that the model has positions for, where config.json says.
 pub(super) fn longest(config: &SettingsFile) -> Result<Option<usize>, ModelError> {
     let Some(positions) = config.count("max_position_embeddings")? else { return Ok(None) };
-    let reserved = match known(config)? {
-        // Their first position is the one behind that of padding.
-        Some("roberta" | "xlm-roberta" | "mpnet") => config.required_index("pad_token_id")? + 1,
-        _ => 0,
-    };
+    // The first position is the one behind that of padding.
+    let reserved = pad(config, known(config)?.unwrap_or_default())?.map_or(0, |pad| pad + 1);
     Ok(Some(positions.saturating_sub(reserved)))
 }

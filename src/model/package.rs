@@ -105,6 +105,10 @@ impl ModelPackage {
         if !folder.is_dir() {
             return Err(ModelError::NoFolder { folder: folder.into() });
         }
+        // Told before what such a folder does not settle: nobody wants to write `max_length` for a model that is not there.
+        if !["modules.json", "config.json"].iter().chain(&GRAPHS).any(|name| folder.join(name).is_file()) {
+            return Err(no_model(folder));
+        }
         let found = settings::read(folder, config)?;
         let (choice, why) = choose(folder, &found, config)?;
         let tokenizer = find(folder, &found.base, "the tokenizer", &["tokenizer.json"], NO_TOKENIZER)?;
@@ -190,13 +194,17 @@ fn choose(folder: &Path, found: &Found, config: &EmbedConfig) -> Result<(GraphCh
         (_, None) => match &found.config {
             Some(file) if has_weights => Err(architecture::encoder(file, found.settings.max_length)
                 .map_or_else(|error| error, |_| file.missing("model_type"))),
-            _ => Err(ModelError::MissingFile {
-                what: "a graph, or weights with a config.json that says what they are,",
-                folder: folder.into(),
-                looked_for: ["config.json", SINGLE].into_iter().chain(GRAPHS).map(str::to_owned).collect(),
-                help: NO_GRAPH,
-            }),
+            _ => Err(no_model(folder)),
         },
+    }
+}
+
+fn no_model(folder: &Path) -> ModelError {
+    ModelError::MissingFile {
+        what: "a graph, or weights with a config.json that says what they are,",
+        folder: folder.into(),
+        looked_for: ["config.json", SINGLE].into_iter().chain(GRAPHS).map(str::to_owned).collect(),
+        help: NO_GRAPH,
     }
 }
 

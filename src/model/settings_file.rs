@@ -59,7 +59,10 @@ impl SettingsFile {
 
     /// As [`Self::count`], for a field that must be there.
     pub fn required_count(&self, field: &str) -> Result<usize, ModelError> {
-        self.count(field)?.ok_or_else(|| self.missing(field))
+        self.count(field)?.ok_or_else(|| match self.present(field) {
+            Some(value) => self.bad(field, value, "a whole number above zero and below 10^9"),
+            None => self.missing(field),
+        })
     }
 
     /// A whole number from zero on, for a field that must be there.

@@ -1,5 +1,5 @@
-//! Vectors of converted models, against an oracle that computes them by plain loops: other sizes, forms and settings than
-//! the models of `models.rs` have.
+//! Vectors of converted models, against an oracle that computes them by plain loops: other sizes, forms and settings
+//! than the models of `models.rs` have.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -215,8 +215,13 @@ fn made() -> impl Strategy<Value = Made> {
 /// How many models of any size are made, unless `SCIEMBED_MODELS` says another number.
 const MODELS: usize = 16;
 
+fn few() -> ProptestConfig {
+    let cases = u32::try_from(times("SCIEMBED_MODELS", MODELS)).unwrap();
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: times("SCIEMBED_MODELS", MODELS) as u32, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(few())]
 
     #[test]
     fn any_size(made in made()) {

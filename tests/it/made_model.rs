@@ -116,7 +116,10 @@ impl Made {
             from = to;
         }
         modules.extend(self.normalize.then(|| ("Normalize", format!("{}_Normalize", modules.len()))));
-        let module = |(kind, path): &(&str, String)| json!({ "path": path, "type": format!("sentence_transformers.models.{kind}") });
+        let module = |(kind, path): &(&str, String)| {
+            let kind = format!("sentence_transformers.models.{kind}");
+            json!({ "path": path, "type": kind })
+        };
         write("modules.json", modules.iter().map(module).collect());
         self.write_weights(folder);
     }
@@ -194,7 +197,8 @@ impl Made {
     fn pooling(&self) -> Value {
         let include = self.prompt.is_none_or(|(_, pooled)| pooled);
         if self.new_pooling {
-            return json!({ "embedding_dimension": self.hidden, "pooling_mode": self.pooling, "include_prompt": include });
+            let (dim, mode) = (self.hidden, self.pooling);
+            return json!({ "embedding_dimension": dim, "pooling_mode": mode, "include_prompt": include });
         }
         let modes =
             ["cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken"];
@@ -213,15 +217,17 @@ impl Made {
         let [first, last] = [special.first, special.last].map(|id| special.names[id]);
         let of = |name: &str, id: usize| json!({ "id": name, "ids": [id], "tokens": [name] });
         let token = |name: &str, segment: usize| json!({ "SpecialToken": { "id": name, "type_id": segment } });
+        let text = |name: &str| json!({ "Sequence": { "id": name, "type_id": 0 } });
+        let unknown = special.names[if special.pad == 0 { 1 } else { 3 }];
         json!({
             "version": "1.0", "added_tokens": [], "normalizer": null, "pre_tokenizer": { "type": "WhitespaceSplit" },
             "post_processor": {
                 "type": "TemplateProcessing",
-                "single": [token(first, 0), { "Sequence": { "id": "A", "type_id": 0 } }, token(last, self.last_segment())],
-                "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 0 } }],
+                "single": [token(first, 0), text("A"), token(last, self.last_segment())],
+                "pair": [text("A"), text("B")],
                 "special_tokens": { first: of(first, special.first), last: of(last, special.last) },
             },
-            "model": { "type": "WordLevel", "vocab": vocab, "unk_token": special.names[if special.pad == 0 { 1 } else { 3 }] },
+            "model": { "type": "WordLevel", "vocab": vocab, "unk_token": unknown },
         })
     }
 
@@ -282,7 +288,8 @@ impl Made {
         let (stem, parts) = match self.kind {
             "distilbert" => (
                 "transformer.layer",
-                "attention.q_lin attention.k_lin attention.v_lin attention.out_lin sa_layer_norm ffn.lin1 ffn.lin2 output_layer_norm",
+                "attention.q_lin attention.k_lin attention.v_lin attention.out_lin sa_layer_norm \
+                 ffn.lin1 ffn.lin2 output_layer_norm",
             ),
             "mpnet" => (
                 "encoder.layer",

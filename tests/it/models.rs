@@ -1,5 +1,5 @@
-//! `sciembed model` over eight small models, one for each architecture and pooling: their reference vectors were computed
-//! with transformers, and stand in `expected.json` beside each.
+//! `sciembed model` over eight small models, one for each architecture and pooling: their reference vectors were
+//! computed with transformers, and stand in `expected.json` beside each.
 
 use std::collections::BTreeMap;
 use std::fs;

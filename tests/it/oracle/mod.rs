@@ -1,5 +1,5 @@
-//! What a model must give, by plain loops in f64: slow, and written from the papers and the models' public definition in
-//! transformers 5 and sentence-transformers 6, not from `src/convert`. It reads the model's folder by itself.
+//! What a model must give, by plain loops in f64: slow, and written from the papers and the models' public definition
+//! in transformers 5 and sentence-transformers 6, not from `src/convert`. It reads the model's folder by itself.
 
 mod encoder;
 mod head;
