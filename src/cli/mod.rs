@@ -105,13 +105,8 @@ enum DoorError {
     Text { line: u64, reason: String },
     /// A model that is not converted.
     #[error("convert {model}: {reason}")]
-    #[diagnostic(
-        code(sciembed::cli::convert),
-        help(
-            "name a folder that does not exist yet, and a model with safetensors weights: see `sciembed model inspect`"
-        )
-    )]
-    Convert { model: String, reason: String },
+    #[diagnostic(code(sciembed::cli::convert), help("{help}"))]
+    Convert { model: String, reason: String, help: &'static str },
     /// The runtime.
     #[error("start the run's event loop: {0}")]
     #[diagnostic(

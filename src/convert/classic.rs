@@ -21,6 +21,7 @@ impl Emitter<'_> {
         };
         let mut states = self.embeddings(design)?;
         let names = design.family.names();
+        self.refuse_more_layers(names.layers)?;
         for layer in 0..self.encoder.layers {
             states = self.classic_layer(&format!("{}.{layer}", names.layers), &names, &states, bias.as_deref())?;
         }

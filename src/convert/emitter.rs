@@ -33,6 +33,16 @@ impl Emitter<'_> {
         self.weights.tensor(name, &self.encoder.settings, shape)
     }
 
+    /// Refuses a tensor of such a name.
+    fn refuse(&self, begin: &str, field: &'static str) -> Result<(), ConvertError> {
+        self.weights.refuse(begin, &self.encoder.settings, field)
+    }
+
+    /// Refuses weights with more layers than are run: other vectors would come of it, without a word.
+    pub fn refuse_more_layers(&self, layers: &str) -> Result<(), ConvertError> {
+        self.refuse(&format!("{layers}.{}.", self.encoder.layers), "num_hidden_layers")
+    }
+
     pub fn plain(&mut self, name: &str, shape: &[Extent]) -> Result<Value, ConvertError> {
         let tensor = self.tensor(name, shape)?;
         Ok(self.graph.weight(name, Block::Plain(tensor)))
@@ -83,6 +93,7 @@ impl Emitter<'_> {
     ) -> Result<Value, ConvertError> {
         let product = self.product(input, names, from, to)?;
         if !bias {
+            names.iter().try_for_each(|name| self.refuse(&format!("{name}.bias"), "biases"))?;
             return Ok(product);
         }
         let bias = self.biases(names, to)?;
@@ -92,8 +103,9 @@ impl Emitter<'_> {
     pub fn normalized(&mut self, input: &str, name: &str, bias: bool) -> Result<Value, ConvertError> {
         let gain = self.plain(&format!("{name}.weight"), &[self.hidden()])?;
         let mut inputs = vec![input.to_owned(), gain];
-        if bias {
-            inputs.push(self.plain(&format!("{name}.bias"), &[self.hidden()])?);
+        match bias {
+            true => inputs.push(self.plain(&format!("{name}.bias"), &[self.hidden()])?),
+            false => self.refuse(&format!("{name}.bias"), "norm_bias")?,
         }
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let attributes = vec![Attribute::int("axis", -1), Attribute::float("epsilon", self.encoder.norm_eps)];

@@ -48,6 +48,14 @@ pub enum ConvertError {
     )]
     Shape { tensor: String, file: PathBuf, settings: String, found: Vec<usize>, expected: String },
 
+    /// The weights have more than the settings say.
+    #[error("use {}: it has the tensor {tensor:?}, and by {settings} ({field}) the model has no such", file.display())]
+    #[diagnostic(
+        code(sciembed::convert::unread_tensor),
+        help("the weights are not those that {settings} describes: fetch the model's folder again")
+    )]
+    UnreadTensor { tensor: String, file: PathBuf, settings: String, field: &'static str },
+
     /// A tensor's element type is not a floating-point number.
     #[error("use the tensor {tensor:?} of {}: its element type is {dtype}, expected F32, F16 or BF16", file.display())]
     #[diagnostic(

@@ -71,7 +71,9 @@ impl Dense {
         let name = |part: &str| format!("dense.{place}.{part}");
         let matrix = emitter.graph.weight(&name("weight"), Block::Columns(vec![matrix]));
         let mut output = emitter.graph.op("MatMul", &[input, &matrix], vec![]);
-        if self.bias {
+        if !self.bias {
+            weights.refuse("linear.bias", &self.settings, "bias")?;
+        } else {
             let bias = weights.tensor("linear.bias", &self.settings, &[to])?;
             let bias = emitter.graph.weight(&name("bias"), Block::Plain(bias));
             output = emitter.graph.op("Add", &[&output, &bias], vec![]);

@@ -22,6 +22,7 @@ impl Emitter<'_> {
         let vocab = Extent("vocab_size", self.encoder.vocab);
         let words = self.plain("embeddings.tok_embeddings.weight", &[vocab, self.hidden()])?;
         let tokens = self.graph.op("Gather", &[&words, IDS], vec![]);
+        self.refuse_more_layers("layers")?;
         let mut states = self.normalized(&tokens, "embeddings.norm", design.norm_bias)?;
         let windows = self.windows(design);
         for (layer, (theta, window)) in design.attention.iter().enumerate() {

@@ -132,6 +132,20 @@ impl Weights {
         Ok(tensor.clone())
     }
 
+    /// Refuses weights with a tensor whose name begins so: `field` of the file `settings` says that there is none.
+    pub(super) fn refuse(&self, begin: &str, settings: &str, field: &'static str) -> Result<(), ConvertError> {
+        let begin = format!("{}{begin}", self.prefix);
+        match self.tensors.range(begin.clone()..).next().filter(|(name, _)| name.starts_with(&begin)) {
+            Some((name, tensor)) => Err(ConvertError::UnreadTensor {
+                tensor: name.clone(),
+                file: self.path(tensor.file),
+                settings: settings.to_owned(),
+                field,
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The values of a tensor, in the order of its file (row-major), widened to f32.
     pub(super) fn read(&self, tensor: &Tensor) -> Result<Vec<f32>, ConvertError> {
         let path = self.path(tensor.file);
@@ -177,7 +191,7 @@ fn shards(index: &Path) -> Result<Vec<String>, ConvertError> {
     if files.is_empty() {
         return Err(refused("weight_map names no file".to_owned()));
     }
-    match files.iter().find(|file| file.contains(['/', '\\']) || file.starts_with('.')) {
+    match files.iter().find(|file| file.is_empty() || file.contains(['/', '\\']) || file.starts_with('.')) {
         Some(file) => Err(refused(format!("weight_map names {file:?}, which is not a file beside it"))),
         None => Ok(files.into_iter().collect()),
     }

@@ -39,14 +39,25 @@ impl Planned {
                 return Err(ConvertError::Changed { file: file.clone() });
             }
         }
-        let failed = |source| ConvertError::Write { folder: folder.clone(), source };
-        fs::create_dir_all(graphs).map_err(failed)?;
-        sweep(graphs);
-        let temporary = graphs.join(durable::unique_name());
-        self.write(&temporary).inspect_err(|_| drop(fs::remove_dir_all(&temporary)))?;
-        let placed = self.place(&temporary, &folder).and_then(|()| durable::sync_parent(&folder));
+        self.write(&folder)?;
+        Ok(folder)
+    }
+
+    /// Makes `folder` hold graph and weights: it appears whole or not at all.
+    ///
+    /// # Errors
+    /// Weights that cannot be read, a folder that cannot be made or written.
+    pub fn write(&self, folder: &Path) -> Result<(), ConvertError> {
+        let failed = |source| ConvertError::Write { folder: folder.into(), source };
+        let beside = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(beside).map_err(failed)?;
+        sweep(beside);
+        let temporary = beside.join(durable::unique_name());
+        let written = self.write_into(&temporary, folder);
+        let placed = written
+            .and_then(|()| self.place(&temporary, folder).and_then(|()| durable::sync_parent(folder)).map_err(failed));
         drop(fs::remove_dir_all(&temporary));
-        placed.map(|()| folder.clone()).map_err(failed)
+        placed
     }
 
     /// Gives `folder` what `temporary` holds, unless it is whole by now: somebody else may be at it, and to the same
@@ -61,16 +72,15 @@ impl Planned {
                 }
                 exchanged => Ok(exchanged?),
             },
+            // No folder at all: nothing of ours, where nobody else writes.
+            Err(_) if folder.exists() => fs::remove_file(folder).and_then(|()| fs::rename(temporary, folder)),
             renamed => renamed,
         }
     }
 
-    /// Writes graph and weights into a new folder.
-    ///
-    /// # Errors
-    /// Weights that cannot be read, a folder that cannot be made or written.
-    pub fn write(&self, folder: &Path) -> Result<(), ConvertError> {
-        let failed = |source| ConvertError::Write { folder: folder.into(), source };
+    /// Writes graph and weights into a new folder, which will be `target`.
+    fn write_into(&self, folder: &Path, target: &Path) -> Result<(), ConvertError> {
+        let failed = |source| ConvertError::Write { folder: target.into(), source };
         fs::create_dir_all(folder).map_err(failed)?;
         let graph = File::create(folder.join(GRAPH_FILE));
         graph.and_then(|mut file| file.write_all(&self.graph).and_then(|()| file.sync_all())).map_err(failed)?;

@@ -132,6 +132,14 @@ pub enum HubError {
     )]
     Write { path: PathBuf, source: io::Error },
 
+    /// The lock file cannot be written.
+    #[error("write {}", path.display())]
+    #[diagnostic(
+        code(sciembed::hub::lock_write),
+        help("make the workflow's folder writable, or bring the lock file with it: it pins what its hf:// models are")
+    )]
+    LockWrite { path: PathBuf, source: io::Error },
+
     /// The lock file was written by a newer program.
     #[error("use {}: it says version {found}, and this program knows up to {}", path.display(), super::LOCK_VERSION)]
     #[diagnostic(

@@ -21,7 +21,8 @@ pub const LOCK_VERSION: i64 = 1;
 /// What the file is called, beside the manifest.
 pub const LOCK_NAME: &str = "sciembed.lock";
 
-const HEAD: &str = "# Which models this workflow uses, to the byte. Written by sciembed; keep it with the workflow.\n";
+const HEAD: &str = "# Which models the workflows here use: commit and files of a hub's, and whose graph runs.\n\
+                    # Written by sciembed; keep it with the workflows.\n";
 
 /// The models of a workflow, by reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,14 +111,15 @@ impl LockFile {
     /// Writes the file, whole or not at all; one that says the same already is left alone.
     ///
     /// # Errors
-    /// [`HubError::Write`]; and as [`LockFile::read`] where `path` holds what this program cannot read, which is left
+    /// [`HubError::LockWrite`]; and as [`LockFile::read`] where `path` holds what this program cannot read, which is left
     /// as it is.
     pub fn write(&self, path: &Path) -> Result<(), HubError> {
         if *self == Self::read(path)? && path.exists() {
             return Ok(());
         }
         let temporary = path.with_file_name(format!(".{LOCK_NAME}.{}", durable::unique_name()));
-        durable::write(path, &temporary, self.to_text().as_bytes()).map_err(|source| HubError::write(path, source))
+        durable::write(path, &temporary, self.to_text().as_bytes())
+            .map_err(|source| HubError::LockWrite { path: path.into(), source })
     }
 
     fn parse(path: &Path, bytes: &[u8]) -> Result<Self, HubError> {

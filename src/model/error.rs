@@ -115,14 +115,17 @@ pub enum ModelError {
     #[diagnostic(
         code(sciembed::model::contradiction),
         help(
-            "settle it with `pooling`, `normalize` or `max_length` in the manifest, or correct the file that is wrong"
+            "one of the files is wrong: fetch the model's folder again, or correct it; `pooling`, `normalize` and `max_length` of the workflow override what files say"
         )
     )]
     Contradiction { folder: PathBuf, first: String, second: String },
 
     /// The manifest overrides something with a value that cannot work.
     #[error("use {field} = {value} for the model {reference:?}: {reason}")]
-    #[diagnostic(code(sciembed::model::bad_override), help("change or remove {field} in the manifest's embed section"))]
+    #[diagnostic(
+        code(sciembed::model::bad_override),
+        help("change or leave out {field}, in the embed section of the workflow or on the command line")
+    )]
     BadOverride { field: &'static str, value: String, reference: String, reason: String },
 
     /// `device = "cuda"` on a machine that cannot do it.

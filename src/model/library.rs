@@ -29,6 +29,9 @@ pub struct Library {
     hub: Option<Hub>,
     lock_path: PathBuf,
     lock: LockFile,
+    /// Whether a model of the hub is to be pinned.
+    must_write: bool,
+    /// Whether something at all is.
     changed: bool,
     listener: Listener,
 }
@@ -41,7 +44,15 @@ impl Library {
     pub fn open(base: &Path, hub: HubSettings, listener: Listener) -> Result<Self, HubError> {
         let lock_path = base.join(LOCK_NAME);
         let lock = LockFile::read(&lock_path)?;
-        Ok(Self { base: base.into(), hub: Some(Hub::new(hub)), lock_path, lock, changed: false, listener })
+        Ok(Self {
+            base: base.into(),
+            hub: Some(Hub::new(hub)),
+            lock_path,
+            lock,
+            must_write: false,
+            changed: false,
+            listener,
+        })
     }
 
     /// Folders alone: no hub, and nothing pinned.
@@ -51,6 +62,7 @@ impl Library {
             hub: None,
             lock_path: base.join(LOCK_NAME),
             lock: LockFile::default(),
+            must_write: false,
             changed: false,
             listener: Box::new(|_| {}),
         }
@@ -64,13 +76,15 @@ impl Library {
     /// Writes the lock file, if something was found that it does not say.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// A file that cannot be written, though a model of the hub is to be pinned. Whose graph runs of a local folder is
+    /// found again by the same rule, so a workflow over those alone may lie where nobody may write.
     pub fn keep(&mut self) -> Result<(), HubError> {
-        if self.changed {
-            self.lock.write(&self.lock_path)?;
-            self.changed = false;
+        let written = if self.changed { self.lock.write(&self.lock_path) } else { Ok(()) };
+        if written.is_ok() || !self.must_write {
+            (self.changed, self.must_write) = (false, false);
+            return Ok(());
         }
-        Ok(())
+        written
     }
 
     /// The configuration with what is pinned of its model, where it does not say otherwise itself.
@@ -118,7 +132,9 @@ impl Library {
             self.pin_files(&mut locked, package)?;
             locked.commit = commit;
         }
-        self.changed |= self.lock.set(reference, locked);
+        let (is_of_hub, is_news) = (locked.commit.is_some(), self.lock.set(reference, locked));
+        self.changed |= is_news;
+        self.must_write |= is_news && is_of_hub;
         Ok(())
     }
 

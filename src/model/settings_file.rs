@@ -21,9 +21,19 @@ pub(super) struct SettingsFile {
     fields: Map<String, Value>,
 }
 
+/// More than any settings file has: the tokenizer is none of them.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// Reads a file that may be absent.
 pub(super) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, ModelError> {
-    match fs::read(path) {
+    // A pipe would be waited for, and a device may never end.
+    let refused = |reason: &str| Err(std::io::Error::other(reason.to_owned()));
+    let read = fs::metadata(path).and_then(|meta| match meta.is_file() {
+        true if meta.len() <= MAX_BYTES => fs::read(path),
+        true => refused("it is larger than any settings file"),
+        false => refused("it is no regular file"),
+    });
+    match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ModelError::Unreadable { file: path.into(), source }),

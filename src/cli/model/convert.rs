@@ -24,16 +24,20 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Runner::Fake(_) => None,
     };
     let Some(own) = own else {
-        let reason = "it has no graph of sciembed's own".to_owned();
-        return Err(DoorError::Convert { model: arguments.chosen.model.clone(), reason }.into());
+        let help = "leave --graph out, and name a model with safetensors weights: see `sciembed model inspect`";
+        return Err(refused(arguments, "it runs no graph of sciembed's own", help).into());
     };
     if arguments.out.exists() {
         let reason = format!("{} exists already", arguments.out.display());
-        return Err(DoorError::Convert { model: arguments.chosen.model.clone(), reason }.into());
+        return Err(refused(arguments, &reason, "name a folder that does not exist yet").into());
     }
     own.planned.write(&arguments.out)?;
     say(format!("wrote {GRAPH_FILE} and {WEIGHTS_FILE} to {}", arguments.out.display()))?;
     Ok(Exit::Done)
+}
+
+fn refused(arguments: &Arguments, reason: &str, help: &'static str) -> DoorError {
+    DoorError::Convert { model: arguments.chosen.model.clone(), reason: reason.to_owned(), help }
 }
 
 fn own(onnx: &Onnx) -> Option<&crate::model::OwnGraph> {

@@ -73,7 +73,12 @@ fn text(line: &[u8], number: u64, plain: bool) -> Result<String, DoorError> {
     if plain {
         return String::from_utf8(line.to_vec()).map_err(|error| refused(format!("it is not UTF-8: {error}")));
     }
-    serde_json::from_slice::<Question>(line).map(|question| question.text).map_err(|error| refused(error.to_string()))
+    serde_json::from_slice::<Question>(line).map(|question| question.text).map_err(|error| refused(in_line(&error)))
+}
+
+/// What is wrong, without the line, which is always the first of what was parsed.
+fn in_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", ", column ")
 }
 
 /// Embeds a window of texts and prints the answers in their order.

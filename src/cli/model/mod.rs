@@ -5,6 +5,7 @@ mod embed;
 mod inspect;
 mod pull;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
@@ -46,7 +47,7 @@ pub struct Chosen {
     graph: Option<Named<GraphChoice>>,
     /// Tokens of a text that the model sees, at most [default: as the model says]
     #[arg(long, value_name = "TOKENS")]
-    max_length: Option<usize>,
+    max_length: Option<NonZeroUsize>,
     /// How token vectors become one [default: as the model says]
     #[arg(long, value_name = "POOLING")]
     pooling: Option<Named<Pooling>>,
@@ -55,7 +56,7 @@ pub struct Chosen {
     normalize: Option<bool>,
     /// Components kept of a vector [default: all]
     #[arg(long, value_name = "N")]
-    dim: Option<usize>,
+    dim: Option<NonZeroUsize>,
     /// Where the model runs
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Named<Device>,
@@ -91,10 +92,10 @@ impl Chosen {
             prompt: self.prompt.clone(),
             precision: self.precision.0,
             graph: self.graph.map(|graph| graph.0),
-            max_length: self.max_length,
+            max_length: self.max_length.map(Into::into),
             pooling: self.pooling.map(|pooling| pooling.0),
             normalize: self.normalize,
-            dim: self.dim,
+            dim: self.dim.map(Into::into),
             onnx: OnnxConfig { device: self.device.0, ..OnnxConfig::default() },
             ..EmbedConfig::of(&self.model)
         };
