@@ -1,5 +1,5 @@
-//! Random bytes and random changes to good files, given to what reads model folders: an error or a plan comes out, never a
-//! panic, and no memory is taken for what a file merely claims.
+//! Random bytes and random changes to good files, given to what reads model folders: an error or a plan comes out, never
+//! a panic, and no memory is taken for what a file merely claims.
 //!
 //! A few hundred of each at every run of the tests; `just fuzz` asks for more.
 
@@ -231,7 +231,11 @@ proptest! {
     }
 
     #[test]
-    fn tokenizers_that_lie(model in 0usize..5, lies in prop::collection::vec((any::<u64>(), lie()), 1..3), text in ".{0,20}") {
+    fn tokenizers_that_lie(
+        model in 0usize..5,
+        lies in prop::collection::vec((any::<u64>(), lie()), 1..3),
+        text in ".{0,20}",
+    ) {
         let path = MODELS[model].path().join("tokenizer.json");
         let mut value: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         for (way, lie) in lies {
