@@ -3,6 +3,8 @@
 //! Adding a weight reads no values: a [`Block`] says how its bytes come from the tensors of the model, so that the
 //! graph, and with it the embedder's key, is known before anything is converted.
 
+use std::io::{self, Write};
+
 use super::onnx::{Attribute, EXTERNAL, Element, Entry, Node, TensorProto};
 use super::quantize;
 use super::weights::{Tensor, Weights};
@@ -48,44 +50,56 @@ impl Block {
         }
     }
 
-    /// Bytes that [`Block::bytes`] will give.
+    /// Bytes that [`Block::write`] will write.
     pub fn len(&self) -> u64 {
         self.shape().iter().map(|&size| size as u64).product::<u64>() * self.element().bytes()
     }
 
-    /// The values, little-endian, row-major.
+    /// Writes the values, little-endian, row-major. One tensor is in memory at a time, or those that are side by side.
     ///
     /// # Errors
-    /// Whatever reading the tensors gives.
-    pub fn bytes(&self, weights: &Weights) -> Result<Vec<u8>, ConvertError> {
-        let values = match self {
-            Self::Plain(tensor) => weights.read(tensor)?,
-            Self::Joined(tensors) => {
-                let read: Result<Vec<_>, _> = tensors.iter().map(|tensor| weights.read(tensor)).collect();
-                read?.concat()
-            }
-            Self::Columns(tensors) => columns(tensors, |tensor| weights.read(tensor))?,
+    /// Whatever reading the tensors gives, or writing.
+    pub fn write(&self, weights: &Weights, sink: &mut impl Write) -> Result<(), WriteError> {
+        let read = |tensor: &Tensor| weights.read(tensor);
+        match self {
+            Self::Plain(tensor) => write_floats(sink, read(tensor)?),
+            Self::Joined(tensors) => tensors.iter().try_for_each(|tensor| write_floats(sink, read(tensor)?)),
+            Self::Columns(tensors) => write_floats(sink, columns(tensors, read)?),
             Self::WithFirstRow(table, other) => {
-                let (mut values, row) = (weights.read(table)?, weights.read(other)?);
+                let (mut values, row) = (read(table)?, read(other)?);
                 let width = table.shape[1];
                 values.chunks_exact_mut(width).for_each(|values| add(values, &row[..width]));
-                values
+                write_floats(sink, values)
             }
             Self::Quantized(tensors) => {
-                let quantized = columns(tensors, |tensor| {
-                    Ok::<_, ConvertError>(quantize::rows(&weights.read(tensor)?, tensor.shape[1]).0)
-                })?;
-                return Ok(quantized.into_iter().map(|value| value.to_le_bytes()[0]).collect());
+                let integers = |tensor: &Tensor| read(tensor).map(|values| quantize::rows(&values, tensor.shape[1]).0);
+                let integers = columns(tensors, integers)?;
+                Ok(sink.write_all(bytemuck::cast_slice(&integers))?)
             }
-            Self::Scales(tensors) => {
-                let scales = tensors
-                    .iter()
-                    .map(|tensor| Ok::<_, ConvertError>(quantize::rows(&weights.read(tensor)?, tensor.shape[1]).1));
-                scales.collect::<Result<Vec<_>, _>>()?.concat()
-            }
-        };
-        Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            Self::Scales(tensors) => tensors.iter().try_for_each(|tensor| {
+                let (_, scales) = quantize::rows(&read(tensor)?, tensor.shape[1]);
+                write_floats(sink, scales)
+            }),
+        }
     }
+}
+
+/// What keeps a weight from being written.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(super) enum WriteError {
+    /// A tensor.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Read(#[from] ConvertError),
+    /// The file.
+    #[error(transparent)]
+    #[diagnostic(code(sciembed::convert::write_weight), help("free space where the converted model goes"))]
+    Sink(#[from] io::Error),
+}
+
+fn write_floats(sink: &mut impl Write, mut values: Vec<f32>) -> Result<(), WriteError> {
+    values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().to_le()));
+    Ok(sink.write_all(bytemuck::cast_slice(&values))?)
 }
 
 /// The transposes of `out x in` matrices, side by side.

@@ -135,15 +135,24 @@ impl Weights {
     /// The values of a tensor, in the order of its file (row-major), widened to f32.
     pub(super) fn read(&self, tensor: &Tensor) -> Result<Vec<f32>, ConvertError> {
         let path = self.path(tensor.file);
-        let width = if tensor.dtype == Dtype::F32 { 4 } else { 2 };
-        let mut bytes = vec![0; tensor.len() * width];
         let file = File::open(&path).map_err(unreadable(&path))?;
-        file.read_exact_at(&mut bytes, tensor.offset).map_err(unreadable(&path))?;
-        let values: Vec<f32> = match tensor.dtype {
-            Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
-            _ => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
-        };
+        let read = |bytes: &mut [u8]| file.read_exact_at(bytes, tensor.offset).map_err(unreadable(&path));
+        let mut values = vec![0f32; tensor.len()];
+        match tensor.dtype {
+            Dtype::F32 => {
+                read(bytemuck::cast_slice_mut(&mut values))?;
+                values.iter_mut().for_each(|value| *value = f32::from_bits(u32::from_le(value.to_bits())));
+            }
+            dtype => {
+                let mut halves = vec![0u16; tensor.len()];
+                read(bytemuck::cast_slice_mut(&mut halves))?;
+                let widened = |half: u16| match dtype {
+                    Dtype::F16 => f16::from_bits(half).to_f32(),
+                    _ => bf16::from_bits(half).to_f32(),
+                };
+                values.iter_mut().zip(halves).for_each(|(value, half)| *value = widened(u16::from_le(half)));
+            }
+        }
         match values.iter().all(|value| value.is_finite()) {
             true => Ok(values),
             false => Err(ConvertError::NotFinite { tensor: tensor.name.clone(), file: path }),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::builder::padding;
+use super::builder::{WriteError, padding};
 use super::weights::Weights;
 use super::{ConvertError, GRAPH_FILE, Planned, WEIGHTS_FILE};
 use crate::digest::{Digest, KeyHasher};
@@ -77,8 +77,11 @@ impl Planned {
         let mut weights = HashedFile::new(File::create(folder.join(WEIGHTS_FILE)).map_err(failed)?);
         for (module, block) in &self.blocks {
             let gap = padding(weights.bytes());
-            let bytes = block.bytes(&self.modules[*module])?;
-            weights.write_all(&vec![0; gap]).and_then(|()| weights.write_all(&bytes)).map_err(failed)?;
+            weights.write_all(&vec![0; gap]).map_err(failed)?;
+            block.write(&self.modules[*module], &mut weights).map_err(|error| match error {
+                WriteError::Read(error) => error,
+                WriteError::Sink(source) => failed(source),
+            })?;
         }
         weights.sync().map_err(failed)?;
         let digest = weights.digest();

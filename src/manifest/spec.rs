@@ -162,7 +162,7 @@ pub struct Embed {
     #[serde(default)]
     pub dim: Option<NonZeroUsize>,
 
-    /// In what numbers the model computes: `"f32"` (the default), or `"int8"`, about twice as fast on a CPU.
+    /// In what numbers the model computes: `"f32"` (the default), or `"int8"`, which is faster on CPUs with VNNI alone.
     #[serde(default)]
     pub precision: Precision,
 
