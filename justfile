@@ -59,6 +59,10 @@ disk-full sizes="100000":
 crash kills="40":
     SCIEMBED_KILLS="$1" cargo test --locked --test it killed
 
+# read model folders that lie and are damaged, as many of each kind as CASES, and convert MODELS of any size
+fuzz cases="20000" models="500":
+    SCIEMBED_FUZZ="$1" SCIEMBED_MODELS="$2" cargo test --locked --test it -- model_fuzz any_size
+
 # open and look up a dataset beside so many publications of changing content
 readers publications="200" opens="10000":
     SCIEMBED_PUBLICATIONS="$1" SCIEMBED_OPENS="$2" cargo test --locked --test it a_reader

@@ -210,7 +210,8 @@ fn read_header(path: &Path, number: usize, tensors: &mut BTreeMap<String, Tensor
     let refused = |error: &_| ConvertError::safetensors(path, bytes, error);
     let (header, metadata) = SafeTensors::read_metadata(map.as_deref().unwrap_or_default()).map_err(|e| refused(&e))?;
     let data = header as u64 + 8;
-    for (name, info) in metadata.tensors() {
+    // In the order of their names, so that the same fault is told of the same tensor.
+    for (name, info) in metadata.tensors().into_iter().collect::<BTreeMap<_, _>>() {
         let shape = info.shape.clone();
         let tensor = Tensor {
             name: name.clone(),

@@ -3,9 +3,14 @@
 //! Truncation and padding that the file carries are switched off: they are settings of whoever saved it (MiniLM's
 //! file says 128 and pads to it), not of the model. The limit comes from the resolved settings.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::utils::truncation::TruncationDirection;
 use tokenizers::{Encoding, NormalizerWrapper, PostProcessor, Tokenizer};
+
+use super::error::panic_message;
 
 /// The tokens of one text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,13 +42,23 @@ impl TextTokenizer {
     /// `prompt` before it.
     ///
     /// # Errors
-    /// What the tokenizers crate says about the file.
+    /// What the tokenizers crate says about the file. One that contradicts itself, such as by a template of tokens that
+    /// it does not list, makes the crate panic, and not before the first text: so a text is tried here.
     pub fn from_bytes(
         bytes: &[u8],
         max_length: usize,
         lowercase: bool,
         prompt: &str,
     ) -> Result<Self, tokenizers::Error> {
+        let tried = || {
+            let tokenizer = Self::read(bytes, max_length, lowercase, prompt)?;
+            tokenizer.encode("").map(|_| tokenizer)
+        };
+        let panicked = |payload: Box<dyn Any + Send>| format!("it contradicts itself: {}", panic_message(&*payload));
+        catch_unwind(AssertUnwindSafe(tried)).unwrap_or_else(|payload| Err(panicked(payload).into()))
+    }
+
+    fn read(bytes: &[u8], max_length: usize, lowercase: bool, prompt: &str) -> Result<Self, tokenizers::Error> {
         let mut tokenizer = Tokenizer::from_bytes(bytes)?;
         // transformers, too, keeps the side that the file truncates on, and only that.
         let direction = tokenizer.get_truncation().map_or(TruncationDirection::Right, |params| params.direction);

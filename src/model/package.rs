@@ -105,7 +105,7 @@ impl ModelPackage {
         if !folder.is_dir() {
             return Err(ModelError::NoFolder { folder: folder.into() });
         }
-        // Told before what such a folder does not settle: nobody wants to write `max_length` for a model that is not there.
+        // Told before what such a folder does not settle: nobody should write `max_length` for no model.
         if !["modules.json", "config.json"].iter().chain(&GRAPHS).any(|name| folder.join(name).is_file()) {
             return Err(no_model(folder));
         }

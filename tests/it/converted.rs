@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use safetensors::Dtype;
 use sciembed::digest::Digest;
 use sciembed::embedder::{Embedding, Environment, resolve};
-use sciembed::manifest::config::{Device, EmbedConfig, OnnxConfig, Pooling};
+use sciembed::manifest::config::{Device, EmbedConfig, OnnxConfig, Pooling, Precision};
 use sciembed::model::Library;
 
 use crate::env::times;
@@ -193,6 +193,33 @@ fn dense_layers_and_truncation() {
             let overrides = Overrides { normalize, dim, ..Overrides::default() };
             agrees_with(&two, &overrides);
             agrees_with(&Made { kind: "distilbert", normalize: false, ..Made::default() }, &overrides);
+        }
+    }
+}
+
+/// A vector may depend on its text alone: not on neighbours, sessions or batches, in any precision.
+#[test]
+fn vectors_are_bit_identical_whatever_runs_beside_them() {
+    for name in FIXTURES {
+        let mut texts: Vec<String> = expected(name).into_iter().map(|row| row.text).collect();
+        // Short ones, several of a length, so that rows share a run; and one that is alone in any.
+        texts.extend((0..24).map(|n| "a pulsar in a cluster ".repeat(1 + n % 3)));
+        texts.push(String::new());
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for precision in [Precision::F32, Precision::Int8] {
+            let mut first: Option<Vec<Vec<u32>>> = None;
+            for (sessions, threads, max_batch_tokens) in [(1, 1, 1), (1, 1, 512), (2, 1, 96), (3, 2, 4096)] {
+                let speed = [sessions, threads, max_batch_tokens].map(Some);
+                let [sessions, threads, max_batch_tokens] = speed;
+                let onnx = OnnxConfig { device: Device::Cpu, sessions, threads, max_batch_tokens };
+                let config = EmbedConfig { precision, onnx, ..EmbedConfig::of(fixture(name).to_str().unwrap()) };
+                let Some(found) = embeddings(&config, &texts) else { return };
+                let bits = |row: &Embedding| row.vector.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+                let found: Vec<Vec<u32>> = found.iter().map(bits).collect();
+                let first = first.get_or_insert_with(|| found.clone());
+                let differing = found.iter().zip(&*first).position(|(found, first)| found != first);
+                assert_eq!(differing, None, "{name}, {precision}, {speed:?}");
+            }
         }
     }
 }

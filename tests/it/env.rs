@@ -119,7 +119,18 @@ impl TestEnv {
     /// The same, with text on standard input and variables in the environment.
     #[must_use]
     pub fn run_with(&self, arguments: &[&str], input: &str, variables: &[(&str, &Path)]) -> Told {
-        let mut command = self.command(arguments);
+        self.finish(self.command(arguments), input, variables)
+    }
+
+    /// The same, with so many megabytes of memory at most.
+    #[must_use]
+    pub fn run_within(&self, megabytes: usize, arguments: &[&str], input: &str, variables: &[(&str, &Path)]) -> Told {
+        let kilobytes = (megabytes * 1024).to_string();
+        let limited = ["-c", "ulimit -d $0 && exec \"$@\"", &kilobytes, env!("CARGO_BIN_EXE_sciembed")];
+        self.finish(self.command_of("/bin/sh", &[&limited, arguments].concat()), input, variables)
+    }
+
+    fn finish(&self, mut command: Command, input: &str, variables: &[(&str, &Path)]) -> Told {
         command.envs(variables.iter().copied()).stdin(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // A program that needs no input may end before it is written.
@@ -146,7 +157,11 @@ impl TestEnv {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sciembed"));
+        self.command_of(env!("CARGO_BIN_EXE_sciembed"), arguments)
+    }
+
+    fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path("")).env_clear();
         command.env("PATH", self.folder.path()).env("HOME", self.folder.path()).env("NO_COLOR", "1");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -19,6 +19,8 @@ mod hub_server;
 mod load;
 mod made_model;
 mod merge;
+mod model_faults;
+mod model_fuzz;
 mod models;
 mod namespace;
 mod oracle;
