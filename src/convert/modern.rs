@@ -16,6 +16,13 @@ use super::weights::Extent;
 /// nothing else would turn into no number.
 const OUT_OF_SIGHT: f32 = -1e30;
 
+impl Modern {
+    /// How far a token sees on either side, in numbers.
+    fn sight(&self, window: Option<usize>) -> usize {
+        window.unwrap_or(self.positions)
+    }
+}
+
 impl Emitter<'_> {
     /// The tokens' vectors behind the last layer, `rows x tokens x hidden`.
     pub fn modern(&mut self, design: &Modern) -> Result<Value, ConvertError> {
@@ -26,7 +33,7 @@ impl Emitter<'_> {
         let mut states = self.normalized(&tokens, "embeddings.norm", design.norm_bias)?;
         let windows = self.windows(design);
         for (layer, (theta, window)) in design.attention.iter().enumerate() {
-            let window = window.map(|window| windows[&window].as_str());
+            let window = &windows[&design.sight(*window)];
             states = self.modern_layer(design, layer, *theta, window, &states)?;
         }
         self.normalized(&states, "final_norm", design.norm_bias)
@@ -37,7 +44,7 @@ impl Emitter<'_> {
         design: &Modern,
         layer: usize,
         theta: f32,
-        window: Option<&str>,
+        window: &str,
         input: &str,
     ) -> Result<Value, ConvertError> {
         let name = |part: &str| format!("layers.{layer}.{part}");
@@ -63,16 +70,13 @@ impl Emitter<'_> {
         Ok(self.graph.op("Add", &[&states, &down], vec![]))
     }
 
-    fn rotary_attention(&mut self, design: &Modern, theta: f32, window: Option<&str>, products: &str) -> Value {
+    fn rotary_attention(&mut self, design: &Modern, theta: f32, window: &str, products: &str) -> Value {
         let parts = self.graph.outputs("", "Split", &[products], vec![Attribute::int("axis", -1)], 3);
         let (cosines, sines) = self.rotation_tables(theta, design.positions);
         let first = self.graph.integers("first_position", &[1], &[0]);
         let [query, key] = [&parts[0], &parts[1]]
             .map(|part| self.microsoft("RotaryEmbedding", &[part, &first, &cosines, &sines], vec![]));
-        let mut inputs = vec![&*query, &key, &parts[2]];
-        if let Some(window) = window {
-            inputs.extend(["", "", window]);
-        }
+        let inputs = [&*query, &key, &parts[2], "", "", window];
         let heads = Attribute::int("num_heads", self.encoder.heads as i64);
         self.microsoft("MultiHeadAttention", &inputs, vec![heads])
     }
@@ -90,9 +94,12 @@ impl Emitter<'_> {
     }
 
     /// For each width of sight what is added to the scores, `1 x 1 x tokens x tokens`.
+    ///
+    /// Where everything is seen that is zeros, and yet it is given: without it ONNX Runtime takes a kernel that works in
+    /// blocks of the processor's cache, and machines of one kind would differ in last bits.
     fn windows(&mut self, design: &Modern) -> BTreeMap<usize, Value> {
         let mut windows = BTreeMap::new();
-        for window in design.attention.iter().filter_map(|(_, window)| *window) {
+        for window in design.attention.iter().map(|(_, window)| design.sight(*window)) {
             windows.entry(window).or_insert_with(|| self.window(window));
         }
         windows
