@@ -3,8 +3,6 @@
 //! Adding a weight reads no values: a [`Block`] says how its bytes come from the tensors of the model, so that the
 //! graph, and with it the embedder's key, is known before anything is converted.
 
-use std::io::{self, Write};
-
 use super::onnx::{Attribute, EXTERNAL, Element, Entry, Node, TensorProto};
 use super::quantize;
 use super::weights::{Tensor, Weights};
@@ -55,51 +53,42 @@ impl Block {
         self.shape().iter().map(|&size| size as u64).product::<u64>() * self.element().bytes()
     }
 
-    /// Writes the values, little-endian, row-major. One tensor is in memory at a time, or those that are side by side.
+    /// Hands the values to `sink`, little-endian, row-major. One tensor is in memory at a time, or those that are side
+    /// by side.
     ///
     /// # Errors
-    /// Whatever reading the tensors gives, or writing.
-    pub fn write(&self, weights: &Weights, sink: &mut impl Write) -> Result<(), WriteError> {
+    /// Whatever reading the tensors gives, or the sink.
+    pub fn write(
+        &self,
+        weights: &Weights,
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), ConvertError>,
+    ) -> Result<(), ConvertError> {
         let read = |tensor: &Tensor| weights.read(tensor);
         match self {
-            Self::Plain(tensor) => write_floats(sink, read(tensor)?),
-            Self::Joined(tensors) => tensors.iter().try_for_each(|tensor| write_floats(sink, read(tensor)?)),
-            Self::Columns(tensors) => write_floats(sink, columns(tensors, read)?),
+            Self::Plain(tensor) => sink(floats(&mut read(tensor)?)),
+            Self::Joined(tensors) => tensors.iter().try_for_each(|tensor| sink(floats(&mut read(tensor)?))),
+            Self::Columns(tensors) => sink(floats(&mut columns(tensors, read)?)),
             Self::WithFirstRow(table, other) => {
                 let (mut values, row) = (read(table)?, read(other)?);
                 let width = table.shape[1];
                 values.chunks_exact_mut(width).for_each(|values| add(values, &row[..width]));
-                write_floats(sink, values)
+                sink(floats(&mut values))
             }
             Self::Quantized(tensors) => {
                 let integers = |tensor: &Tensor| read(tensor).map(|values| quantize::rows(&values, tensor.shape[1]).0);
-                let integers = columns(tensors, integers)?;
-                Ok(sink.write_all(bytemuck::cast_slice(&integers))?)
+                sink(bytemuck::cast_slice(&columns(tensors, integers)?))
             }
             Self::Scales(tensors) => tensors.iter().try_for_each(|tensor| {
-                let (_, scales) = quantize::rows(&read(tensor)?, tensor.shape[1]);
-                write_floats(sink, scales)
+                let (_, mut scales) = quantize::rows(&read(tensor)?, tensor.shape[1]);
+                sink(floats(&mut scales))
             }),
         }
     }
 }
 
-/// What keeps a weight from being written.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub(super) enum WriteError {
-    /// A tensor.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Read(#[from] ConvertError),
-    /// The file.
-    #[error(transparent)]
-    #[diagnostic(code(sciembed::convert::write_weight), help("free space where the converted model goes"))]
-    Sink(#[from] io::Error),
-}
-
-fn write_floats(sink: &mut impl Write, mut values: Vec<f32>) -> Result<(), WriteError> {
+fn floats(values: &mut [f32]) -> &[u8] {
     values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().to_le()));
-    Ok(sink.write_all(bytemuck::cast_slice(&values))?)
+    bytemuck::cast_slice(values)
 }
 
 /// The transposes of `out x in` matrices, side by side.
@@ -230,7 +219,7 @@ impl Builder {
     }
 }
 
-/// Where each block begins in the file, in the order in which they were added: bytes of zeros to be put before it.
+/// Zeros to be put before a block, so that it begins at a page: as the offsets say that [`Builder::weight`] gave out.
 pub(super) fn padding(written: u64) -> usize {
     (written.next_multiple_of(PAGE) - written) as usize
 }

@@ -1,6 +1,6 @@
 //! What a transformer is made of, as plain data, and the tensors' names by architecture.
 //!
-//! Filled in by `model/architecture.rs` from config.json; turned into operators by `layers.rs` and `modern.rs`.
+//! Filled in by `model/architecture.rs` from config.json; turned into operators by `classic.rs` and `modern.rs`.
 
 /// A function between two products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::builder::{WriteError, padding};
+use super::builder::padding;
 use super::weights::Weights;
 use super::{ConvertError, GRAPH_FILE, Planned, WEIGHTS_FILE};
 use crate::digest::{Digest, KeyHasher};
@@ -88,10 +88,7 @@ impl Planned {
         for (module, block) in &self.blocks {
             let gap = padding(weights.bytes());
             weights.write_all(&vec![0; gap]).map_err(failed)?;
-            block.write(&self.modules[*module], &mut weights).map_err(|error| match error {
-                WriteError::Read(error) => error,
-                WriteError::Sink(source) => failed(source),
-            })?;
+            block.write(&self.modules[*module], &mut |bytes| weights.write_all(bytes).map_err(failed))?;
         }
         weights.sync().map_err(failed)?;
         let digest = weights.digest();

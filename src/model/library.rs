@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::modules::{Modules, Tail};
-use super::package::GRAPHS;
-use super::settings::slashed;
+use super::package::{GRAPHS, in_order, is_data};
+use super::settings::{SENTENCE_SETTINGS, slashed};
 use super::settings_file::SettingsFile;
 use super::{ModelError, ModelPackage, architecture};
 use crate::convert::{INDEX, SINGLE};
@@ -42,17 +42,9 @@ impl Library {
     /// # Errors
     /// A lock file that cannot be read.
     pub fn open(base: &Path, hub: HubSettings, listener: Listener) -> Result<Self, HubError> {
-        let lock_path = base.join(LOCK_NAME);
-        let lock = LockFile::read(&lock_path)?;
-        Ok(Self {
-            base: base.into(),
-            hub: Some(Hub::new(hub)),
-            lock_path,
-            lock,
-            must_write: false,
-            changed: false,
-            listener,
-        })
+        let folders = Self::of_folders(base);
+        let lock = LockFile::read(&folders.lock_path)?;
+        Ok(Self { hub: Some(Hub::new(hub)), lock, listener, ..folders })
     }
 
     /// Folders alone: no hub, and nothing pinned.
@@ -157,7 +149,7 @@ fn settings_files(snapshot: &Snapshot) -> Vec<String> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let known = ["modules.json", "config.json", "config_sentence_transformers.json"].contains(&name)
             || ["tokenizer.json", "tokenizer_config.json"].contains(&name)
-            || (name.starts_with("sentence_") && name.ends_with("_config.json"));
+            || SENTENCE_SETTINGS.contains(&name);
         known && !folder.contains('/') && !FOREIGN.contains(&folder)
     };
     snapshot.files().filter(is_settings).map(str::to_owned).collect()
@@ -200,11 +192,8 @@ fn weights(snapshot: &Snapshot, folder: &Path) -> Vec<String> {
 
 /// The ONNX graph with what lies beside it.
 fn graph(snapshot: &Snapshot, base: &Path) -> Vec<String> {
-    let places = GRAPHS.iter().flat_map(|name| [slashed(&base.join(name)), (*name).to_owned()]);
-    let Some(graph) = places.into_iter().find(|path| snapshot.has(path)) else { return Vec::new() };
-    let is_part = |path: &&str| {
-        let rest = path.strip_prefix(&graph);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("_data") || rest.starts_with(".data"))
-    };
+    let mut places = in_order(base, Path::new(""), &GRAPHS).map(|path| slashed(&path));
+    let Some(graph) = places.find(|path| snapshot.has(path)) else { return Vec::new() };
+    let is_part = |path: &&str| path.strip_prefix(&graph).is_some_and(|rest| rest.is_empty() || is_data(rest));
     snapshot.files().filter(is_part).map(str::to_owned).collect()
 }

@@ -171,7 +171,7 @@ const NO_WEIGHTS: &str = "fetch the model's folder again; weights of another kin
 fn choose(folder: &Path, found: &Found, config: &EmbedConfig) -> Result<(GraphChoice, String), ModelError> {
     let known = found.config.as_ref().map_or(Ok(None), architecture::known)?;
     let has_weights = Weights::are_in(&found.base);
-    let bundled = GRAPHS.iter().any(|name| found.base.join(name).is_file() || folder.join(name).is_file());
+    let bundled = in_order(&found.base, folder, &GRAPHS).any(|path| path.is_file());
     match (config.graph, known) {
         (Some(GraphChoice::Bundled), _) => Ok((GraphChoice::Bundled, "graph = \"bundled\" was asked for".to_owned())),
         (Some(GraphChoice::Own), Some(_)) | (None, Some(_)) if has_weights => {
@@ -270,8 +270,7 @@ fn find(
     names: &[&str],
     help: &'static str,
 ) -> Result<PathBuf, ModelError> {
-    let mut places: Vec<PathBuf> =
-        [base, folder].iter().flat_map(|dir| names.iter().map(|name| dir.join(name))).collect();
+    let mut places: Vec<PathBuf> = in_order(base, folder, names).collect();
     places.dedup();
     places.iter().find(|path| path.is_file()).cloned().ok_or_else(|| ModelError::MissingFile {
         what,
@@ -279,6 +278,16 @@ fn find(
         looked_for: places.iter().map(|path| slashed(path.strip_prefix(folder).unwrap_or(path))).collect(),
         help,
     })
+}
+
+/// Where files of these names are looked for: in `base` and, failing that, in `folder`.
+pub(super) fn in_order<'a>(base: &'a Path, folder: &'a Path, names: &'a [&'a str]) -> impl Iterator<Item = PathBuf> {
+    [base, folder].into_iter().flat_map(move |dir| names.iter().map(move |name| dir.join(name)))
+}
+
+/// Whether a file's name is that of weights beside the graph whose name it begins with, and `rest` what follows.
+pub(super) fn is_data(rest: &str) -> bool {
+    rest.starts_with("_data") || rest.starts_with(".data")
 }
 
 /// The weight files beside the graph, by the names that exporters give them (`model.onnx_data`, `model.onnx.data`).
@@ -291,8 +300,7 @@ fn graph_data(graph: &Path) -> Result<BTreeMap<Role, PathBuf>, ModelError> {
     for entry in fs::read_dir(dir).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let beside = entry.file_name().to_string_lossy().into_owned();
-        let rest = beside.strip_prefix(&*name).unwrap_or_default();
-        if rest.starts_with("_data") || rest.starts_with(".data") {
+        if beside.strip_prefix(&*name).is_some_and(is_data) {
             found.insert(Role::GraphData(beside), entry.path());
         }
     }

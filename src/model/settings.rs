@@ -57,7 +57,7 @@ pub(super) struct Found {
 }
 
 /// What states the maximal length and lowercasing: sentence-transformers names it by the architecture in old models.
-const SENTENCE_SETTINGS: [&str; 7] = [
+pub(super) const SENTENCE_SETTINGS: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",
