@@ -35,7 +35,8 @@ fn main() {
     }
     let graphs = tempfile::tempdir().expect("a temporary folder can be made");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let environment = Environment { onnxruntime: vec![runtime], cores, graphs: graphs.path().into() };
+    let environment =
+        Environment { onnxruntime: vec![runtime], cores, graphs: graphs.path().into(), ..Environment::default() };
     let mut embedders = GRAPHS.map(|(_, graph, precision)| started(&model, graph, precision, &environment));
     let texts = papers::texts();
     let texts: Vec<&str> = texts.iter().take(if quick { 4 } else { PAPERS }).map(String::as_str).collect();

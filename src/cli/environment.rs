@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use crate::model::Environment;
+use crate::model::{Environment, FakeControls};
 
 /// The runtime library's name without a version.
 const LIBRARY: &str = "libonnxruntime.so";
@@ -24,7 +24,7 @@ impl Machine {
             Some(path) => vec![path.clone()],
             None => candidates(),
         };
-        Environment { onnxruntime, cores: cores(), graphs: cache_home().join("sciembed/graphs") }
+        Environment { onnxruntime, cores: cores(), graphs: cache_home().join("sciembed/graphs"), fake: fake_controls() }
     }
 }
 
@@ -38,6 +38,18 @@ pub fn cache_home() -> PathBuf {
     let home = env::var_os("HOME").map(PathBuf::from);
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(home?.join(".cache")));
     cache.unwrap_or_else(|| PathBuf::from(".cache"))
+}
+
+/// Variables that only tests set; they enter no key.
+fn fake_controls() -> FakeControls {
+    let text = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    let path = |name: &str| text(name).map(PathBuf::from);
+    FakeControls {
+        log: path("SCIEMBED_FAKE_LOG"),
+        fail: text("SCIEMBED_FAKE_FAIL"),
+        fail_once: path("SCIEMBED_FAKE_FAIL_ONCE"),
+        nan: text("SCIEMBED_FAKE_NAN"),
+    }
 }
 
 fn candidates() -> Vec<PathBuf> {

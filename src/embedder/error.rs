@@ -162,6 +162,22 @@ pub enum EmbedderError {
     )]
     NotFinite { row: usize, component: usize, value: f32 },
 
+    /// The test embedder was told to refuse a text.
+    #[error("embed {rows} rows: the test embedder refuses row {row}, which contains {what:?}")]
+    #[diagnostic(
+        code(sciembed::embedder::refused),
+        help("a test asked for this: unset SCIEMBED_FAKE_FAIL, or choose a model that is not fake://")
+    )]
+    Refused { rows: usize, row: usize, what: String },
+
+    /// The test embedder cannot write what a test asked it to write.
+    #[error("write {}, which a test asked for", file.display())]
+    #[diagnostic(
+        code(sciembed::embedder::fake_file),
+        help("check the paths in SCIEMBED_FAKE_LOG and SCIEMBED_FAKE_FAIL_ONCE")
+    )]
+    FakeFile { file: PathBuf, source: io::Error },
+
     /// Our own code panicked in a worker.
     #[error("{doing}: a worker panicked: {message}")]
     #[diagnostic(code(sciembed::embedder::panicked), help("this is a bug of sciembed; please report it"))]

@@ -93,7 +93,7 @@ impl ResolvedModel {
         };
         match &self.runner {
             Runner::Onnx(onnx) => Ok(Box::new(onnx::OnnxEmbedder::start(onnx, description, env)?)),
-            Runner::Fake(fake) => Ok(Box::new(fake::FakeEmbedder::new(*fake, description))),
+            Runner::Fake(fake) => Ok(Box::new(fake::FakeEmbedder::start(*fake, &env.fake, description)?)),
         }
     }
 }

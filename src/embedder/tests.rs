@@ -23,7 +23,7 @@ fn environment() -> Environment {
     // One folder for all tests of a process: a model is converted once, and what is there is checked.
     static GRAPHS: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
     let onnxruntime = vec![Path::new(ROOT).join("lib/libonnxruntime.so")];
-    Environment { onnxruntime, cores: 2, graphs: GRAPHS.path().into() }
+    Environment { onnxruntime, cores: 2, graphs: GRAPHS.path().into(), ..Environment::default() }
 }
 
 /// Resolves `config` with the real model, or says loudly that the test is skipped.

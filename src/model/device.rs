@@ -28,6 +28,21 @@ pub struct Environment {
     pub cores: usize,
     /// Where graphs that were made of weights are kept.
     pub graphs: PathBuf,
+    /// What the test embedder is to do besides its work; nothing, but in tests.
+    pub fake: FakeControls,
+}
+
+/// What the embedder `fake://` is to do besides its work, so that tests can see and disturb it; enters no key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FakeControls {
+    /// The file that gets a line with the row key of each text, before its vector is handed on.
+    pub log: Option<PathBuf>,
+    /// A call with a text that contains this fails as a whole.
+    pub fail: Option<String>,
+    /// `fail` holds only while this file does not exist, and the first failure makes it: a fault that passes.
+    pub fail_once: Option<PathBuf>,
+    /// A text that contains this gets a vector with a NaN.
+    pub nan: Option<String>,
 }
 
 impl Environment {

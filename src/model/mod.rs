@@ -21,7 +21,7 @@ mod resolve;
 mod settings;
 mod settings_file;
 
-pub use device::{Environment, Processor, RUNTIME_REMEDY};
+pub use device::{Environment, FakeControls, Processor, RUNTIME_REMEDY};
 pub use error::ModelError;
 pub use graph_file::GraphFile;
 pub use key::{Ingredients, REVISION, embedder_key};

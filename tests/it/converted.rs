@@ -22,7 +22,12 @@ const TOLERANCE: f64 = 1e-5;
 /// The vectors that a model gives, in the order of the texts.
 fn embeddings(config: &EmbedConfig, texts: &[&str]) -> Option<Vec<Embedding>> {
     let graphs = tempfile::tempdir().unwrap();
-    let env = Environment { onnxruntime: vec![onnxruntime()?], cores: 1, graphs: graphs.path().into() };
+    let env = Environment {
+        onnxruntime: vec![onnxruntime()?],
+        cores: 1,
+        graphs: graphs.path().into(),
+        ..Environment::default()
+    };
     let config = EmbedConfig { onnx: OnnxConfig { device: Device::Cpu, ..config.onnx.clone() }, ..config.clone() };
     let resolved =
         resolve(&config, &mut Library::of_folders(Path::new("/")), &env, &mut |path| Digest::of_file(path)).unwrap();
