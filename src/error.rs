@@ -7,6 +7,7 @@
 //! | 2 | `plan` found something to do |
 //! | 3 | `apply` ended incomplete: some steps failed or were skipped, the others are done |
 //! | 4 | the store is damaged |
+//! | 5 | some texts could not be embedded: their steps are incomplete, all others are done |
 //! | 130 | interrupted; what was sealed is kept |
 
 use crate::catalog::CatalogError;
@@ -85,6 +86,8 @@ pub enum Exit {
     Incomplete,
     /// The store is damaged.
     Damaged,
+    /// Some texts could not be embedded; everything else is done.
+    RowsFailed,
     /// Interrupted by a signal.
     Interrupted,
 }
@@ -98,6 +101,7 @@ impl Exit {
             Self::Stale => 2,
             Self::Incomplete => 3,
             Self::Damaged => 4,
+            Self::RowsFailed => 5,
             Self::Interrupted => 130,
         }
     }
@@ -125,9 +129,12 @@ impl Error {
     }
 }
 
-/// The exit that the failure of some steps means: damage weighs more than one year's missing file.
+/// The exit that the failure of some steps means: damage weighs more than one year's missing file, and that more than
+/// a text that cannot be embedded.
 pub fn exit_of_failures<'a>(failures: impl Iterator<Item = &'a NodeError>) -> Exit {
-    let mut exit = Exit::Incomplete;
+    let failures: Vec<&NodeError> = failures.collect();
+    let of_rows = |failure: &&NodeError| matches!(failure, NodeError::Incomplete { .. });
+    let mut exit = if failures.iter().all(of_rows) { Exit::RowsFailed } else { Exit::Incomplete };
     for failure in failures {
         if matches!(failure, NodeError::Table { .. }) || matches!(failure, NodeError::Store(error) if error.is_damage())
         {

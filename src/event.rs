@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::StaleReason;
+use crate::digest::{NodeKey, RowKey};
+use crate::fingerprint::{Fingerprint, StaleReason};
 use crate::graph::StepId;
 
 /// What progress counts.
@@ -59,10 +60,23 @@ pub enum Event {
         /// In words.
         note: String,
     },
+    /// Something about a step's rows that is to be found again later.
+    StepDetail {
+        /// The step.
+        step: StepId,
+        /// What it is.
+        detail: Detail,
+    },
     /// A step's record landed.
     StepFinished {
         /// The step.
         step: StepId,
+        /// The record's key. Journals of older versions do not tell it.
+        #[serde(default)]
+        key: Option<NodeKey>,
+        /// What the key is made of. As above.
+        #[serde(default)]
+        fingerprint: Option<Box<Fingerprint>>,
         /// Counts that follow from its inputs.
         counts: BTreeMap<String, u64>,
         /// Counts of this run: embedded, reused.
@@ -88,6 +102,55 @@ pub enum Event {
         /// Seconds since 1970-01-01 UTC.
         at: u64,
     },
+}
+
+/// What is told of a step's rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Detail {
+    /// Vectors were sealed: they survive a kill.
+    Sealed {
+        /// How many this time.
+        vectors: u64,
+        /// Rows of the step that have their vectors now.
+        done: u64,
+        /// All rows of the step.
+        total: u64,
+    },
+    /// Texts that could not be embedded, a few at a time.
+    Failed {
+        /// Which.
+        rows: Vec<FailedRow>,
+    },
+    /// Papers that a dataset showed when it was last published and shows no longer, a few at a time.
+    Removed {
+        /// Which.
+        rows: Vec<RemovedRow>,
+    },
+}
+
+/// Rows that one [`Detail`] lists at most: a line of the journal stays readable.
+pub const LISTED_ROWS: usize = 1000;
+
+/// A text that could not be embedded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedRow {
+    /// The paper.
+    pub bibcode: String,
+    /// Its text under its embedder.
+    pub row_key: RowKey,
+    /// What kept it from being embedded.
+    pub reason: String,
+}
+
+/// A paper that is no longer in a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedRow {
+    /// The bibcode that it had.
+    pub bibcode: String,
+    /// The bibcode under which the dataset holds it now, where it lists the old one among its aliases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<String>,
 }
 
 /// How a run ended.

@@ -15,6 +15,7 @@
 //! | embed: the model's path | no | its files' digests say what it is |
 //! | persist: label, cells, dtype | yes | the set's files carry them |
 //! | persist: what the embed step says of its embedder | yes | the set's manifest states it |
+//! | persist: the papers whose texts could not be embedded, where some were left out | yes | the set's manifest lists them |
 //! | persist: dir | no | publishing is reconciled at every plan |
 //! | merge: label, cells | yes | the set's files carry them |
 //! | merge: view | yes, where it is one | a view has other files than a copy |
@@ -136,14 +137,15 @@ impl Fingerprint {
         fingerprint
     }
 
-    /// Of a persist step over these vectors, the records that they come from, and what is said of
-    /// their embedder.
+    /// Of a persist step over these vectors, the records that they come from, what is said of their embedder, and which
+    /// rows were left out.
     pub fn of_persist(
         config: &PersistConfig,
         cells: &BTreeMap<String, String>,
         vectors: Digest,
         records: Digest,
         description: Digest,
+        failed: Option<Digest>,
     ) -> Self {
         let PersistConfig { dir, label, dtype } = config;
         let mut fingerprint = Self::empty(NodeKind::Persist);
@@ -155,6 +157,7 @@ impl Fingerprint {
         fingerprint.inputs.push(("vectors".into(), vectors));
         fingerprint.inputs.push(("records".into(), records));
         fingerprint.inputs.push(("description".into(), description));
+        fingerprint.inputs.extend(failed.map(|failed| ("failed".into(), failed)));
         fingerprint.names.insert("dir".into(), quoted(dir));
         fingerprint
     }
@@ -319,6 +322,11 @@ pub enum StaleReason {
         /// The output's name.
         output: String,
     },
+    /// It stands without rows that could not be embedded, which was accepted then and is not now.
+    RowsFailed {
+        /// How many rows.
+        rows: u64,
+    },
     /// The dataset's outputs are whole, but its directory does not show them.
     NotPublished {
         /// What the directory shows instead.
@@ -371,13 +379,14 @@ impl StaleReason {
             }
             Self::RecordGone => "its record is gone from the store".to_owned(),
             Self::OutputDamaged { output } => format!("{output} is missing or damaged in the store"),
+            Self::RowsFailed { rows } => format!("{rows} rows failed and were left out: they are tried again"),
             Self::NotPublished { fault } => format!("publish only: {fault}"),
         }
     }
 }
 
 fn describe_change(step: &StepId, change: &Change) -> String {
-    let roles = ["source", "records", "texts", "vectors", "description", SET];
+    let roles = ["source", "records", "texts", "vectors", "description", "failed", SET];
     let is_input = roles.iter().any(|role| change.what.starts_with(role));
     if is_input { change.to_string() } else { format!("{}.{}.{change}", step.kind, step.node) }
 }

@@ -18,7 +18,9 @@
 //!   record       what a key produced, and who last used it, as plain data
 //!   plan         pure: graph + what was observed -> fresh, stale (why), pending, blocked (on what)
 //! CELLAR: storage, synchronous I/O
+//!   pool         the door to the CPU pool: parallel work back in order
 //!   store        blobs, records, references, segments, locks, journal
+//!   reuse        which vectors stand already, under the keys of their texts
 //!   source       input files: codec by magic bytes, lines, fields, refusals
 //!   hub          from a model on a hub to whole files on this disk; the lock file
 //!   convert      from safetensors weights to the ONNX graph that is run
@@ -26,7 +28,6 @@
 //!   published    what a dataset directory shows: one set behind one link
 //!   observe      all the I/O that a plan needs
 //! ENGINE ROOM
-//!   pool         the door to the CPU pool: parallel work back in order
 //!   embedder     texts to vectors: ONNX Runtime, and a deterministic one for tests
 //!   index        bibcode -> row
 //!   event        what a run tells the world
@@ -55,7 +56,10 @@ pub mod record;
 
 pub mod plan;
 
+pub mod pool;
 pub mod store;
+
+pub mod reuse;
 
 pub mod source;
 
@@ -67,8 +71,6 @@ pub mod model;
 pub mod published;
 
 pub mod observe;
-
-pub mod pool;
 
 pub mod embedder;
 pub mod index;

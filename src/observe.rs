@@ -12,6 +12,7 @@ use crate::model::{Environment, Library, ModelError, ResolvedModel, resolve};
 use crate::plan::Observed;
 use crate::published::{self, Owner, PublishError};
 use crate::record::{RecordState, SourceFile};
+use crate::reuse::{ReuseError, Shape, changes};
 use crate::source::{SourceError, files};
 use crate::store::{DigestCache, Store, StoreError};
 
@@ -48,6 +49,16 @@ pub enum ObserveError {
         #[diagnostic_source]
         source: PublishError,
     },
+    /// The vectors that stand.
+    #[error("plan {step}")]
+    Reuse {
+        /// The step.
+        step: StepId,
+        /// What is wrong.
+        #[source]
+        #[diagnostic_source]
+        source: ReuseError,
+    },
     /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -58,7 +69,10 @@ impl ObserveError {
     /// The step that cannot be planned, where it is one.
     pub fn step(&self) -> Option<&StepId> {
         match self {
-            Self::Source { step, .. } | Self::Model { step, .. } | Self::Published { step, .. } => Some(step),
+            Self::Source { step, .. }
+            | Self::Model { step, .. }
+            | Self::Published { step, .. }
+            | Self::Reuse { step, .. } => Some(step),
             Self::Store(_) => None,
         }
     }
@@ -82,6 +96,8 @@ pub struct Observer<'a> {
     pub models: BTreeMap<StepIndex, ResolvedModel>,
     /// Whether names that another workflow or step publishes may be taken.
     pub take_over: bool,
+    /// Whether records that lack rows which could not be embedded count as fresh.
+    pub accept_failures: bool,
 }
 
 impl<'a> Observer<'a> {
@@ -92,7 +108,17 @@ impl<'a> Observer<'a> {
         let base = library.base().to_owned();
         environment.graphs = store.root().join("graphs");
         let digests = store.digest_cache();
-        Self { graph, base, store, environment, library, digests, models: BTreeMap::new(), take_over: false }
+        Self {
+            graph,
+            base,
+            store,
+            environment,
+            library,
+            digests,
+            models: BTreeMap::new(),
+            take_over: false,
+            accept_failures: false,
+        }
     }
 
     /// Observes everything that planning these steps needs. All faults are reported, not just the first.
@@ -102,7 +128,7 @@ impl<'a> Observer<'a> {
     /// # Errors
     /// One error per step that cannot be planned.
     pub fn observe(&mut self, scope: &Scope) -> Result<Observed, Vec<ObserveError>> {
-        let mut observed = Observed::default();
+        let mut observed = Observed { accept_failures: self.accept_failures, ..Observed::default() };
         let mut errors = Vec::new();
         for &index in scope.steps() {
             let seen = if scope.runs(index) {
@@ -185,6 +211,27 @@ impl<'a> Observer<'a> {
             if let Some(fault) = published::fault(&dir, &dataset.name, &key, &record.files(), &mut self.digests) {
                 observed.published.insert(index, (key, fault));
             }
+        }
+        Ok(())
+    }
+
+    /// Counts the rows of embed steps that have no record against the vectors that stand, where their texts are recorded: it
+    /// reads these texts.
+    ///
+    /// # Errors
+    /// [`ObserveError::Reuse`].
+    #[expect(clippy::result_large_err, reason = "once per step and only when planning fails")]
+    pub fn count_rows(&self, scope: &Scope, observed: &mut Observed) -> Result<(), ObserveError> {
+        for index in scope.running() {
+            let step = &self.graph.steps[index];
+            let (Config::Embed(config), Some(model)) = (&step.config, self.models.get(&index)) else { continue };
+            let texts = observed.output(self.graph, step.upstreams[0], "texts");
+            let Some(texts) = texts.filter(|_| observed.record(self.graph, index).is_none()) else { continue };
+            let previous = observed.last_output(index, "vectors");
+            let shape = Shape { embedder: model.key, dim: model.dim, dtype: config.store_dtype };
+            let changes = changes(&self.store, shape, &texts, previous.as_ref(), &|| true);
+            let changes = changes.map_err(|source| ObserveError::Reuse { step: step.id.clone(), source })?;
+            observed.changes.insert(index, changes);
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::{Change, Fingerprint, PublishFault, StaleReason};
 use crate::graph::{Config, Graph, NodeKind, Scope, StepId, StepIndex, manifest_file};
-use crate::record::{Output, Record, RecordState, Reference, SourceFile};
+use crate::record::{Output, Record, RecordState, Reference, RowChanges, SourceFile};
+use crate::table::FAILED;
 
 /// What is known of the world outside the manifest. `observe.rs` fills it in.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,10 @@ pub struct Observed {
     pub records: HashMap<NodeKey, RecordState>,
     /// How the directory of each step that publishes differs from the set of this key; absent if it does not.
     pub published: BTreeMap<StepIndex, (NodeKey, PublishFault)>,
+    /// Whether records that lack rows which could not be embedded count as fresh.
+    pub accept_failures: bool,
+    /// How the rows of embed steps differ from what stands, where that was counted.
+    pub changes: BTreeMap<StepIndex, RowChanges>,
 }
 
 impl Observed {
@@ -48,6 +53,16 @@ impl Observed {
         self.record(graph, index)?.outputs.get(name).copied()
     }
 
+    /// The record that a step used last, if it is whole.
+    pub fn last_record(&self, index: StepIndex) -> Option<&Record> {
+        self.whole_record(&self.references.get(&index)?.key)
+    }
+
+    /// An output of the record that a step used last.
+    pub fn last_output(&self, index: StepIndex, name: &str) -> Option<Output> {
+        self.last_record(index)?.outputs.get(name).copied()
+    }
+
     /// The fingerprint of a step; none while an output that it consumes is not known.
     pub fn fingerprint(&self, graph: &Graph, index: StepIndex) -> Option<Fingerprint> {
         let step = &graph.steps[index];
@@ -66,8 +81,9 @@ impl Observed {
             Config::Persist(config) => {
                 let vectors = consumed(step.upstreams[0], "vectors")?;
                 let records = consumed(load_above(graph, index)?, "records")?;
-                let description = self.record(graph, step.upstreams[0])?.description();
-                Fingerprint::of_persist(config, &step.id.cells, vectors, records, description)
+                let embedded = self.record(graph, step.upstreams[0])?;
+                let failed = embedded.outputs.get(FAILED).map(|failed| failed.digest);
+                Fingerprint::of_persist(config, &step.id.cells, vectors, records, embedded.description(), failed)
             }
             Config::Merge(config) => {
                 let set = |&from: &StepIndex| {
@@ -118,7 +134,7 @@ pub enum Rows {
 }
 
 /// One step of the plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlannedStep {
     /// Its place in the graph.
     #[serde(skip)]
@@ -131,10 +147,50 @@ pub struct PlannedStep {
     pub key: Option<NodeKey>,
     /// The rows that it puts out.
     pub rows: Rows,
+    /// Of an embed step that is not fresh: what there is to compute.
+    pub work: Option<Work>,
+}
+
+/// What an embed step has to compute.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Work {
+    /// How many rows.
+    pub rows: WorkRows,
+    /// Rows a second when this step last computed any.
+    pub rate: Option<f64>,
+}
+
+/// How many rows an embed step has to compute, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkRows {
+    /// Counted.
+    Exact(RowChanges),
+    /// From none to this many.
+    AtMost {
+        /// How many.
+        rows: u64,
+        /// The step whose rows these are.
+        of: StepId,
+        /// How its rows are known.
+        basis: Basis,
+    },
+    /// Nothing tells.
+    Unknown,
+}
+
+/// How an upper bound is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// Its record.
+    Recorded,
+    /// The size of its files against the rows that it had when last applied.
+    FileSizes,
 }
 
 /// What would happen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     /// The workflow's name.
     pub workflow: String,
@@ -180,7 +236,8 @@ pub fn plan(graph: &Graph, scope: &Scope, observed: &Observed) -> Plan {
         };
         states.insert(index, state.clone());
         let rows = rows(observed, index, key.as_ref());
-        steps.push(PlannedStep { index, step: graph.steps[index].id.clone(), state, key, rows });
+        let work = (state != State::Fresh).then(|| work(graph, observed, index)).flatten();
+        steps.push(PlannedStep { index, step: graph.steps[index].id.clone(), state, key, rows, work });
     }
     Plan { workflow: graph.name.clone(), steps }
 }
@@ -211,6 +268,9 @@ fn missing(
 fn own_state(graph: &Graph, index: StepIndex, fingerprint: &Fingerprint, observed: &Observed) -> State {
     let key = fingerprint.key();
     match observed.records.get(&key) {
+        Some(RecordState::Whole(record)) if record.lacks_rows() && !observed.accept_failures => {
+            State::Stale(StaleReason::RowsFailed { rows: record.counts.get(FAILED).copied().unwrap_or(0) })
+        }
         Some(RecordState::Whole(_)) => match observed.published.get(&index) {
             Some((of, fault)) if *of == key => State::Stale(StaleReason::NotPublished { fault: fault.clone() }),
             _ => State::Fresh,
@@ -243,6 +303,40 @@ fn rows(observed: &Observed, index: StepIndex, key: Option<&NodeKey>) -> Rows {
     }
     let last = observed.references.get(&index).and_then(|reference| observed.whole_record(&reference.key));
     last.and_then(rows_out).map_or(Rows::Unknown, Rows::LastApplied)
+}
+
+/// What an embed step that is not fresh has to compute.
+fn work(graph: &Graph, observed: &Observed, index: StepIndex) -> Option<Work> {
+    if graph.steps[index].id.kind != NodeKind::Embed {
+        return None;
+    }
+    let rows = match observed.changes.get(&index) {
+        Some(changes) => WorkRows::Exact(*changes),
+        None => at_most(graph, observed, index).unwrap_or(WorkRows::Unknown),
+    };
+    let rate = observed.last_record(index).and_then(|record| {
+        let computed = *record.provenance.counts.get("embedded").filter(|rows| **rows > 0)?;
+        Some(computed as f64 / record.provenance.seconds)
+    });
+    Some(Work { rows, rate: rate.filter(|rate| rate.is_finite()) })
+}
+
+/// The rows of the nearest step above whose number is known: an embed step computes no more than these.
+fn at_most(graph: &Graph, observed: &Observed, index: StepIndex) -> Option<WorkRows> {
+    let upstream = *graph.steps[index].upstreams.first()?;
+    let of = graph.steps[upstream].id.clone();
+    let rows_out = |record: &Record| record.counts.get("rows").copied();
+    if let Some(rows) = observed.record(graph, upstream).and_then(rows_out) {
+        return Some(WorkRows::AtMost { rows, of, basis: Basis::Recorded });
+    }
+    if of.kind != NodeKind::Load {
+        return at_most(graph, observed, upstream);
+    }
+    let last = observed.last_record(upstream)?;
+    let bytes = |sources: &[SourceFile]| sources.iter().map(|source| source.bytes).sum::<u64>();
+    let (then, now) = (bytes(&last.sources), bytes(observed.sources.get(&upstream)?));
+    let rows = (rows_out(last)? as f64 * now as f64 / then.max(1) as f64).ceil() as u64;
+    Some(WorkRows::AtMost { rows, of, basis: Basis::FileSizes })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, KeyHasher, NodeKey};
 use crate::fingerprint::Fingerprint;
 use crate::graph::StepId;
-use crate::table::SUPERSEDED;
+use crate::table::{FAILED, SUPERSEDED};
 
 /// One output of a node: which blob, how large, how many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +51,11 @@ impl Record {
         self.outputs.iter().filter(|(name, _)| *name != SUPERSEDED).map(|(name, file)| (name.clone(), *file)).collect()
     }
 
+    /// Whether it stands without rows that could not be embedded.
+    pub fn lacks_rows(&self) -> bool {
+        self.counts.get(FAILED).is_some_and(|rows| *rows > 0)
+    }
+
     /// The digest of what this record says besides its outputs, for whoever passes it on in an output of its own.
     pub fn description(&self) -> Digest {
         let mut hasher = KeyHasher::new("sciembed 2026 record description v1");
@@ -60,6 +65,17 @@ impl Record {
         }
         hasher.count(u64::from(self.bit_stable)).digest()
     }
+}
+
+/// The rows of an embed step against what stands already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowChanges {
+    /// Vectors to compute: distinct texts that no vector stands for.
+    pub new: u64,
+    /// The other rows: their vectors stand, or another row has the same text.
+    pub reused: u64,
+    /// Papers that the table last applied has, and this one has no longer.
+    pub removed: u64,
 }
 
 /// A source file as it was read.

@@ -6,6 +6,7 @@
 //! | rejects | load, prepare | bibcode, source, line, offset, reason, detail, excerpt | Parquet, zstd |
 //! | texts | prepare | bibcode, text, characters, truncated | Parquet, zstd |
 //! | superseded | merge | bibcode, dataset, row, winner | Parquet, zstd |
+//! | failed | embed | bibcode, row_key, reason | Parquet, zstd |
 //! | vectors | embed | bibcode, embedding, row_key, tokens, tokens_dropped | Arrow IPC, memory-mapped |
 //! | dataset | persist, merge | bibcode, embedding, metadata_digest, row_key | Arrow IPC, memory-mapped |
 //!
@@ -32,6 +33,9 @@ pub const LINE: &str = "_line";
 
 /// Name of the table of rows that a merge left out.
 pub const SUPERSEDED: &str = "superseded";
+
+/// Name of the table of rows that an embed step left out.
+pub const FAILED: &str = "failed";
 
 /// Rows per Parquet row group. Cut by rows, not bytes, so that equal rows give equal files.
 pub const ROW_GROUP_ROWS: usize = 65_536;
@@ -95,6 +99,15 @@ pub fn vectors(dim: usize, dtype: Dtype) -> SchemaRef {
         Field::new("row_key", binary(RowKey::LEN), false),
         Field::new("tokens", DataType::UInt32, false),
         Field::new("tokens_dropped", DataType::UInt32, false),
+    ]))
+}
+
+/// The table of rows that an embed step left out, since their texts could not be embedded and that was accepted.
+pub fn failed() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new(BIBCODE, DataType::Utf8, false),
+        Field::new("row_key", binary(RowKey::LEN), false),
+        Field::new("reason", DataType::Utf8, false),
     ]))
 }
 

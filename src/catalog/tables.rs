@@ -127,6 +127,7 @@ impl Run {
                 (self.workflow, self.version, self.started) = (Some(workflow), Some(version), Some(microseconds(at)));
             }
             Event::StepFinished { .. } => self.steps_finished += 1,
+            Event::StepDetail { .. } => {}
             Event::StepFailed { .. } => self.steps_failed += 1,
             Event::RunFinished { outcome, seconds, at } => {
                 (self.finished, self.seconds) = (Some(microseconds(at)), Some(seconds));

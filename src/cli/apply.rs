@@ -38,6 +38,9 @@ pub struct Arguments {
     /// Publish under names that belong to another workflow or step, and own them from now on
     #[arg(long)]
     take_over: bool,
+    /// Publish without the papers whose texts could not be embedded, and list them in the dataset's manifest
+    #[arg(long)]
+    accept_failures: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -46,7 +49,11 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
     let dirs = directories(&observer, &scope);
-    let options = Options { run: run::run_id(), jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize) };
+    let options = Options {
+        run: run::run_id(),
+        jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize),
+        accept_failures: arguments.accept_failures,
+    };
     let mut progress = Progress::new(std::io::stderr().is_terminal());
     let mut summary = Summary::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DoorError::Runtime)?;

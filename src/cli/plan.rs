@@ -9,7 +9,8 @@ use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure};
 use crate::error::Exit;
 use crate::graph::StepId;
-use crate::plan::{Plan, PlannedStep, Rows, State, plan};
+use crate::plan::{Basis, Plan, PlannedStep, Rows, State, Work, WorkRows, plan};
+use crate::record::RowChanges;
 use crate::run::RunError;
 
 #[derive(clap::Args)]
@@ -23,6 +24,9 @@ pub struct Arguments {
     /// Plan as if names that belong to another workflow or step were taken over
     #[arg(long)]
     take_over: bool,
+    /// Plan as if papers whose texts could not be embedded may be left out
+    #[arg(long)]
+    accept_failures: bool,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
@@ -33,7 +37,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let scope = arguments.selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
-    let observed = observer.observe(&scope).map_err(|errors| RunError::Observe { errors })?;
+    observer.accept_failures = arguments.accept_failures;
+    let failed = |errors| RunError::Observe { errors };
+    let mut observed = observer.observe(&scope).map_err(failed)?;
+    observer.count_rows(&scope, &mut observed).map_err(|error| failed(vec![error]))?;
     let plan = plan(&workflow.graph, &scope, &observed);
     observer.remember();
     if arguments.json {
@@ -91,12 +98,46 @@ fn words(step: &PlannedStep) -> (&'static str, String) {
         Rows::LastApplied(rows) => format!("{rows} rows when last applied"),
         Rows::Unknown => String::new(),
     };
+    let rows = step.work.as_ref().map_or(rows, work_words);
     let aside = if rows.is_empty() { String::new() } else { format!(" ({rows})") };
     match &step.state {
         State::Fresh => ("fresh", rows),
         State::Stale(reason) => ("stale", format!("{}{aside}", reason.describe(&step.step))),
         State::Pending(upstream) => ("pending", format!("on {upstream}{aside}")),
         State::Blocked(missing) => ("blocked", format!("by {}", lacking(missing))),
+    }
+}
+
+/// What an embed step has to compute: exact, or a range with what it rests on.
+pub fn work_words(work: &Work) -> String {
+    let (told, new) = match &work.rows {
+        WorkRows::Exact(RowChanges { new, reused, removed }) => {
+            (format!("{new} new, {reused} reused, {removed} removed"), *new)
+        }
+        WorkRows::AtMost { rows, of, basis: Basis::Recorded } => {
+            (format!("0 to {rows} new: {of} has {rows} rows"), *rows)
+        }
+        WorkRows::AtMost { rows, of, basis: Basis::FileSizes } => {
+            (format!("0 to about {rows} new: by the size of the files of {of}"), *rows)
+        }
+        WorkRows::Unknown => ("new rows unknown until the steps above have run".to_owned(), 0),
+    };
+    match work.rate.filter(|_| new > 0) {
+        Some(rate) => {
+            let most = if matches!(work.rows, WorkRows::Exact(_)) { "about" } else { "at most about" };
+            format!("{told}; {most} {} at the {rate:.1} rows/s of the last time", duration(new as f64 / rate))
+        }
+        None => told,
+    }
+}
+
+/// A stretch of time in the unit that fits it.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 100.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 6_000.0 => format!("{:.0} min", seconds / 60.0),
+        seconds if seconds < 360_000.0 => format!("{:.0} h", seconds / 3_600.0),
+        seconds => format!("{:.0} days", seconds / 86_400.0),
     }
 }
 
@@ -152,5 +193,6 @@ fn step_json(step: &PlannedStep) -> Value {
         "blocked_by": missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "key": step.key,
         "rows": step.rows,
+        "work": step.work,
     })
 }

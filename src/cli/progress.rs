@@ -45,7 +45,7 @@ impl Progress {
             }
             Event::StepProgress { step, done, total, unit } => self.progress(step, *done, *total, *unit),
             Event::StepNote { step, note } => self.line(&format!("{step}: {note}")),
-            Event::StepFinished { step, counts, run_counts, seconds } => {
+            Event::StepFinished { step, counts, run_counts, seconds, .. } => {
                 self.clear(step);
                 self.line(&format!("{step}: {} ({seconds:.1} s)", told_counts(counts, run_counts)));
             }
@@ -55,7 +55,7 @@ impl Progress {
                 self.line(&format!("{step}: failed"));
             }
             Event::RunInterrupted => self.line("interrupted: sealing what is finished; once more to stop at once"),
-            Event::RunStarted { .. } | Event::RunFinished { .. } => {}
+            Event::StepDetail { .. } | Event::RunStarted { .. } | Event::RunFinished { .. } => {}
         }
     }
 

@@ -16,6 +16,8 @@ pub struct Summary {
     embed_seconds: f64,
     seconds: f64,
     rejecting: Vec<(StepId, u64)>,
+    removing: Vec<(StepId, u64)>,
+    run: String,
     /// How far the embed steps are that did not finish.
     under_way: BTreeMap<StepId, (u64, u64)>,
 }
@@ -24,7 +26,7 @@ impl Summary {
     /// Takes an event in.
     pub fn add(&mut self, event: &Event) {
         match event {
-            Event::StepFinished { step, counts, run_counts, seconds } => {
+            Event::StepFinished { step, counts, run_counts, seconds, .. } => {
                 self.under_way.remove(step);
                 *self.steps.entry(step.kind).or_default() += 1;
                 for (name, count) in counts.iter().chain(run_counts) {
@@ -33,6 +35,10 @@ impl Summary {
                 if step.kind == NodeKind::Embed {
                     self.embed_seconds += seconds;
                 }
+                let publishes = matches!(step.kind, NodeKind::Persist | NodeKind::Merge);
+                if let Some(&removed) = run_counts.get("removed").filter(|count| publishes && **count > 0) {
+                    self.removing.push((step.clone(), removed));
+                }
                 if let Some(&rejected) = counts.get("rejected").filter(|count| **count > 0) {
                     self.rejecting.push((step.clone(), rejected));
                 }
@@ -40,6 +46,7 @@ impl Summary {
             Event::StepProgress { step, done, total: Some(total), .. } if step.kind == NodeKind::Embed => {
                 self.under_way.insert(step.clone(), (*done, *total));
             }
+            Event::RunStarted { run, .. } => self.run.clone_from(run),
             Event::RunFinished { seconds, .. } => self.seconds = *seconds,
             _ => {}
         }
@@ -65,6 +72,9 @@ impl Summary {
                 _ => ("rejected  ", "rejects"),
             };
             tell(format!("  {word} {rejected} in {step}; list them: sciembed peek {workflow} '{step}' {table}"));
+        }
+        for (step, removed) in &self.removing {
+            tell(format!("  removed    {removed} from {step}; list them: sciembed log {workflow} {}", self.run));
         }
         for (step, missing) in report.plan.blocked() {
             tell(format!("  blocked    {step} by {}", lacking(missing)));
@@ -113,9 +123,13 @@ impl Summary {
 
     fn embedded(&self) -> String {
         let count = |name| self.count(NodeKind::Embed, name);
-        let mut told = format!("  embedded   {} new, {} reused", count("embedded"), count("reused"));
+        let mut told =
+            format!("  embedded   {} new, {} reused, {} removed", count("embedded"), count("reused"), count("removed"));
         if count("embedded") > 0 && self.embed_seconds > 0.0 {
             told.push_str(&format!(", {:.1} papers/s", count("embedded") as f64 / self.embed_seconds));
+        }
+        if count("failed") > 0 {
+            told.push_str(&format!("; {} failed and left out, as the manifests list", count("failed")));
         }
         if count("truncated") > 0 {
             let (rows, tokens) = (count("truncated"), count("tokens_dropped"));

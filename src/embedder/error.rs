@@ -197,6 +197,20 @@ pub enum EmbedderError {
     Thread { session: usize, source: io::Error },
 }
 
+impl EmbedderError {
+    /// Whether one of the texts may be to blame, so that the others can be embedded without it.
+    pub fn may_be_of_texts(&self) -> bool {
+        matches!(
+            self,
+            Self::Tokenise { .. }
+                | Self::Run { .. }
+                | Self::NotFinite { .. }
+                | Self::Refused { .. }
+                | Self::Panicked { .. }
+        )
+    }
+}
+
 /// The text of a panic, where it has one.
 pub(super) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());

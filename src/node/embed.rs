@@ -1,37 +1,28 @@
-//! embed: one vector of each text, computing only what no sealed segment holds.
+//! embed: one vector of each text, computing only what stands nowhere yet.
 //!
 //! ```text
-//! texts -> row keys -> which are sealed already? -> embed the rest -> segments, sealed as they fill
-//!                                                                        |
-//! texts, in order  ------------------ gather ----------------------------+--> vectors table
+//! texts -> row keys -> which vectors stand? -> compute the rest -> segments, sealed as they fill
+//!                                                                    |
+//! texts, in order  ------------------ gather ------------------------+--> vectors table
 //! ```
 //!
 //! A fresh run, a resumed one and one that reuses another year take this same path, so they give the same bytes: the
 //! order of the vectors table is that of the texts, and segments are only where its vectors come from. The same text
-//! twice is embedded once.
+//! twice is embedded once. Read next: `reuse`, which knows what stands; `compute.rs`, which computes.
 
-use std::collections::{BTreeMap, HashSet};
-use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, StringArray};
-
-use super::gather::{Located, gather, locate};
+use super::compute::{Failed, compute};
+use super::gather::{Gathered, failed_rows, gather};
 use super::{Context, Made, NodeError};
 use crate::digest::{EmbedderKey, RowKey};
-use crate::embedder::{Description, Embedder, EmbedderError, Embedding};
-use crate::event::Unit;
+use crate::embedder::{Embedder, EmbedderError};
+use crate::event::{Detail, LISTED_ROWS, Unit};
 use crate::manifest::config::Dtype;
-use crate::pool::map_ordered;
 use crate::record::Output;
-use crate::store::segment::{Segment, SegmentHeader, SegmentRow, SegmentWriter};
-
-/// Texts handed to the embedder at once: enough that rows of equal length find each other, few enough to hold.
-const WINDOW_ROWS: usize = 2048;
-/// Rows per segment at most: a few megabytes, written in one stride.
-const SEAL_ROWS: usize = 4096;
-/// Time between seals at most: what a kill can cost.
-const SEAL_AFTER: Duration = Duration::from_secs(15);
+use crate::reuse::{Shape, Source, Vectors, removed, row_keys};
+use crate::store::table_rows::TableHeader;
+use crate::table;
 
 /// What embed needs to know of its embedder before it is started.
 pub struct EmbedPlan<'a> {
@@ -47,41 +38,82 @@ pub struct EmbedPlan<'a> {
     pub model: &'a str,
     /// Whether one kind of machine always gives the same bits.
     pub bit_stable: bool,
+    /// The vectors table that this step made before, if it is known.
+    pub previous: Option<&'a Output>,
+    /// Whether texts that cannot be embedded are left out, instead of ending the step.
+    pub accept_failures: bool,
+    /// The run.
+    pub run: &'a str,
+}
+
+impl EmbedPlan<'_> {
+    fn shape(&self) -> Shape {
+        Shape { embedder: self.key, dim: self.dim, dtype: self.dtype }
+    }
 }
 
 /// Makes the vectors table of a texts table. `start` is called only if something is to be computed.
 ///
 /// # Errors
-/// Whatever the embedder and the store give. What was computed before the error is sealed and counts next time.
+/// [`NodeError::Incomplete`] if some texts cannot be embedded; whatever the embedder and the store give. What was computed
+/// before the error is sealed and counts next time.
 pub fn run<'e>(
     context: &Context,
     plan: &EmbedPlan,
     texts: &Output,
     start: impl FnOnce() -> Result<&'e mut dyn Embedder, EmbedderError>,
 ) -> Result<Made, NodeError> {
-    let keys = row_keys(context, plan.key, texts)?;
-    let mut needed: Vec<RowKey> = keys.clone();
-    needed.sort_unstable();
-    needed.dedup();
-    let missing = missing(context, plan, &needed)?;
-    let embedded = missing.len() as u64;
-    (context.progress)(texts.rows - embedded.min(texts.rows), Some(texts.rows), Unit::Rows);
-    if !missing.is_empty() {
-        compute(context, plan, texts, &keys, missing, start().map_err(Box::new)?)?;
+    let keys = row_keys(context.store, plan.key, texts, &|| context.check_cancel().is_ok())?;
+    let note = |note| (context.note)(note);
+    let mut vectors = Vectors::find(context.store, plan.shape(), &keys, &note)?;
+    let new = vectors.missing().count() as u64;
+    (context.progress)(texts.rows - new, Some(texts.rows), Unit::Rows);
+    let mut failed = Failed::new();
+    if new > 0 {
+        let missing = vectors.missing().copied().collect();
+        failed = compute(context, plan, texts, &keys, missing, start().map_err(Box::new)?)?;
+        vectors.look()?;
     }
-    let segments = segments(context, plan)?;
-    let located = locate(&needed, &segments, &|segment| verified(context, segment));
-    let gathered = gather(context, plan, texts, &keys, &needed, &located, &segments)?;
-    Ok(made(plan, texts, embedded, gathered, &origins(&located, &segments)))
+    let failures = tell_failed(context, plan, texts, &keys, &failed)?;
+    let gathered = gather(context, plan, texts, &keys, &failed, &vectors)?;
+    let mut made = made(plan, texts, new - failed.len() as u64, &gathered, vectors.sources());
+    if let Some(failures) = failures {
+        made.count("failed", failures.rows);
+        made.outputs.insert(table::FAILED.into(), failures);
+    }
+    let removed = plan.previous.map_or(Ok(0), |previous| removed(context.store, previous, texts))?;
+    made.run_counts.insert("removed".into(), removed);
+    keep_findable(context, plan, &made, &gathered)?;
+    Ok(made)
 }
 
-fn made(
+/// Lists the rows that have no vector: as a table if they may be left out, and as the end of the step if not.
+fn tell_failed(
+    context: &Context,
     plan: &EmbedPlan,
     texts: &Output,
-    embedded: u64,
-    gathered: super::gather::Gathered,
-    origins: &[&SegmentHeader],
-) -> Made {
+    keys: &[RowKey],
+    failed: &Failed,
+) -> Result<Option<Output>, NodeError> {
+    if failed.is_empty() {
+        return Ok(None);
+    }
+    let rows = failed_rows(context, texts, keys, failed)?;
+    rows.chunks(LISTED_ROWS).for_each(|rows| (context.detail)(Detail::Failed { rows: rows.to_vec() }));
+    if plan.accept_failures {
+        return super::gather::failed_table(context, &rows).map(Some);
+    }
+    let first = rows.first().map_or_else(Default::default, |row| (row.bibcode.clone(), row.reason.clone()));
+    Err(NodeError::Incomplete {
+        failed: rows.len() as u64,
+        rows: texts.rows,
+        first: first.0,
+        reason: first.1,
+        list: format!("`sciembed log WORKFLOW {}`", plan.run),
+    })
+}
+
+fn made(plan: &EmbedPlan, texts: &Output, new: u64, gathered: &Gathered, sources: &[Source]) -> Made {
     let mut made = Made::default();
     made.count("rows_in", texts.rows);
     made.count("rows", gathered.vectors.rows);
@@ -89,144 +121,48 @@ fn made(
     made.count("tokens_dropped", gathered.tokens_dropped);
     made.count("truncated", gathered.rows_cut);
     made.outputs.insert("vectors".into(), gathered.vectors);
-    made.run_counts.insert("embedded".into(), embedded);
-    made.run_counts.insert("reused".into(), texts.rows - embedded);
+    made.run_counts.insert("embedded".into(), new);
+    made.run_counts.insert("reused".into(), gathered.vectors.rows - new);
     made.fact("model", plan.model);
     made.fact("embedder", plan.key);
     made.fact("texts", texts.digest);
     for (name, value) in plan.ingredients {
         made.fact(&format!("embedder.{name}"), value);
     }
-    let list = |of: fn(&SegmentHeader) -> &str| {
-        let distinct: std::collections::BTreeSet<&str> = origins.iter().map(|header| of(header)).collect();
+    let list = |of: fn(&Source) -> &str| {
+        let distinct: std::collections::BTreeSet<&str> = sources.iter().flat_map(|from| of(from).split(", ")).collect();
         distinct.into_iter().collect::<Vec<_>>().join(", ")
     };
-    made.machine.insert("runtime".into(), list(|header| &header.runtime));
-    made.machine.insert("cpu".into(), list(|header| &header.cpu));
+    made.machine.insert("runtime".into(), list(|source| source.origin().0));
+    made.machine.insert("cpu".into(), list(|source| source.origin().1));
     // Vectors of two CPU classes or runtimes may differ in their last bits: such a table would not come out again.
-    let mixed = origins.windows(2).any(|pair| (&pair[0].runtime, &pair[0].cpu) != (&pair[1].runtime, &pair[1].cpu));
+    let mixed = made.machine.values().any(|value| value.contains(", "));
     made.not_bit_stable = !plan.bit_stable || mixed;
     made
 }
 
-/// The headers of the segments that vectors were taken from.
-fn origins<'a>(located: &[Option<Located>], segments: &'a [Segment]) -> Vec<&'a SegmentHeader> {
-    let used: HashSet<u32> = located.iter().flatten().map(|at| at.segment).collect();
-    segments.iter().zip(0..).filter(|(_, index)| used.contains(index)).map(|(segment, _)| segment.header()).collect()
-}
-
-/// The key of every text, in order: 16 bytes a row are held.
-fn row_keys(context: &Context, embedder: EmbedderKey, texts: &Output) -> Result<Vec<RowKey>, NodeError> {
-    let mut reader = context.store.read_parquet(&texts.digest)?;
-    let mut keys = Vec::with_capacity(usize::try_from(texts.rows).unwrap_or(0));
-    map_ordered(
-        || {
-            context.check_cancel()?;
-            reader.next().transpose().map_err(NodeError::arrow("texts"))
-        },
-        |batch| {
-            let texts: &StringArray = batch["text"].as_string();
-            texts.iter().flatten().map(|text| RowKey::of(&embedder, text)).collect::<Vec<_>>()
-        },
-        |batch_keys| {
-            keys.extend(batch_keys);
-            Ok::<_, NodeError>(())
-        },
-    )?;
-    Ok(keys)
-}
-
-/// The sealed segments that can serve; damaged ones are told of and passed over.
-fn segments(context: &Context, plan: &EmbedPlan) -> Result<Vec<Segment>, NodeError> {
-    let (segments, damaged) = context.store.segments(&plan.key, plan.dim, plan.dtype)?;
-    damaged.iter().for_each(|error| (context.note)(format!("passed over a segment: {error}")));
-    Ok(segments)
-}
-
-fn verified(context: &Context, segment: &Segment) -> bool {
-    segment.verify().inspect_err(|error| (context.note)(format!("passed over a segment: {error}"))).is_ok()
-}
-
-fn missing(context: &Context, plan: &EmbedPlan, needed: &[RowKey]) -> Result<HashSet<RowKey>, NodeError> {
-    let segments = segments(context, plan)?;
-    let located = locate(needed, &segments, &|segment| verified(context, segment));
-    Ok(needed.iter().zip(located).filter(|(_, at)| at.is_none()).map(|(key, _)| *key).collect())
-}
-
-/// Embeds the texts whose keys are missing, each distinct text once, and seals them as segments.
-fn compute(
-    context: &Context,
-    plan: &EmbedPlan,
-    texts: &Output,
-    keys: &[RowKey],
-    mut missing: HashSet<RowKey>,
-    embedder: &mut dyn Embedder,
-) -> Result<(), NodeError> {
-    let Description { runtime, cpu_class, .. } = embedder.description().clone();
-    let header =
-        SegmentHeader { embedder: plan.key, dim: plan.dim, dtype: plan.dtype, rows: 0, runtime, cpu: cpu_class };
-    let done = texts.rows - missing.len() as u64;
-    let mut work = Work {
-        context,
-        segments: context.store.segment_writer(header)?,
-        sealed: Instant::now(),
-        done,
-        total: texts.rows,
-    };
-    let mut window: Vec<(RowKey, String)> = Vec::with_capacity(WINDOW_ROWS);
-    let mut keys = keys.iter();
-    for batch in context.store.read_parquet(&texts.digest)? {
-        let batch = batch.map_err(NodeError::arrow("texts"))?;
-        let texts: &StringArray = batch["text"].as_string();
-        for (text, key) in texts.iter().flatten().zip(keys.by_ref()) {
-            if missing.remove(key) {
-                window.push((*key, text.to_owned()));
-            }
-            if window.len() == WINDOW_ROWS {
-                work.embed(embedder, &window)?;
-                window.clear();
-            }
-        }
+/// Makes the table a place to take vectors from, in the stead of the one that it follows, and the segments few.
+fn keep_findable(context: &Context, plan: &EmbedPlan, made: &Made, gathered: &Gathered) -> Result<(), NodeError> {
+    let Shape { embedder, dim, dtype } = plan.shape();
+    let (table, rows) = (gathered.vectors.digest, gathered.rows.len());
+    let machine = |name: &str| made.machine.get(name).cloned().unwrap_or_default();
+    let header = TableHeader { embedder, dim, dtype, rows, table, runtime: machine("runtime"), cpu: machine("cpu") };
+    context.store.write_table_rows(&header, &gathered.rows)?;
+    if let Some(previous) = plan.previous.filter(|previous| previous.digest != table) {
+        forget_if_covered(context, plan, previous)?;
     }
-    work.embed(embedder, &window)?;
-    Ok(work.segments.seal()?)
+    // Nothing depends on it: what cannot be merged is looked through as it is.
+    if let Err(error) = context.store.compact(&embedder, plan.run) {
+        (context.note)(format!("segments were not merged: failed to {error}"));
+    }
+    Ok(())
 }
 
-/// The state of computing: what is finished but not sealed, and since when.
-struct Work<'a> {
-    context: &'a Context<'a>,
-    segments: SegmentWriter,
-    sealed: Instant,
-    done: u64,
-    total: u64,
-}
-
-impl Work<'_> {
-    /// Embeds one window. Whatever ends it, what was finished is sealed first.
-    fn embed(&mut self, embedder: &mut dyn Embedder, window: &[(RowKey, String)]) -> Result<(), NodeError> {
-        let texts: Vec<&str> = window.iter().map(|(_, text)| text.as_str()).collect();
-        let mut stopped = Ok(());
-        let embedded = embedder.embed(&texts, &mut |index, embedding| {
-            stopped = self.take(&window[index], embedding);
-            if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        if stopped.is_err() || embedded.is_err() {
-            self.segments.seal()?;
-        }
-        stopped?;
-        Ok(embedded.map_err(Box::new)?)
-    }
-
-    fn take(&mut self, (key, text): &(RowKey, String), embedding: Embedding) -> Result<(), NodeError> {
-        let Embedding { vector, tokens, tokens_dropped } = embedding;
-        let row = SegmentRow { key: *key, vector, tokens, tokens_dropped };
-        self.segments.push(row).map_err(|_| NodeError::Range { text: text.chars().take(60).collect() })?;
-        self.done += 1;
-        (self.context.progress)(self.done, Some(self.total), Unit::Rows);
-        if self.segments.pending() >= SEAL_ROWS || self.sealed.elapsed() >= SEAL_AFTER {
-            self.segments.seal()?;
-            self.sealed = Instant::now();
-        }
-        self.context.check_cancel()
-    }
+/// A year that grows every night has had hundreds of tables: each is forgotten once all its vectors stand elsewhere.
+fn forget_if_covered(context: &Context, plan: &EmbedPlan, previous: &Output) -> Result<(), NodeError> {
+    let (tables, _) = context.store.table_rows(&plan.key, plan.dim, plan.dtype)?;
+    let Some(old) = tables.iter().find(|rows| rows.header().table == previous.digest) else { return Ok(()) };
+    let keys: Vec<RowKey> = (0..old.file().rows()).map(|nth| old.file().key(nth)).collect();
+    let covered = Vectors::covered(context.store, plan.shape(), &keys, &previous.digest)?;
+    if covered { Ok(context.store.forget_table_rows(&plan.key, &previous.digest)?) } else { Ok(()) }
 }

@@ -5,6 +5,7 @@ use arrow::error::ArrowError;
 use crate::embedder::EmbedderError;
 use crate::pool::Panicked;
 use crate::published::PublishError;
+use crate::reuse::ReuseError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 
@@ -31,6 +32,10 @@ pub enum NodeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Publish(#[from] PublishError),
+    /// Looking for vectors that stand already.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Reuse(ReuseError),
     /// A thread.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -108,16 +113,36 @@ pub enum NodeError {
         /// The fields that were asked for.
         fields: String,
     },
-    /// A vector that half precision cannot hold.
-    #[error("store the vector of text {text:?} as f16: a component is beyond 65,504")]
+    /// Texts that could not be embedded.
+    #[error("embed {failed} of {rows} rows, {first} among them: {reason}")]
     #[diagnostic(
-        code(sciembed::node::range),
-        help("set `store_dtype = \"f32\"` in this embed node, or `normalize = true`")
+        code(sciembed::node::incomplete),
+        help(
+            "all others are sealed and kept. Mend what failed and apply again, or publish without these rows: apply --accept-failures. {list} lists them"
+        )
     )]
-    Range {
-        /// The beginning of the text.
-        text: String,
+    Incomplete {
+        /// How many rows.
+        failed: u64,
+        /// Of how many.
+        rows: u64,
+        /// The first of them.
+        first: String,
+        /// What keeps it from being embedded.
+        reason: String,
+        /// The command that lists them.
+        list: String,
     },
+}
+
+impl From<ReuseError> for NodeError {
+    fn from(error: ReuseError) -> Self {
+        match error {
+            ReuseError::Store(error) => Self::Store(error),
+            ReuseError::Stopped => Self::Interrupted,
+            ReuseError::Panicked(_) => Self::Reuse(error),
+        }
+    }
 }
 
 impl NodeError {

@@ -1,4 +1,4 @@
-//! Finding row keys in sealed segments, and gathering their vectors into the vectors table.
+//! Gathering vectors into the vectors table, in the order of the texts.
 
 use std::sync::Arc;
 
@@ -7,58 +7,23 @@ use arrow::array::{
 };
 use arrow::buffer::Buffer;
 
+use super::compute::Failed;
 use super::embed::EmbedPlan;
 use super::{Context, NodeError};
 use crate::digest::RowKey;
+use crate::event::FailedRow;
 use crate::manifest::config::Dtype;
 use crate::record::Output;
-use crate::store::segment::Segment;
+use crate::reuse::{Source, Vectors};
 use crate::store::{BlobWriter, IpcWriter};
 use crate::table::{self, IPC_BATCH_ROWS};
-
-/// Where a row's vector is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Located {
-    /// The segment's place in the list.
-    pub segment: u32,
-    /// The row in it.
-    pub row: u32,
-}
-
-/// Finds each of the ascending keys `needed` in `segments`. Where several hold one, the first in the list wins, and the
-/// list is in the order of the segments' digests: the choice depends on content alone. A segment that holds any is
-/// asked for its bytes to be `sound` first.
-pub fn locate(needed: &[RowKey], segments: &[Segment], sound: &dyn Fn(&Segment) -> bool) -> Vec<Option<Located>> {
-    let mut located = vec![None; needed.len()];
-    for (segment, index) in segments.iter().zip(0u32..) {
-        let hits = hits(needed, segment, &located);
-        if !hits.is_empty() && sound(segment) {
-            for (at, row) in hits {
-                located[at] = Some(Located { segment: index, row });
-            }
-        }
-    }
-    located
-}
-
-/// The needed keys, not located yet, that a segment holds. The shorter list is walked and the longer one searched.
-fn hits(needed: &[RowKey], segment: &Segment, located: &[Option<Located>]) -> Vec<(usize, u32)> {
-    let rows = segment.header().rows;
-    let open = |at: &usize| located[*at].is_none();
-    let as_row = |row: usize| u32::try_from(row).expect("a segment has a few thousand rows");
-    if rows < needed.len() {
-        let find = |row: usize| needed.binary_search(&segment.key(row)).ok().map(|at| (at, as_row(row)));
-        (0..rows).filter_map(find).filter(|(at, _)| open(at)).collect()
-    } else {
-        let find = |at: usize| segment.find(&needed[at]).map(|row| (at, as_row(row)));
-        (0..needed.len()).filter(open).filter_map(find).collect()
-    }
-}
 
 /// The vectors table, with what was counted on the way.
 pub struct Gathered {
     /// The table.
     pub vectors: Output,
+    /// Its distinct keys, ascending, each with a row of the table.
+    pub rows: Vec<(RowKey, u32)>,
     /// Tokens that the model saw, over all rows.
     pub tokens: u64,
     /// Tokens cut off, over all rows.
@@ -67,39 +32,93 @@ pub struct Gathered {
     pub rows_cut: u64,
 }
 
-/// Writes the vectors table in the order of the texts.
+/// Writes the vectors table in the order of the texts, less those that failed.
 ///
 /// # Errors
-/// Whatever the store gives; [`NodeError::Table`] if a row is in no segment, which is a bug or a segment lost meanwhile.
+/// Whatever the store gives; [`NodeError::Table`] if a row's vector is nowhere, which is a bug or a file lost meanwhile.
 pub fn gather(
     context: &Context,
     plan: &EmbedPlan,
     texts: &Output,
     keys: &[RowKey],
-    needed: &[RowKey],
-    located: &[Option<Located>],
-    segments: &[Segment],
+    failed: &Failed,
+    vectors: &Vectors,
 ) -> Result<Gathered, NodeError> {
     let schema = table::vectors(plan.dim, plan.dtype);
     let writer = IpcWriter::new(context.store.new_blob()?, &schema).map_err(NodeError::arrow("vectors"))?;
     let mut rows = Rows { plan, schema, writer, batch: Batch::default(), written: 0 };
     let (mut tokens, mut tokens_dropped, mut rows_cut) = (0, 0, 0);
+    let mut places = Vec::with_capacity(keys.len());
+    each_row(context, texts, keys, |bibcode, key| {
+        if failed.contains_key(key) {
+            return Ok(());
+        }
+        let nowhere = || NodeError::table("vectors", format!("the vector of row {key} of {bibcode} is nowhere"));
+        let (source, nth) = vectors.locate(key).ok_or_else(nowhere)?;
+        let place = u32::try_from(places.len()).map_err(|_| NodeError::table("vectors", "it has 2^32 rows"))?;
+        places.push((*key, place));
+        let (seen, dropped) = rows.push(bibcode, key, source, nth)?.ok_or_else(nowhere)?;
+        tokens += u64::from(seen);
+        tokens_dropped += u64::from(dropped);
+        rows_cut += u64::from(dropped > 0);
+        Ok(())
+    })?;
+    places.sort_unstable();
+    places.dedup_by_key(|(key, _)| *key);
+    Ok(Gathered { vectors: rows.finish()?, rows: places, tokens, tokens_dropped, rows_cut })
+}
+
+/// Walks the bibcodes of a texts table with the keys of its texts.
+fn each_row(
+    context: &Context,
+    texts: &Output,
+    keys: &[RowKey],
+    mut each: impl FnMut(&str, &RowKey) -> Result<(), NodeError>,
+) -> Result<(), NodeError> {
     let mut keys = keys.iter();
-    for batch in context.store.read_parquet(&texts.digest)? {
+    for batch in context.store.read_parquet_columns(&texts.digest, &[table::BIBCODE])? {
         context.check_cancel()?;
         let batch = batch.map_err(NodeError::arrow("texts"))?;
         let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
-        for (bibcode, key) in bibcodes.iter().flatten().zip(keys.by_ref()) {
-            let at = needed.binary_search(key).ok().and_then(|at| located[at]);
-            let at =
-                at.ok_or_else(|| NodeError::table("vectors", format!("no segment holds row {key} of {bibcode}")))?;
-            let (seen, dropped) = rows.push(bibcode, key, &segments[at.segment as usize], at.row as usize)?;
-            tokens += u64::from(seen);
-            tokens_dropped += u64::from(dropped);
-            rows_cut += u64::from(dropped > 0);
-        }
+        bibcodes.iter().flatten().zip(keys.by_ref()).try_for_each(|(bibcode, key)| each(bibcode, key))?;
     }
-    Ok(Gathered { vectors: rows.finish()?, tokens, tokens_dropped, rows_cut })
+    Ok(())
+}
+
+/// The papers whose texts failed, in the order of the texts.
+///
+/// # Errors
+/// Whatever the store gives.
+pub fn failed_rows(
+    context: &Context,
+    texts: &Output,
+    keys: &[RowKey],
+    failed: &Failed,
+) -> Result<Vec<FailedRow>, NodeError> {
+    let mut rows = Vec::new();
+    each_row(context, texts, keys, |bibcode, key| {
+        if let Some(reason) = failed.get(key) {
+            rows.push(FailedRow { bibcode: bibcode.to_owned(), row_key: *key, reason: reason.clone() });
+        }
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The table of papers that are left out since their texts failed.
+///
+/// # Errors
+/// Whatever the store gives.
+pub fn failed_table(context: &Context, rows: &[FailedRow]) -> Result<Output, NodeError> {
+    let mut writer = context.store.new_parquet(table::failed())?;
+    let keys = rows.iter().flat_map(|row| *row.row_key.as_bytes()).collect();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.bibcode))),
+        Arc::new(keys_array(keys)?),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.reason))),
+    ];
+    writer.write(RecordBatch::try_new(table::failed(), columns).map_err(NodeError::arrow(table::FAILED))?)?;
+    Ok(writer.finish()?)
 }
 
 struct Rows<'a> {
@@ -121,17 +140,26 @@ struct Batch {
 }
 
 impl Rows<'_> {
-    fn push(&mut self, bibcode: &str, key: &RowKey, segment: &Segment, row: usize) -> Result<(u32, u32), NodeError> {
-        let (tokens, tokens_dropped) = segment.tokens(row);
+    /// Appends a row; gives its tokens, or none where the source does not have what it says.
+    fn push(
+        &mut self,
+        bibcode: &str,
+        key: &RowKey,
+        source: &Source,
+        nth: usize,
+    ) -> Result<Option<(u32, u32)>, NodeError> {
+        let Some((tokens, tokens_dropped)) = source.tokens(nth) else { return Ok(None) };
+        if source.copy_vector(nth, self.plan.dtype, &mut self.batch.vectors).is_none() {
+            return Ok(None);
+        }
         self.batch.bibcodes.push(bibcode.to_owned());
-        segment.copy_vector(row, self.plan.dtype, &mut self.batch.vectors);
         self.batch.keys.extend_from_slice(key.as_bytes());
         self.batch.tokens.push(tokens);
         self.batch.tokens_dropped.push(tokens_dropped);
         if self.batch.tokens.len() == IPC_BATCH_ROWS {
             self.flush()?;
         }
-        Ok((tokens, tokens_dropped))
+        Ok(Some((tokens, tokens_dropped)))
     }
 
     fn flush(&mut self) -> Result<(), NodeError> {

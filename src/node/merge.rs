@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::left_out::LeftOut;
 use super::set::{self, SetFiles, SetIdentity, SetWriter};
-use super::{Context, Made, NodeError, view};
+use super::{Context, Made, NodeError, removed, view};
 use crate::digest::NodeKey;
 use crate::event::Unit;
 use crate::index::keys::{self, Holder, KeyIndex, KeyWriter};
@@ -61,6 +61,8 @@ pub struct MergeInputs<'a> {
     pub parts: &'a [Part],
     /// Whether the vectors stay where they are.
     pub view: bool,
+    /// The bibcodes of the set that this one follows, if it is known.
+    pub previous: Option<&'a Output>,
 }
 
 /// Builds the keyed files of a merged set, and the table of rows that were superseded.
@@ -81,6 +83,7 @@ pub fn run(context: &Context, inputs: &MergeInputs) -> Result<Made, NodeError> {
     })?;
     let origin = origin(inputs, &sets, &left_out);
     let mut made = set::finish(context, &identity, &files, origin)?;
+    removed::tell(context, inputs.previous, &files, &mut made)?;
     made.count("rows_in", sets.iter().map(|says| says.rows).sum());
     made.count("sets", sets.len() as u64);
     made.count("rejected", superseded.rows);
@@ -411,9 +414,16 @@ mod tests {
         }
 
         fn with<T>(&self, work: impl FnOnce(&Context) -> T) -> T {
-            let (cancel, progress, note) = (AtomicBool::new(false), |_, _, _| {}, |_| {});
+            let (cancel, progress, note, detail) = (AtomicBool::new(false), |_, _, _| {}, |_| {}, |_| {});
             let base = Path::new(".");
-            work(&Context { store: &self.store, base, cancel: &cancel, progress: &progress, note: &note })
+            work(&Context {
+                store: &self.store,
+                base,
+                cancel: &cancel,
+                progress: &progress,
+                note: &note,
+                detail: &detail,
+            })
         }
 
         /// A set of these bibcodes; each vector's components are `value`, and its rows arrive in batches of `step`.
@@ -446,7 +456,9 @@ mod tests {
         fn merge(&self, parts: &[Part]) -> Result<Made, NodeError> {
             let (set, cells) = (NodeKey::from_bytes([9; 32]), BTreeMap::new());
             self.with(|context| {
-                run(context, &MergeInputs { set, name: "m", label: "m", cells: &cells, parts, view: false })
+                let inputs =
+                    MergeInputs { set, name: "m", label: "m", cells: &cells, parts, view: false, previous: None };
+                run(context, &inputs)
             })
         }
 

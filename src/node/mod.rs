@@ -3,6 +3,7 @@
 //! A node reads blobs and writes blobs; it writes no record, holds no lock and knows no other step. It tells progress
 //! and asks whether it should stop through its [`Context`]. Rows in = rows out + rejects, always.
 
+mod compute;
 pub mod embed;
 mod error;
 mod gather;
@@ -12,6 +13,7 @@ pub mod merge;
 pub mod persist;
 pub mod prepare;
 mod rejects;
+mod removed;
 mod set;
 mod view;
 
@@ -21,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use error::NodeError;
 
-use crate::event::Unit;
+use crate::event::{Detail, Unit};
 use crate::record::Output;
 use crate::store::Store;
 
@@ -37,6 +39,8 @@ pub struct Context<'a> {
     pub progress: &'a (dyn Fn(u64, Option<u64>, Unit) + Sync),
     /// Told what the user should know.
     pub note: &'a (dyn Fn(String) + Sync),
+    /// Told what is to be found again in the journal.
+    pub detail: &'a (dyn Fn(Detail) + Sync),
 }
 
 impl Context<'_> {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, StringArray};
 use arrow::datatypes::{DataType, Float32Type};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::gather::vectors_array;
 use super::set::{self, SetFiles, SetIdentity, SetWriter};
-use super::{Context, Made, NodeError};
-use crate::digest::NodeKey;
+use super::{Context, Made, NodeError, removed};
+use crate::digest::{NodeKey, RowKey};
 use crate::event::Unit;
 use crate::index::keys;
 use crate::manifest::config::{Dtype, PersistConfig};
@@ -40,6 +40,10 @@ pub struct SetInputs<'a> {
     pub facts: &'a BTreeMap<String, String>,
     /// Whether the vectors would come out again.
     pub bit_stable: bool,
+    /// The papers that were left out since their texts could not be embedded.
+    pub failed: Option<&'a Output>,
+    /// The bibcodes of the set that this one follows, if it is known.
+    pub previous: Option<&'a Output>,
 }
 
 /// Builds the keyed files of a set.
@@ -51,19 +55,38 @@ pub fn run(context: &Context, config: &PersistConfig, inputs: &SetInputs) -> Res
     let identity = identity(config, inputs, dim(&vectors)?);
     let rows = write_rows(context, &identity, inputs, &vectors)?;
     let files = SetFiles::own(&identity, rows, write_keys(context, &inputs.set, &vectors)?);
-    let origin = vec![
+    let mut origin = vec![
         ("records", json!(inputs.records.digest)),
         ("texts", json!(inputs.facts.get("texts"))),
         ("vectors", json!(inputs.vectors.digest)),
     ];
+    if let Some(failed) = inputs.failed {
+        origin.push(("failed", failures(context, failed)?));
+    }
     let mut made = set::finish(context, &identity, &files, origin)?;
+    removed::tell(context, inputs.previous, &files, &mut made)?;
     made.count("rows_in", inputs.vectors.rows);
     Ok(made)
 }
 
+/// The papers that were left out, for the manifest.
+fn failures(context: &Context, failed: &Output) -> Result<Value, NodeError> {
+    let mut listed = Vec::new();
+    for batch in context.store.read_parquet(&failed.digest)? {
+        let batch = batch.map_err(NodeError::arrow(table::FAILED))?;
+        let (bibcodes, keys): (&StringArray, _) =
+            (batch[table::BIBCODE].as_string(), batch["row_key"].as_fixed_size_binary());
+        for (bibcode, key) in bibcodes.iter().flatten().zip(keys.iter().flatten()) {
+            let key = <[u8; RowKey::LEN]>::try_from(key).map_err(|error| NodeError::table(table::FAILED, error))?;
+            listed.push(json!({ "bibcode": bibcode, "row_key": RowKey::from_bytes(key) }));
+        }
+    }
+    Ok(listed.into())
+}
+
 fn identity<'a>(config: &'a PersistConfig, inputs: &SetInputs<'a>, dim: usize) -> SetIdentity<'a> {
     let PersistConfig { dir: _, label, dtype } = config;
-    let SetInputs { set, name, cells, vectors: _, records: _, facts, bit_stable } = *inputs;
+    let SetInputs { set, name, cells, facts, bit_stable, .. } = *inputs;
     let ingredient = |(name, value): (&'a String, &'a String)| Some((name.strip_prefix("embedder.")?, value.as_str()));
     SetIdentity {
         set,

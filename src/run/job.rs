@@ -34,6 +34,7 @@ use crate::pool::Panicked;
 use crate::published::{Owner, Publication, PublishError};
 use crate::record::{Output, Provenance, Record, Reference, SourceFile};
 use crate::store::{Store, durable, pretty_json};
+use crate::table::FAILED;
 
 /// Progress is told at most this often: eyes see no more, and the channel stays empty.
 const TELL_EVERY: Duration = Duration::from_millis(100);
@@ -85,11 +86,32 @@ pub struct Job {
 
 /// What is to be done, with the inputs it consumes.
 enum Work {
-    Load { config: crate::manifest::config::LoadConfig, sources: Vec<SourceFile> },
-    Prepare { config: crate::manifest::config::PrepareConfig, records: Output },
-    Embed { config: EmbedConfig, texts: Output, model: Box<ResolvedModel> },
-    Persist { config: PersistConfig, vectors: Output, records: Output, embed_record: Box<Record> },
-    Merge { config: MergeConfig, parts: Vec<Part> },
+    Load {
+        config: crate::manifest::config::LoadConfig,
+        sources: Vec<SourceFile>,
+    },
+    Prepare {
+        config: crate::manifest::config::PrepareConfig,
+        records: Output,
+    },
+    Embed {
+        config: EmbedConfig,
+        texts: Output,
+        model: Box<ResolvedModel>,
+        previous: Option<Output>,
+    },
+    Persist {
+        config: PersistConfig,
+        vectors: Output,
+        records: Output,
+        embed_record: Box<Record>,
+        previous: Option<Output>,
+    },
+    Merge {
+        config: MergeConfig,
+        parts: Vec<Part>,
+        previous: Option<Output>,
+    },
 }
 
 impl Work {
@@ -100,7 +122,7 @@ impl Work {
             Self::Prepare { records, .. } => vec![*records],
             Self::Embed { texts, .. } => vec![*texts],
             Self::Persist { vectors, records, .. } => vec![*vectors, *records],
-            Self::Merge { config, parts } => {
+            Self::Merge { config, parts, .. } => {
                 let read =
                     |part: &Part| [part.manifest, part.keys].into_iter().chain(config.view.then_some(part.bibcodes));
                 parts.iter().flat_map(read).collect()
@@ -187,8 +209,11 @@ impl Job {
         let note = |note| {
             let _ = sender.blocking_send(Message::Told(Event::StepNote { step: step.clone(), note }));
         };
+        let detail = |detail| {
+            let _ = sender.blocking_send(Message::Told(Event::StepDetail { step: step.clone(), detail }));
+        };
         let (store, base) = (self.store.clone(), self.base.clone());
-        let context = Context { store: &store, base: &base, cancel, progress: &progress, note: &note };
+        let context = Context { store: &store, base: &base, cancel, progress: &progress, note: &note, detail: &detail };
         let (mut record, run_counts) = self.make(&context, started, at)?;
         if let Err(error) = self.publish(&record, at) {
             record = self.make_again(&context, error, started, at)?;
@@ -242,7 +267,7 @@ impl Job {
         match &self.work {
             Work::Load { config, sources } => load::run(context, config, sources),
             Work::Prepare { config, records } => prepare::run(context, config, records),
-            Work::Embed { config, texts, model } => {
+            Work::Embed { config, texts, model, previous } => {
                 let plan = EmbedPlan {
                     key: model.key,
                     ingredients: &model.ingredients,
@@ -250,6 +275,9 @@ impl Job {
                     dtype: config.store_dtype,
                     model: short_name(&config.model),
                     bit_stable: model.bit_stable,
+                    previous: previous.as_ref(),
+                    accept_failures: self.options.accept_failures,
+                    run: &self.options.run,
                 };
                 let (slot, environment) = (&mut self.embedder, &self.environment);
                 embed::run(context, &plan, texts, || {
@@ -261,7 +289,7 @@ impl Job {
                     Ok(slot.as_mut().expect("it was just filled").1.as_mut())
                 })
             }
-            Work::Persist { config, vectors, records, embed_record } => {
+            Work::Persist { config, vectors, records, embed_record, previous } => {
                 let inputs = SetInputs {
                     set: self.key,
                     name: self.dataset_name(),
@@ -270,13 +298,15 @@ impl Job {
                     records,
                     facts: &embed_record.facts,
                     bit_stable: embed_record.bit_stable,
+                    failed: embed_record.outputs.get(FAILED),
+                    previous: previous.as_ref(),
                 };
                 persist::run(context, config, &inputs)
             }
-            Work::Merge { config, parts } => {
-                let (name, cells) = (self.dataset_name(), &self.id.cells);
+            Work::Merge { config, parts, previous } => {
+                let (name, cells, previous) = (self.dataset_name(), &self.id.cells, previous.as_ref());
                 let MergeConfig { label, view, .. } = config;
-                merge::run(context, &MergeInputs { set: self.key, name, label, cells, parts, view: *view })
+                merge::run(context, &MergeInputs { set: self.key, name, label, cells, parts, view: *view, previous })
             }
         }
     }
@@ -365,6 +395,8 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
     let upstreams = &graph.steps[index].upstreams;
     let consumed =
         |from: StepIndex, name: &str| observed.output(graph, from, name).expect("a stale step's inputs are recorded");
+    // Under the name that the dataset has now: one that was renamed is another dataset.
+    let bibcodes = || observed.last_output(index, &bibcodes_file(&graph.steps[index].dataset()?.name));
     match &graph.steps[index].config {
         Config::Load(config) => {
             Work::Load { config: config.clone(), sources: observed.sources.get(&index).cloned().unwrap_or_default() }
@@ -373,7 +405,8 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
         Config::Embed(config) => {
             let model = observer.models.get(&index).expect("observing resolved every embed step's model");
             let model = Box::new(model.clone());
-            Work::Embed { config: config.clone(), texts: consumed(upstreams[0], "texts"), model }
+            let previous = observed.last_output(index, "vectors");
+            Work::Embed { config: config.clone(), texts: consumed(upstreams[0], "texts"), model, previous }
         }
         Config::Persist(config) => {
             let load = load_above(graph, index).expect("every dataset's rows come from a load step");
@@ -382,6 +415,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
                 vectors: consumed(upstreams[0], "vectors"),
                 records: consumed(load, "records"),
                 embed_record: Box::new(recorded(observed, graph, upstreams[0]).clone()),
+                previous: bibcodes(),
             }
         }
         Config::Merge(config) => {
@@ -394,7 +428,8 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
                     keys: consumed(from, &keys_file(&dataset.name)),
                 }
             };
-            Work::Merge { config: config.clone(), parts: upstreams.iter().map(part).collect() }
+            let parts = upstreams.iter().map(part).collect();
+            Work::Merge { config: config.clone(), parts, previous: bibcodes() }
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Options {
     pub run: String,
     /// Steps other than embed that run side by side.
     pub jobs: usize,
+    /// Whether papers whose texts cannot be embedded are left out, instead of ending their step.
+    pub accept_failures: bool,
 }
 
 /// How a run ended.
@@ -98,6 +100,7 @@ pub async fn apply(
     interrupted: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
     let mut observer = observer;
+    observer.accept_failures = options.accept_failures;
     let observed = observer.observe(scope).map_err(|errors| RunError::Observe { errors })?;
     // Before anything is paid for: what is computed must mean the same next year.
     observer.library.keep()?;
@@ -286,13 +289,14 @@ impl Dispatcher<'_> {
         let step = self.observer.graph.steps[index].id.clone();
         let Landed { record, reference, run_counts, seconds } = landed;
         self.landed.insert(index);
-        let counts = record.counts.clone();
+        let (counts, key) = (record.counts.clone(), Some(record.key));
+        let fingerprint = Some(Box::new(reference.fingerprint.clone()));
         self.observed.records.insert(record.key, RecordState::Whole(Box::new(record)));
         self.observed.references.insert(index, reference);
         // It was published just now: reading it all again to see that would stall the run.
         self.observed.published.remove(&index);
         self.look_below(index)?;
-        self.tell(Event::StepFinished { step, counts, run_counts, seconds })
+        self.tell(Event::StepFinished { step, key, fingerprint, counts, run_counts, seconds })
     }
 
     fn fail(&mut self, index: StepIndex, error: NodeError) -> Result<(), RunError> {

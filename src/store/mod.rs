@@ -17,6 +17,7 @@
 //! present means that its outputs are whole. This room does synchronous I/O and knows nothing of nodes.
 
 mod blob;
+mod compact;
 mod digest_cache;
 pub mod durable;
 mod error;
@@ -27,15 +28,19 @@ mod journal;
 mod lock;
 pub mod parquet;
 mod record;
+pub mod sealed;
 pub mod segment;
+pub mod table_rows;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use blob::{BlobWriter, map_file};
+pub use compact::Compacted;
 pub use digest_cache::DigestCache;
 pub use error::StoreError;
 pub use hashed_file::HashedFile;
+pub use ipc::IpcTable;
 pub use ipc_writer::IpcWriter;
 pub use journal::Journal;
 pub use lock::{HEARTBEAT, Holder, Lock, LockOutcome};

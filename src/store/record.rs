@@ -50,7 +50,8 @@ impl Store {
         read_folder(&self.root.join("refs").join(file_name(workflow)))
     }
 
-    /// Writes a record and returns the one that stands: the first writer wins, unless its outputs are damaged.
+    /// Writes a record and returns the one that stands: the first writer wins, unless its outputs are
+    /// damaged, or it lacks rows that could not be embedded.
     ///
     /// # Errors
     /// [`StoreError::Write`], and reading errors of a record that stands already.
@@ -61,7 +62,9 @@ impl Store {
         if created.map_err(|error| StoreError::write(&path, error))? {
             return Ok(record);
         }
-        if let Ok(Some(RecordState::Whole(standing))) = self.record(&record.key) {
+        if let Ok(Some(RecordState::Whole(standing))) = self.record(&record.key)
+            && !standing.lacks_rows()
+        {
             return Ok(*standing);
         }
         durable::write(&path, &self.temporary(), &bytes).map_err(|error| StoreError::write(&path, error))?;

@@ -1,18 +1,15 @@
 //! Segments: sealed pieces of finished vectors, kept by embedder, so that a killed run loses at most what it had not sealed.
 //!
-//! One sealed segment is one file, made whole by a rename, with its rows sorted by row key so that it is its own index:
+//! One sealed segment is one file (`sealed.rs`), made whole by a rename. After its sorted row keys follow
 //!
 //! ```text
-//! "SCIEMSEG"  version u32  header length u32   header (JSON), zeros up to a multiple of 64
-//! row keys      rows x 16 bytes, ascending
-//! tokens        rows x u32
+//! tokens         rows x u32
 //! tokens dropped rows x u32, zeros up to a multiple of 64
-//! vectors       rows x dim x (2 or 4) bytes
-//! BLAKE3 of everything before (32 bytes)   "SEALEDSG"
+//! vectors        rows x dim x (2 or 4) bytes
 //! ```
 //!
-//! Integers are little-endian. A segment belongs to the embedder, not to a node: when the nightly file changes while a
-//! year is nearly done, nothing is stranded.
+//! A segment belongs to the embedder, not to a node: when the nightly file changes while a year is nearly done, nothing is
+//! stranded. `compact.rs` keeps them few.
 
 use std::fs;
 use std::io::{self, Write};
@@ -20,20 +17,19 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
-use super::blob::map_file;
+use super::sealed::{self, ALIGNMENT, Magic, SealedFile, SealedWriter};
 use super::{Store, StoreError, durable};
 use crate::digest::{Digest, EmbedderKey, RowKey};
 use crate::manifest::config::Dtype;
 
-const MAGIC: &[u8; 8] = b"SCIEMSEG";
-const SEAL: &[u8; 8] = b"SEALEDSG";
-const VERSION: u32 = 1;
-const ALIGNMENT: usize = 64;
-const PREAMBLE_BYTES: usize = 16;
-const TRAILER_BYTES: usize = Digest::LEN + SEAL.len();
+const MAGIC: &Magic = b"SCIEMSEG";
+/// The end of a segment's name.
+pub const EXTENSION: &str = "seg";
+/// How often a folder is listed anew because a segment in it went away meanwhile: somebody was merging segments, and
+/// what it held is in another one. More often than this means that something else is wrong.
+const LISTINGS: usize = 10;
 
 /// What a segment says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +61,16 @@ pub struct SegmentRow {
     pub tokens_dropped: u32,
 }
 
+impl SegmentRow {
+    /// Whether `dtype` can hold the vector: every component is finite, in that type too.
+    pub fn fits(&self, dtype: Dtype) -> bool {
+        match dtype {
+            Dtype::F32 => self.vector.iter().all(|component| component.is_finite()),
+            Dtype::F16 => self.vector.iter().all(|&component| f16::from_f32(component).is_finite()),
+        }
+    }
+}
+
 /// Collects finished rows and seals them as segments.
 pub struct SegmentWriter {
     store: Store,
@@ -76,7 +82,8 @@ pub struct SegmentWriter {
 }
 
 impl Store {
-    fn segment_folder(&self, embedder: &EmbedderKey) -> PathBuf {
+    /// The folder of an embedder's segments.
+    pub fn segment_folder(&self, embedder: &EmbedderKey) -> PathBuf {
         self.root.join("vectors").join(embedder.to_string())
     }
 
@@ -103,34 +110,51 @@ impl Store {
         dtype: Dtype,
     ) -> Result<(Vec<Segment>, Vec<StoreError>), StoreError> {
         let folder = self.segment_folder(embedder);
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
-            Err(error) => return Err(StoreError::read(&folder, error)),
-        };
-        let (mut segments, mut damaged) = (Vec::new(), Vec::new());
-        for path in
-            entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "seg"))
-        {
-            match Segment::open(&path) {
-                Ok(segment) if segment.serves(embedder, dim, dtype) => segments.push(segment),
-                Ok(_) => {}
-                Err(error) => damaged.push(error),
-            }
-        }
-        segments.sort_by_key(|segment| segment.digest);
+        let (mut segments, damaged) = open_all(&folder, EXTENSION, Segment::open)?;
+        segments.retain(|segment| segment.serves(embedder, dim, dtype));
+        segments.sort_by_key(Segment::digest);
         Ok((segments, damaged))
     }
 }
 
+/// Opens every file of a folder with this extension. Files that went away while it was listed were replaced by others, so
+/// it is listed anew; what cannot be opened otherwise is in the second list.
+pub(super) fn open_all<T>(
+    folder: &Path,
+    extension: &str,
+    open: impl Fn(&Path) -> Result<T, StoreError>,
+) -> Result<(Vec<T>, Vec<StoreError>), StoreError> {
+    let is_gone = |error: &StoreError| matches!(error, StoreError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound);
+    let mut listings = 0;
+    loop {
+        let (mut opened, mut failed) = (Vec::new(), Vec::new());
+        for path in list(folder, extension)? {
+            match open(&path) {
+                Ok(file) => opened.push(file),
+                Err(error) => failed.push(error),
+            }
+        }
+        listings += 1;
+        if listings == LISTINGS || !failed.iter().any(is_gone) {
+            return Ok((opened, failed));
+        }
+    }
+}
+
+fn list(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StoreError::read(folder, error)),
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect())
+}
+
 impl SegmentWriter {
-    /// Takes a finished row. Refuses, by giving it back, a vector with a component beyond the element type's range.
+    /// Takes a finished row. Refuses, by giving it back, a vector with a component that is not finite in the element type.
     pub fn push(&mut self, row: SegmentRow) -> Result<(), SegmentRow> {
-        let fits = match self.header.dtype {
-            Dtype::F32 => true,
-            Dtype::F16 => row.vector.iter().all(|&component| f16::from_f32(component).is_finite()),
-        };
-        if !fits {
+        if !row.fits(self.header.dtype) {
             return Err(row);
         }
         self.rows.push(row);
@@ -142,43 +166,74 @@ impl SegmentWriter {
         self.rows.len()
     }
 
-    /// Seals the rows taken so far, if any: after this they survive a kill and a power cut.
+    /// Seals the rows taken so far, if any: after this they survive a kill and a power cut. Says how many there were.
     ///
     /// # Errors
     /// [`StoreError::Write`]; the rows are kept, and sealing may be tried again.
-    pub fn seal(&mut self) -> Result<(), StoreError> {
+    pub fn seal(&mut self) -> Result<usize, StoreError> {
         if self.rows.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.rows.sort_by_key(|row| row.key);
         self.rows.dedup_by_key(|row| row.key);
         self.header.rows = self.rows.len();
-        let path = self.folder.join(format!("{}-{}.seg", self.writer, self.sealed));
-        let bytes = encode(&self.header, &self.rows);
-        durable::write(&path, &self.store.temporary(), &bytes).map_err(|error| StoreError::write(&path, error))?;
+        let path = self.folder.join(format!("{}-{}.{EXTENSION}", self.writer, self.sealed));
+        write(&path, &self.store.temporary(), &self.header, &Finished(&self.rows, self.header.dtype))?;
         self.rows.clear();
         self.sealed += 1;
-        Ok(())
+        Ok(self.header.rows)
     }
 }
 
-fn encode(header: &SegmentHeader, rows: &[SegmentRow]) -> Vec<u8> {
-    let json = serde_json::to_vec(header).expect("a header is plain data");
-    let mut bytes = Vec::with_capacity(rows.len() * (24 + header.dim * header.dtype.bytes()) + 4096);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&u32::try_from(json.len()).expect("a header is a few hundred bytes").to_le_bytes());
-    bytes.extend_from_slice(&json);
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-    rows.iter().for_each(|row| bytes.extend_from_slice(row.key.as_bytes()));
-    rows.iter().for_each(|row| bytes.extend_from_slice(&row.tokens.to_le_bytes()));
-    rows.iter().for_each(|row| bytes.extend_from_slice(&row.tokens_dropped.to_le_bytes()));
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-    rows.iter().for_each(|row| encode_vector(&row.vector, header.dtype, &mut bytes));
-    let digest = Digest::of(&bytes);
-    bytes.write_all(digest.as_bytes()).expect("writing to memory cannot fail");
-    bytes.extend_from_slice(SEAL);
-    bytes
+/// Rows to be sealed, in the order of their keys.
+pub(super) trait RowsToSeal {
+    /// The key of a row.
+    fn key(&self, row: usize) -> RowKey;
+    /// Tokens that the model saw, and tokens cut off.
+    fn tokens(&self, row: usize) -> (u32, u32);
+    /// Appends the vector's components in the segment's element type.
+    fn copy_vector(&self, row: usize, bytes: &mut Vec<u8>);
+}
+
+struct Finished<'a>(&'a [SegmentRow], Dtype);
+
+impl RowsToSeal for Finished<'_> {
+    fn key(&self, row: usize) -> RowKey {
+        self.0[row].key
+    }
+
+    fn tokens(&self, row: usize) -> (u32, u32) {
+        (self.0[row].tokens, self.0[row].tokens_dropped)
+    }
+
+    fn copy_vector(&self, row: usize, bytes: &mut Vec<u8>) {
+        encode_vector(&self.0[row].vector, self.1, bytes);
+    }
+}
+
+/// Writes a segment of `header.rows` rows, which are sealed once this returns.
+///
+/// # Errors
+/// [`StoreError::Write`].
+pub(super) fn write(
+    path: &Path,
+    temporary: &Path,
+    header: &SegmentHeader,
+    rows: &impl RowsToSeal,
+) -> Result<(), StoreError> {
+    sealed::write(path, temporary, MAGIC, header, |file: &mut SealedWriter| {
+        let all = 0..header.rows;
+        all.clone().try_for_each(|row| file.write_all(rows.key(row).as_bytes()))?;
+        all.clone().try_for_each(|row| file.write_all(&rows.tokens(row).0.to_le_bytes()))?;
+        all.clone().try_for_each(|row| file.write_all(&rows.tokens(row).1.to_le_bytes()))?;
+        file.align()?;
+        let mut vector = Vec::new();
+        all.into_iter().try_for_each(|row| {
+            vector.clear();
+            rows.copy_vector(row, &mut vector);
+            file.write_all(&vector)
+        })
+    })
 }
 
 /// Appends a vector's components, little-endian, rounded to nearest even where the type is narrower.
@@ -205,43 +260,25 @@ pub fn decode_vector(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
 /// A sealed segment, memory-mapped.
 #[derive(Debug)]
 pub struct Segment {
-    path: PathBuf,
-    map: Mmap,
+    file: SealedFile,
     header: SegmentHeader,
-    digest: Digest,
-    keys_at: usize,
     tokens_at: usize,
     vectors_at: usize,
 }
 
 impl Segment {
-    /// Opens a segment and checks its frame: magic, lengths and seal. [`Segment::verify`] checks its bytes.
+    /// Opens a segment and checks its frame. [`Segment::verify`] checks its bytes.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] if the frame is not that of a sealed segment of a known version.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let map = map_file(path)?;
-        Self::from_map(path, map).map_err(|detail| StoreError::damaged(path, detail))
-    }
-
-    fn from_map(path: &Path, map: Mmap) -> Result<Self, String> {
-        if map.len() < PREAMBLE_BYTES + TRAILER_BYTES || !map.starts_with(MAGIC) || !map.ends_with(SEAL) {
-            return Err("it is no sealed segment".to_owned());
-        }
-        let word = |at: usize| u32::from_le_bytes([map[at], map[at + 1], map[at + 2], map[at + 3]]);
-        if word(8) != VERSION {
-            return Err(format!("its format is version {}, and this program reads {VERSION}", word(8)));
-        }
-        let header_end = PREAMBLE_BYTES + word(12) as usize;
-        let json = map.get(PREAMBLE_BYTES..header_end).ok_or("its header is longer than the file")?;
-        let header: SegmentHeader = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-        let keys_at = header_end.next_multiple_of(ALIGNMENT);
-        let sizes = layout(&header, keys_at).filter(|layout| layout.end + TRAILER_BYTES == map.len());
-        let Layout { tokens_at, vectors_at, end } = sizes.ok_or("its length is not what its header says")?;
-        let mut digest = [0; Digest::LEN];
-        digest.copy_from_slice(&map[end..end + Digest::LEN]);
-        let digest = Digest::from_bytes(digest);
-        Ok(Self { path: path.to_owned(), map, header, digest, keys_at, tokens_at, vectors_at })
+        let (mut tokens_at, mut vectors_at) = (0, 0);
+        let (file, header) = SealedFile::open(path, MAGIC, |header: &SegmentHeader, keys_at| {
+            let layout = layout(header, keys_at)?;
+            (tokens_at, vectors_at) = (layout.tokens_at, layout.vectors_at);
+            Some((header.rows, layout.end))
+        })?;
+        Ok(Self { file, header, tokens_at, vectors_at })
     }
 
     fn serves(&self, embedder: &EmbedderKey, dim: usize, dtype: Dtype) -> bool {
@@ -253,12 +290,7 @@ impl Segment {
     /// # Errors
     /// [`StoreError::Damaged`] if they differ.
     pub fn verify(&self) -> Result<(), StoreError> {
-        let end = self.map.len() - TRAILER_BYTES;
-        if Digest::of(&self.map[..end]) == self.digest {
-            Ok(())
-        } else {
-            Err(StoreError::damaged(&self.path, "its bytes are not those that were sealed"))
-        }
+        self.file.verify()
     }
 
     /// What the segment says of itself.
@@ -266,39 +298,36 @@ impl Segment {
         &self.header
     }
 
+    /// The digest of its bytes.
+    pub fn digest(&self) -> Digest {
+        self.file.digest()
+    }
+
+    /// Its file.
+    pub fn file(&self) -> &SealedFile {
+        &self.file
+    }
+
     /// The key of a row.
     pub fn key(&self, row: usize) -> RowKey {
-        let at = self.keys_at + row * RowKey::LEN;
-        let mut bytes = [0; RowKey::LEN];
-        bytes.copy_from_slice(&self.map[at..at + RowKey::LEN]);
-        RowKey::from_bytes(bytes)
+        self.file.key(row)
     }
 
     /// The row of a key.
     pub fn find(&self, key: &RowKey) -> Option<usize> {
-        let (mut low, mut high) = (0, self.header.rows);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.key(middle).cmp(key) {
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Equal => return Some(middle),
-                std::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        None
+        self.file.find(key)
     }
 
     /// Tokens that the model saw, and tokens cut off.
     pub fn tokens(&self, row: usize) -> (u32, u32) {
-        let word = |at: usize| u32::from_le_bytes([self.map[at], self.map[at + 1], self.map[at + 2], self.map[at + 3]]);
-        (word(self.tokens_at + 4 * row), word(self.tokens_at + 4 * (self.header.rows + row)))
+        let dropped_at = self.tokens_at + 4 * self.header.rows;
+        (self.file.word(self.tokens_at + 4 * row), self.file.word(dropped_at + 4 * row))
     }
 
     /// Appends a row's vector to `bytes` as `dtype`, which is not wider than the segment's own.
     pub fn copy_vector(&self, row: usize, dtype: Dtype, bytes: &mut Vec<u8>) {
         let width = self.header.dim * self.header.dtype.bytes();
-        let at = self.vectors_at + row * width;
-        let stored = &self.map[at..at + width];
+        let stored = self.file.slice(self.vectors_at + row * width, width);
         if dtype == self.header.dtype {
             bytes.extend_from_slice(stored);
         } else {
@@ -385,7 +414,7 @@ mod tests {
             assert_eq!((segments.len(), damaged.len()), (0, 1), "cut at {cut}");
         }
         let mut flipped = whole.clone();
-        flipped[whole.len() - TRAILER_BYTES - 1] ^= 1;
+        flipped[whole.len() / 2] ^= 1;
         fs::write(&path, &flipped).unwrap();
         assert!(Segment::open(&path).unwrap().verify().is_err());
     }

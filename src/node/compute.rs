@@ -1,0 +1,250 @@
+//! Computing the vectors that stand nowhere yet: window by window, sealed as they come.
+//!
+//! A window that fails is tried once more, and then split in halves until the texts that fail stand alone: they are
+//! listed, and all others have their vectors. So one text that a model cannot digest costs some twenty runs, and not the
+//! year. Only what may lie in a text is treated so; an embedder that fails at what it did before is at fault itself, and
+//! ends the step.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use arrow::array::{AsArray, StringArray};
+
+use super::embed::EmbedPlan;
+use super::{Context, NodeError};
+use crate::digest::RowKey;
+use crate::embedder::{Description, Embedder, EmbedderError, Embedding};
+use crate::event::{Detail, Unit};
+use crate::record::Output;
+use crate::store::segment::{SegmentHeader, SegmentRow, SegmentWriter};
+
+/// Texts handed to the embedder at once: enough that rows of equal length find each other, few enough to hold.
+const WINDOW_ROWS: usize = 2048;
+/// Rows per segment at most: a few megabytes, written in one stride.
+const SEAL_ROWS: usize = 4096;
+/// Time between seals at most: what a kill can cost.
+const SEAL_AFTER: Duration = Duration::from_secs(15);
+/// Texts that fail one after the other until the embedder itself is doubted.
+const DOUBTED_AFTER: usize = 8;
+/// Before a window is tried again: what passes by itself, such as memory that another program took, needs a moment.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// The texts that could not be embedded, and why.
+pub type Failed = BTreeMap<RowKey, String>;
+
+/// Embeds the texts whose keys are missing, each distinct text once, and seals their vectors as segments.
+///
+/// # Errors
+/// An embedder that is at fault itself, and whatever the store gives. What was finished is sealed all the same.
+pub fn compute(
+    context: &Context,
+    plan: &EmbedPlan,
+    texts: &Output,
+    keys: &[RowKey],
+    mut missing: HashSet<RowKey>,
+    embedder: &mut dyn Embedder,
+) -> Result<Failed, NodeError> {
+    let mut work = Work::start(context, plan, texts, missing.len() as u64, embedder)?;
+    let mut window: Vec<(RowKey, String)> = Vec::with_capacity(WINDOW_ROWS);
+    let mut keys = keys.iter();
+    for batch in context.store.read_parquet_columns(&texts.digest, &["text"])? {
+        let batch = batch.map_err(NodeError::arrow("texts"))?;
+        let texts: &StringArray = batch["text"].as_string();
+        for (text, key) in texts.iter().flatten().zip(keys.by_ref()) {
+            if missing.remove(key) {
+                window.push((*key, text.to_owned()));
+            }
+            if window.len() == WINDOW_ROWS {
+                work.embed(embedder, &window)?;
+                window.clear();
+            }
+        }
+    }
+    work.embed(embedder, &window)?;
+    work.seal()?;
+    Ok(work.failed)
+}
+
+/// The state of computing: what is finished but not sealed, and since when.
+struct Work<'a> {
+    context: &'a Context<'a>,
+    segments: SegmentWriter,
+    sealed: Instant,
+    done: u64,
+    total: u64,
+    failed: Failed,
+    /// Texts that failed since the last one that did not.
+    failures_in_a_row: usize,
+    /// A text that the embedder did digest.
+    good: Option<String>,
+}
+
+/// How a call of the embedder ended that did not give every row.
+enum Ended {
+    /// Something that may lie in one of its texts.
+    OfTexts(EmbedderError),
+    /// Anything else.
+    Fatal(NodeError),
+}
+
+impl<'a> Work<'a> {
+    fn start(
+        context: &'a Context,
+        plan: &EmbedPlan,
+        texts: &Output,
+        missing: u64,
+        embedder: &dyn Embedder,
+    ) -> Result<Self, NodeError> {
+        let Description { runtime, cpu_class, .. } = embedder.description().clone();
+        let (embedder, dim, dtype) = (plan.key, plan.dim, plan.dtype);
+        let header = SegmentHeader { embedder, dim, dtype, rows: 0, runtime, cpu: cpu_class };
+        Ok(Self {
+            context,
+            segments: context.store.segment_writer(header)?,
+            sealed: Instant::now(),
+            done: texts.rows - missing,
+            total: texts.rows,
+            failed: Failed::new(),
+            failures_in_a_row: 0,
+            good: None,
+        })
+    }
+
+    /// Embeds one window. Whatever ends it, what was finished is sealed first.
+    fn embed(&mut self, embedder: &mut dyn Embedder, window: &[(RowKey, String)]) -> Result<(), NodeError> {
+        let embedded = self.embed_or_split(embedder, &window.iter().collect::<Vec<_>>());
+        if embedded.is_err() {
+            self.seal()?;
+        }
+        embedded
+    }
+
+    fn embed_or_split(&mut self, embedder: &mut dyn Embedder, window: &[&(RowKey, String)]) -> Result<(), NodeError> {
+        let (left, error) = self.run(embedder, window)?;
+        let Some(error) = error else { return Ok(()) };
+        (self.context.note)(format!("{} of {} texts failed and are tried again: {error}", left.len(), window.len()));
+        std::thread::sleep(BREATH);
+        // Halves wait on a stack, the first one on top: texts are done in their order.
+        let mut waiting = vec![left];
+        while let Some(part) = waiting.pop() {
+            let (left, error) = self.run(embedder, &part)?;
+            match (error, &left[..]) {
+                (None, _) => {}
+                (Some(error), [alone]) => self.fail(embedder, alone, error)?,
+                (Some(_), left) => {
+                    let (first, second) = left.split_at(left.len() / 2);
+                    waiting.extend([second.to_vec(), first.to_vec()]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Embeds these texts; gives those that are left, and what is to blame.
+    #[expect(clippy::type_complexity, reason = "what is left, and why")]
+    fn run<'t>(
+        &mut self,
+        embedder: &mut dyn Embedder,
+        part: &[&'t (RowKey, String)],
+    ) -> Result<(Vec<&'t (RowKey, String)>, Option<EmbedderError>), NodeError> {
+        let mut done = vec![false; part.len()];
+        match self.call(embedder, part, &mut done) {
+            Ok(()) => Ok((Vec::new(), None)),
+            Err(Ended::Fatal(error)) => Err(error),
+            Err(Ended::OfTexts(error)) => {
+                let left = part.iter().zip(done).filter(|(_, done)| !done).map(|(text, _)| *text);
+                Ok((left.collect(), Some(error)))
+            }
+        }
+    }
+
+    fn call(
+        &mut self,
+        embedder: &mut dyn Embedder,
+        part: &[&(RowKey, String)],
+        done: &mut [bool],
+    ) -> Result<(), Ended> {
+        let texts: Vec<&str> = part.iter().map(|(_, text)| text.as_str()).collect();
+        let mut stopped = Ok(());
+        let embedded = embedder.embed(&texts, &mut |row, embedding| {
+            done[row] = true;
+            stopped = self.take(part[row], embedding);
+            if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        stopped.map_err(Ended::Fatal)?;
+        embedded.map_err(|error| match error.may_be_of_texts() {
+            true => Ended::OfTexts(error),
+            false => Ended::Fatal(Box::new(error).into()),
+        })
+    }
+
+    fn take(&mut self, (key, text): &(RowKey, String), embedding: Embedding) -> Result<(), NodeError> {
+        let Embedding { vector, tokens, tokens_dropped } = embedding;
+        match self.segments.push(SegmentRow { key: *key, vector, tokens, tokens_dropped }) {
+            Ok(()) => {
+                self.done += 1;
+                self.failures_in_a_row = 0;
+                if self.good.is_none() {
+                    self.good = Some(text.clone());
+                }
+            }
+            Err(row) => {
+                self.failed.insert(*key, unfit(&row));
+            }
+        }
+        (self.context.progress)(self.done, Some(self.total), Unit::Rows);
+        if self.segments.pending() >= SEAL_ROWS || self.sealed.elapsed() >= SEAL_AFTER {
+            self.seal()?;
+        }
+        self.context.check_cancel()
+    }
+
+    /// Lists a text that failed alone. Where many did in a row, the embedder must show that it still can.
+    fn fail(
+        &mut self,
+        embedder: &mut dyn Embedder,
+        (key, _): &(RowKey, String),
+        error: EmbedderError,
+    ) -> Result<(), NodeError> {
+        self.context.check_cancel()?;
+        self.failures_in_a_row += 1;
+        if self.failures_in_a_row.is_multiple_of(DOUBTED_AFTER) && !self.can(embedder) {
+            return Err(Box::new(error).into());
+        }
+        self.failed.insert(*key, with_causes(&error));
+        Ok(())
+    }
+
+    /// Whether the embedder digests what it did before. One that never did anything is at fault.
+    fn can(&self, embedder: &mut dyn Embedder) -> bool {
+        let Some(good) = &self.good else { return false };
+        embedder.embed(&[good], &mut |_, _| ControlFlow::Continue(())).is_ok()
+    }
+
+    fn seal(&mut self) -> Result<(), NodeError> {
+        let vectors = self.segments.seal()? as u64;
+        self.sealed = Instant::now();
+        if vectors > 0 {
+            (self.context.detail)(Detail::Sealed { vectors, done: self.done, total: self.total });
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a vector that a segment refused.
+fn unfit(row: &SegmentRow) -> String {
+    match row.vector.iter().find(|component| !component.is_finite()) {
+        Some(component) => format!("a component of its vector is {component}"),
+        None => {
+            "a component of its vector is beyond 65,504, the most that f16 holds; set `store_dtype = \"f32\"` in this \
+                 embed node, or `normalize = true`"
+                .to_owned()
+        }
+    }
+}
+
+fn with_causes(error: &EmbedderError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
