@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, durable};
+use super::{Store, StoreError, durable, failpoint};
 use crate::digest::NodeKey;
 
 /// How often a holder shows that it lives.
@@ -67,7 +67,9 @@ impl Store {
                 // By a rename first: of several who find it, one alone takes it away.
                 _ => {
                     let taken = self.temporary();
-                    let _ = fs::rename(&path, &taken).and_then(|()| fs::remove_file(&taken));
+                    let moved = fs::rename(&path, &taken);
+                    failpoint::reached("lock: a dead one is moved away");
+                    let _ = moved.and_then(|()| fs::remove_file(&taken));
                 }
             }
         }
@@ -88,7 +90,9 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let ours = read_holder(&self.path).is_some_and(|holder| holder.pid == std::process::id());
         if ours {
+            failpoint::reached("lock: about to be freed");
             let _ = fs::remove_file(&self.path);
+            failpoint::reached("lock: freed");
         }
     }
 }
@@ -115,7 +119,10 @@ impl Holder {
 /// it would wait until it expires.
 fn create(path: &Path, temporary: &Path, run: &str) -> io::Result<()> {
     let bytes = serde_json::to_vec(&Holder::this(run)).expect("a holder is plain data");
-    let linked = fs::write(temporary, bytes).and_then(|()| fs::hard_link(temporary, path));
+    let written = fs::write(temporary, bytes);
+    failpoint::reached("lock: its temporary file is written");
+    let linked = written.and_then(|()| fs::hard_link(temporary, path));
+    failpoint::reached("lock: linked");
     // It may not be there, and if it stays it is swept.
     let _ = fs::remove_file(temporary);
     linked

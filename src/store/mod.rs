@@ -20,6 +20,7 @@ mod blob;
 mod digest_cache;
 pub mod durable;
 mod error;
+pub mod failpoint;
 mod hashed_file;
 pub mod ipc;
 mod ipc_writer;
@@ -78,6 +79,7 @@ impl Store {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(|error| StoreError::write(&path, error))?;
         }
+        failpoint::reached("store: its folders are made");
         let version = root.join("VERSION");
         if !version.exists() {
             durable::write(&version, &store.temporary(), format!("{STORE_VERSION}\n").as_bytes())
