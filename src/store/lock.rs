@@ -145,6 +145,7 @@ fn boot_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::mem::ManuallyDrop;
 
     /// After a full disk the next run would wait two minutes for nobody.
     #[test]
@@ -168,5 +169,29 @@ mod tests {
         let dead = Holder { pid: 4_194_305, ..Holder::this("dead") };
         fs::write(dir.path().join("locks").join(key.to_string()), serde_json::to_vec(&dead).unwrap()).unwrap();
         assert!(matches!(store.lock(&key, "c").unwrap(), LockOutcome::Held(_)));
+    }
+
+    /// Of another machine nobody knows which processes live: there, and wherever a process hangs, the heartbeat decides.
+    #[test]
+    fn a_lock_whose_heartbeat_stopped_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let key = NodeKey::from_bytes([1; 32]);
+        let path = dir.path().join("locks").join(key.to_string());
+        let last_beat = |ago: Duration| {
+            File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - ago).unwrap();
+        };
+        let holders = [Holder { host: "elsewhere".to_owned(), ..Holder::this("there") }, Holder::this("hanging")];
+        for holder in holders {
+            fs::write(&path, serde_json::to_vec(&holder).unwrap()).unwrap();
+            last_beat(EXPIRY - HEARTBEAT);
+            assert!(matches!(store.lock(&key, "late").unwrap(), LockOutcome::Busy(busy) if busy == holder));
+            last_beat(EXPIRY + HEARTBEAT);
+            let held = ManuallyDrop::new(Lock { path: path.clone() });
+            held.beat();
+            assert!(matches!(store.lock(&key, "late").unwrap(), LockOutcome::Busy(_)), "a beat keeps it");
+            last_beat(EXPIRY + HEARTBEAT);
+            assert!(matches!(store.lock(&key, "late").unwrap(), LockOutcome::Held(_)));
+        }
     }
 }
