@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use sciembed::dataset::{self, Dataset};
 use sciembed::digest::{Digest, RowKey};
 
 use crate::env::{TestEnv, any_below, file_name, files, keys_of, papers, say, times};
@@ -81,6 +82,37 @@ impl Undisturbed {
             assert_eq!(files(&env.path(folder)).into_iter().find(hidden), None, "{case}");
         }
         assert_locks_hold_nothing_up(env, case);
+        let papers = env.run(&["catalog", "SELECT count(*) AS papers FROM papers"]).out;
+        assert_eq!(papers, format!("papers\n{}\n", 2 * self.keys.len()), "{case}");
+    }
+
+    /// Looks at what a kill left: nothing is recorded or shown that is not whole, and all but a segment is sealed.
+    fn left(&self, env: &TestEnv, case: &str) -> Left {
+        for record in env.records() {
+            let bytes = |output: &sciembed::record::Output| fs::metadata(env.blob(&output.digest)).unwrap().len();
+            assert!(record.outputs.values().all(|output| bytes(output) == output.bytes), "{case}: a record is ahead");
+        }
+        for path in files(&env.path("embeddings")).into_iter().filter(|path| path.exists()) {
+            let whole = self.keyed.get(&file_name(&path));
+            assert!(
+                whole.is_none_or(|digest| Digest::of_file(&path).unwrap() == *digest),
+                "{case}: {}",
+                path.display()
+            );
+        }
+        for name in dataset::names(&env.path("embeddings")).unwrap_or_default() {
+            Dataset::open(&env.path("embeddings"), &name).unwrap_or_else(|error| panic!("{case}: {name}: {error}"));
+        }
+        let (sealed, logged) = (env.sealed_keys(), env.logged(LOG));
+        let lost = logged.iter().filter(|key| !sealed.contains(key)).collect::<BTreeSet<_>>().len();
+        assert!(lost <= SEGMENT_ROWS, "{case}: {lost} rows were computed and not sealed");
+        Left { sealed, logged: logged.len() }
+    }
+
+    /// Applies until the `point`-th point; none if the run ended before.
+    fn crash(&self, env: &TestEnv, point: usize, case: &str) -> Option<Left> {
+        let code = apply(env, &[("SCIEMBED_CRASH_AT", Path::new(&point.to_string()))]);
+        code.is_none().then(|| self.left(env, case))
     }
 }
 
@@ -107,17 +139,6 @@ struct Left {
 }
 
 impl Left {
-    fn by(env: &TestEnv, case: &str) -> Self {
-        let (sealed, logged) = (env.sealed_keys(), env.logged(LOG));
-        let lost = logged.iter().filter(|key| !sealed.contains(key)).collect::<BTreeSet<_>>().len();
-        assert!(lost <= SEGMENT_ROWS, "{case}: {lost} rows were computed and not sealed");
-        for record in env.records() {
-            let bytes = |output: &sciembed::record::Output| fs::metadata(env.blob(&output.digest)).unwrap().len();
-            assert!(record.outputs.values().all(|output| bytes(output) == output.bytes), "{case}: a record is ahead");
-        }
-        Self { sealed, logged: logged.len() }
-    }
-
     /// What was computed since: nothing that was sealed, and nothing twice.
     fn computed_since(&self, env: &TestEnv, case: &str) -> BTreeSet<RowKey> {
         let logged = &env.logged(LOG)[self.logged..];
@@ -132,13 +153,8 @@ fn apply(env: &TestEnv, variables: &[(&str, &Path)]) -> Option<i32> {
     let told =
         env.run_with(&["apply", "workflow.toml"], "", &[&[("SCIEMBED_FAKE_LOG", Path::new(LOG))], variables].concat());
     assert!(matches!(told.code, None | Some(0)), "{}{}", told.out, told.err);
+    assert!(!told.err.contains("their catalog was not made"), "{}", told.err);
     told.code
-}
-
-/// Applies until the `point`-th point; none if the run ended before.
-fn crash(env: &TestEnv, point: usize, case: &str) -> Option<Left> {
-    let code = apply(env, &[("SCIEMBED_CRASH_AT", Path::new(&point.to_string()))]);
-    code.is_none().then(|| Left::by(env, case))
 }
 
 #[test]
@@ -147,7 +163,7 @@ fn killed_at_a_point() {
     let points = spread(undisturbed.points.len(), kills());
     for &point in &points {
         let (env, case) = (project(0), undisturbed.name(point));
-        let left = crash(&env, point, &case).unwrap_or_else(|| panic!("it was not killed {case}"));
+        let left = undisturbed.crash(&env, point, &case).unwrap_or_else(|| panic!("it was not killed {case}"));
         undisturbed.assert_mended(&env, &left, &case);
     }
     say(format!("killed at {} of {} points", points.len(), undisturbed.points.len()));
@@ -161,10 +177,10 @@ fn killed_at_two_points() {
     let mut twice = 0;
     for &point in &points {
         let (env, case) = (project(0), undisturbed.name(point));
-        let first = crash(&env, point, &case).unwrap_or_else(|| panic!("it was not killed {case}"));
+        let first = undisturbed.crash(&env, point, &case).unwrap_or_else(|| panic!("it was not killed {case}"));
         let then = 1 + usize::try_from(any_below((undisturbed.points.len() - point + 30) as u64)).unwrap();
         let case = format!("{case} and then at point {then}");
-        if let Some(second) = crash(&env, then, &case) {
+        if let Some(second) = undisturbed.crash(&env, then, &case) {
             twice += 1;
             first.computed_since(&env, &case);
             undisturbed.assert_mended(&env, &second, &case);
@@ -180,7 +196,7 @@ fn killed_at_two_points() {
 fn killed_at_any_moment() {
     let undisturbed = Undisturbed::new();
     let (mut env, mut in_time) = (project(20), 0);
-    let mut left = Left::by(&env, "new");
+    let mut left = undisturbed.left(&env, "new");
     for kill in 0..kills() {
         let mut child = env.start_with(&["apply", "workflow.toml"], &[("SCIEMBED_FAKE_LOG", Path::new(LOG))]);
         let moment = Duration::from_millis(any_below(500));
@@ -195,7 +211,7 @@ fn killed_at_any_moment() {
             undisturbed.assert_as_whole(&env, &case);
             env = project(20);
         }
-        left = Left::by(&env, &case);
+        left = undisturbed.left(&env, &case);
     }
     undisturbed.assert_mended(&env, &left, "after all kills");
     say(format!("{} runs killed, {in_time} of them before they ended", kills()));
