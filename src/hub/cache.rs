@@ -186,6 +186,7 @@ impl RepoCache {
     fn temporary(&self) -> Result<PathBuf, HubError> {
         let path = self.folder.join(".sciembed/tmp").join(durable::unique_name());
         make_parent(&path)?;
+        durable::sweep(path.parent().unwrap_or(&path), "");
         Ok(path)
     }
 }

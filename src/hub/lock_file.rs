@@ -117,7 +117,12 @@ impl LockFile {
         if *self == Self::read(path)? && path.exists() {
             return Ok(());
         }
-        let temporary = path.with_file_name(format!(".{LOCK_NAME}.{}", durable::unique_name()));
+        let prefix = format!(".{LOCK_NAME}.");
+        let temporary = path.with_file_name(format!("{prefix}{}", durable::unique_name()));
+        // It stands beside people's own files, so what a killed run left there must go.
+        if let Some(folder) = temporary.parent() {
+            durable::sweep(folder, &prefix);
+        }
         durable::write(path, &temporary, self.to_text().as_bytes())
             .map_err(|source| HubError::LockWrite { path: path.into(), source })
     }

@@ -93,6 +93,17 @@ pub fn owner_is_dead(name: &str) -> bool {
     owner_host == host() && pid.parse().is_ok_and(|pid| !process_lives(pid))
 }
 
+/// Removes the files of a folder that are named `prefix` and a [`unique_name`] whose process is no longer there.
+pub fn sweep(folder: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().and_then(|name| name.strip_prefix(prefix)).is_some_and(owner_is_dead) {
+            // Somebody else may sweep at the same time; what is gone is gone.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Whether a process of this host lives.
 pub fn process_lives(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
@@ -126,5 +137,12 @@ mod tests {
         assert!(owner_is_dead(&format!("{}~4194305~0~0", host())));
         assert!(!owner_is_dead("elsewhere~4194305~0~0"));
         assert!(!owner_is_dead("something"));
+        let dir = tempfile::tempdir().unwrap();
+        let dead = format!("{}~4194305~0~0", host());
+        let names = [format!(".a.{dead}"), dead, format!(".a.{}", unique_name()), ".a.toml".to_owned()];
+        names.iter().for_each(|name| fs::write(dir.path().join(name), "").unwrap());
+        sweep(dir.path(), ".a.");
+        let there: Vec<bool> = names.iter().map(|name| dir.path().join(name).exists()).collect();
+        assert_eq!(there, [false, true, true, true]);
     }
 }

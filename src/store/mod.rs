@@ -100,13 +100,7 @@ impl Store {
 
     /// Removes unfinished files that processes of this host left when they died.
     pub fn sweep_temporaries(&self) {
-        let Ok(entries) = fs::read_dir(self.root.join("tmp")) else { return };
-        for entry in entries.flatten() {
-            if durable::owner_is_dead(&entry.file_name().to_string_lossy()) {
-                // Somebody else may sweep at the same time; what is gone is gone.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        durable::sweep(&self.root.join("tmp"), "");
     }
 }
 

@@ -21,7 +21,7 @@ use sciembed::model::Library;
 use sciembed::store::segment::Segment;
 
 use crate::env::{TestEnv, file_name, keys_of, say, times};
-use world::{FIRST_YEAR, Step, World, step};
+use world::{FIRST_YEAR, Step, World, step, types};
 
 /// Stories, unless `SCIEMBED_REUSE` says another number.
 const CASES: usize = 6;
@@ -174,11 +174,11 @@ struct Told {
 
 #[test]
 fn only_new_texts_are_computed_and_the_past_changes_no_byte() {
-    let (sizes, steps) = (prop::array::uniform4(1usize..20), prop::collection::vec(step(), 2..9));
+    let stories = (prop::array::uniform4(1usize..20), types(), prop::collection::vec(step(), 3..10));
     let told = Told::default();
     let mut runner = TestRunner::new(cases());
-    let ran = runner.run(&(sizes, steps), |(sizes, steps)| {
-        let mut story = Story::new(World::new(sizes), &told);
+    let ran = runner.run(&stories, |(sizes, types, steps)| {
+        let mut story = Story::new(World::new(sizes, types), &told);
         // Something to look back on.
         story.take(&Step::Apply);
         steps.iter().chain([&Step::Apply]).for_each(|step| story.take(step));

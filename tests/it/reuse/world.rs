@@ -66,12 +66,12 @@ pub enum Step {
 
 impl World {
     /// Years of so many papers, of which every fifth repeats the text of another, perhaps of another year.
-    pub fn new(sizes: [usize; YEARS]) -> Self {
+    pub fn new(sizes: [usize; YEARS], types: usize) -> Self {
         let mut world = Self {
             years: Default::default(),
             in_matrix: [false, true, true, false],
             prefix: 0,
-            types: 0,
+            types,
             model: 0,
             named: 0,
         };
@@ -224,6 +224,11 @@ fn pooled(text: u8) -> String {
     }
 }
 
+/// Which element types.
+pub fn types() -> std::ops::Range<usize> {
+    0..TYPES.len()
+}
+
 fn year() -> std::ops::Range<usize> {
     0..YEARS
 }
@@ -240,7 +245,7 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(from, line, to, text)| Step::DuplicateBibcode { from, line, to, text }),
         1 => (year(), line()).prop_map(|(year, line)| Step::Rename(year, line)),
         1 => (0..PREFIXES.len()).prop_map(Step::Prefix),
-        2 => (0..TYPES.len()).prop_map(Step::Types),
+        3 => types().prop_map(Step::Types),
         1 => (0..MODELS.len()).prop_map(Step::Model),
         2 => year().prop_map(Step::Matrix),
         2 => Just(Step::Apply),
