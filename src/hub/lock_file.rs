@@ -226,6 +226,16 @@ graph = "own"
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
     }
 
+    /// It stands beside people's own files, where nothing of a killed run may pile up.
+    #[test]
+    fn what_a_killed_run_left_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let dead = dir.path().join(format!(".{LOCK_NAME}.{}~4194305~0~0", durable::host()));
+        fs::write(&dead, "version = 1\n[[mo").unwrap();
+        lock().write(&dir.path().join(LOCK_NAME)).unwrap();
+        assert!(!dead.exists());
+    }
+
     /// A program that does not know what a newer one noted would drop it.
     #[test]
     fn a_newer_version_is_refused_and_left_alone() {
