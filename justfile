@@ -55,9 +55,13 @@ test *args:
 disk-full sizes="100000":
     SCIEMBED_DISK_SIZES="$1" cargo test --locked --test it disk_full
 
-# kill -9 at random moments: an apply alone, and one of two over one store
-crash kills="40":
-    SCIEMBED_KILLS="$1" cargo test --locked --test it killed
+# kill -9 between any two changes of the disk, and at random moments: an apply alone and again, one of two, a conversion
+crash kills="200":
+    SCIEMBED_KILLS="$1" cargo test --locked --test it -- crash:: is_killed
+
+# random stories of a project, so many, against an oracle: only new texts are embedded, and the past changes no byte
+reuse cases="500":
+    SCIEMBED_REUSE="$1" cargo test --locked --test it reuse::
 
 # read model folders that lie and are damaged, as many of each kind as CASES, and convert MODELS of any size
 fuzz cases="20000" models="500":

@@ -26,7 +26,7 @@ use crate::dataset;
 use crate::digest::NodeKey;
 use crate::lineage::{self, Lineage, LineageError};
 use crate::published::{self, Layout, PublishedBy};
-use crate::store::{StoreError, durable};
+use crate::store::{StoreError, durable, failpoint};
 
 /// The tables and what their columns mean.
 const SCHEMA: &str = include_str!("schema.sql");
@@ -83,6 +83,7 @@ pub fn rebuild(dir: &Path, store: Option<&Path>) -> Result<Built, CatalogError> 
     let shelf = Shelf::of(dir, store)?;
     let temporary = Temporary(home.join(format!(".{}", durable::unique_name())));
     let papers = fill(&temporary.0, &shelf).map_err(|error| error.at(&path(dir)))?;
+    failpoint::reached("catalog: filled");
     let failed = |source| CatalogError::Write { path: path(dir), source };
     File::open(&temporary.0).and_then(|file| file.sync_all()).map_err(failed)?;
     let bytes = fs::metadata(&temporary.0).map_err(failed)?.len();
@@ -221,7 +222,10 @@ fn mark_of(shown: &[(String, NodeKey)]) -> String {
 fn forget(mark: &Path) -> io::Result<()> {
     match fs::remove_file(mark) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => durable::sync_parent(mark),
+        _ => {
+            failpoint::reached("catalog: its mark is gone");
+            durable::sync_parent(mark)
+        }
     }
 }
 

@@ -52,6 +52,25 @@ fn fake_controls() -> FakeControls {
     }
 }
 
+/// Counts the points at which a test may end the program, and ends it at the one that it asks for.
+#[cfg(debug_assertions)]
+pub fn arm_failpoints() {
+    let crash_at = env::var("SCIEMBED_CRASH_AT").ok().and_then(|number| number.parse().ok());
+    if crash_at.is_some() || env::var_os("SCIEMBED_CRASH_COUNT").is_some() {
+        crate::store::failpoint::arm(crash_at);
+    }
+}
+
+/// Tells a test which points were passed: one a line.
+#[cfg(debug_assertions)]
+pub fn tell_failpoints() {
+    if let Some(path) = env::var_os("SCIEMBED_CRASH_COUNT") {
+        let points: String = crate::store::failpoint::passed().iter().map(|point| format!("{point}\n")).collect();
+        // Who asked for it will miss it.
+        let _ = std::fs::write(path, points);
+    }
+}
+
 fn candidates() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     if let Some(folder) = env::current_exe().ok().as_deref().and_then(|program| program.parent()) {

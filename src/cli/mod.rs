@@ -143,6 +143,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Exit::Error.code() } else { Exit::Done.code() });
         }
     };
+    #[cfg(debug_assertions)]
+    environment::arm_failpoints();
     let exit = match cli.command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
@@ -154,7 +156,10 @@ pub fn main() -> ExitCode {
         Command::Model(arguments) => model::run(&arguments),
         Command::Schema => schema::run(),
     };
-    ExitCode::from(exit.unwrap_or_else(Failure::tell).code())
+    let exit = exit.unwrap_or_else(Failure::tell);
+    #[cfg(debug_assertions)]
+    environment::tell_failpoints();
+    ExitCode::from(exit.code())
 }
 
 impl Failure {

@@ -11,7 +11,7 @@ use super::builder::padding;
 use super::weights::Weights;
 use super::{ConvertError, GRAPH_FILE, Planned, WEIGHTS_FILE};
 use crate::digest::{Digest, KeyHasher};
-use crate::store::{HashedFile, durable};
+use crate::store::{HashedFile, durable, failpoint};
 
 /// The file that says what the weights' digest is.
 const DIGEST_FILE: &str = "model.onnx_data.b3";
@@ -54,8 +54,10 @@ impl Planned {
         sweep(beside);
         let temporary = beside.join(durable::unique_name());
         let written = self.write_into(&temporary, folder);
+        failpoint::reached("convert: written beside");
         let placed = written
             .and_then(|()| self.place(&temporary, folder).and_then(|()| durable::sync_parent(folder)).map_err(failed));
+        failpoint::reached("convert: placed");
         drop(fs::remove_dir_all(&temporary));
         placed
     }
@@ -82,16 +84,21 @@ impl Planned {
     fn write_into(&self, folder: &Path, target: &Path) -> Result<(), ConvertError> {
         let failed = |source| ConvertError::Write { folder: target.into(), source };
         fs::create_dir_all(folder).map_err(failed)?;
+        failpoint::reached("convert: its folder is made beside");
         let graph = File::create(folder.join(GRAPH_FILE));
         graph.and_then(|mut file| file.write_all(&self.graph).and_then(|()| file.sync_all())).map_err(failed)?;
+        failpoint::reached("convert: the graph is written");
         let mut weights = HashedFile::new(File::create(folder.join(WEIGHTS_FILE)).map_err(failed)?);
         for (module, block) in &self.blocks {
+            failpoint::reached("convert: a block of weights is next");
             let gap = padding(weights.bytes());
             weights.write_all(&vec![0; gap]).map_err(failed)?;
             block.write(&self.modules[*module], &mut |bytes| weights.write_all(bytes).map_err(failed))?;
         }
+        failpoint::reached("convert: the weights are written");
         weights.sync().map_err(failed)?;
         let digest = weights.digest();
+        failpoint::reached("convert: the weights are synced");
         let note = File::create(folder.join(DIGEST_FILE));
         let line = format!("{digest}\n");
         note.and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all())).map_err(failed)?;

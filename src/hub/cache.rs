@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::content::ContentId;
 use super::listing::{Listing, RemoteFile};
 use super::{Commit, HubError};
-use crate::store::durable;
+use crate::store::{durable, failpoint};
 
 /// Between two looks at a lock that another process holds.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -134,6 +134,7 @@ impl RepoCache {
         let temporary = self.temporary()?;
         make_parent(&link)?;
         std::os::unix::fs::symlink(&target, &temporary).map_err(write)?;
+        failpoint::reached("hub: a link is made beside");
         durable::rename(&temporary, &link).map_err(write)
     }
 
@@ -185,6 +186,7 @@ impl RepoCache {
     fn temporary(&self) -> Result<PathBuf, HubError> {
         let path = self.folder.join(".sciembed/tmp").join(durable::unique_name());
         make_parent(&path)?;
+        durable::sweep(path.parent().unwrap_or(&path), "");
         Ok(path)
     }
 }

@@ -117,7 +117,12 @@ impl LockFile {
         if *self == Self::read(path)? && path.exists() {
             return Ok(());
         }
-        let temporary = path.with_file_name(format!(".{LOCK_NAME}.{}", durable::unique_name()));
+        let prefix = format!(".{LOCK_NAME}.");
+        let temporary = path.with_file_name(format!("{prefix}{}", durable::unique_name()));
+        // It stands beside people's own files, so what a killed run left there must go.
+        if let Some(folder) = temporary.parent() {
+            durable::sweep(folder, &prefix);
+        }
         durable::write(path, &temporary, self.to_text().as_bytes())
             .map_err(|source| HubError::LockWrite { path: path.into(), source })
     }
@@ -219,6 +224,16 @@ graph = "own"
         lock.write(&path).unwrap();
         assert_eq!(LockFile::read(&path).unwrap().iter().count(), 1);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    /// It stands beside people's own files, where nothing of a killed run may pile up.
+    #[test]
+    fn what_a_killed_run_left_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let dead = dir.path().join(format!(".{LOCK_NAME}.{}~4194305~0~0", durable::host()));
+        fs::write(&dead, "version = 1\n[[mo").unwrap();
+        lock().write(&dir.path().join(LOCK_NAME)).unwrap();
+        assert!(!dead.exists());
     }
 
     /// A program that does not know what a newer one noted would drop it.

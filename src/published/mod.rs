@@ -32,7 +32,7 @@ use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::PublishFault;
 use crate::graph::is_part_file;
 use crate::record::Output;
-use crate::store::{DigestCache, Store, durable};
+use crate::store::{DigestCache, Store, durable, failpoint};
 
 const HOME: &str = ".sciembed";
 
@@ -244,8 +244,10 @@ impl Publication<'_> {
         let layout = Layout::new(self.dir);
         let at = |path: PathBuf| move |source| PublishError::Write { path, source };
         fs::create_dir_all(layout.links()).map_err(at(layout.links()))?;
+        failpoint::reached("publish: the folder of links is made");
         let _held = lock(self.dir).map_err(at(self.dir.join(HOME)))?;
         fs::create_dir_all(layout.set(&self.set)).map_err(at(layout.set(&self.set)))?;
+        failpoint::reached("publish: the set's folder is made");
         self.check_owner(&layout)?;
         for (file, output) in self.outputs {
             let path = layout.set(&self.set).join(file);
@@ -269,6 +271,7 @@ impl Publication<'_> {
         if !folder.exists() {
             fs::create_dir_all(folder)?;
             durable::sync_parent(folder)?;
+            failpoint::reached("publish: the folder of parts is made");
         }
         let published = layout.holders(file, output.bytes)?;
         place::hold(published.into_iter(), &blob, &path, &output.digest)
@@ -319,6 +322,7 @@ impl Publication<'_> {
             let stale = !current.iter().any(|file| entry.file_name() == file.as_str());
             if stale && fs::read_link(entry.path()).is_ok_and(|target| target.parent() == Some(&ours)) {
                 fs::remove_file(entry.path())?;
+                failpoint::reached("publish: a name that it no longer has is gone");
             }
         }
         let shown: Vec<String> = fs::read_dir(layout.links())?
@@ -329,7 +333,9 @@ impl Publication<'_> {
             let set = entry.file_name().to_string_lossy().into_owned();
             let is_set = set.parse::<NodeKey>().is_ok() && entry.path().is_dir();
             if is_set && !shown.contains(&set) && previous != Some(set.as_str()) {
+                failpoint::reached("publish: a set that nobody shows is about to go");
                 fs::remove_dir_all(entry.path())?;
+                failpoint::reached("publish: a set that nobody shows is gone");
             }
         }
         let set = layout.set(&self.set);
@@ -360,6 +366,7 @@ fn point(path: &Path, target: &Path) -> io::Result<()> {
     }
     let temporary = beside(path);
     symlink(target, &temporary)?;
+    failpoint::reached("publish: a link is made beside");
     durable::rename(&temporary, path)
 }
 

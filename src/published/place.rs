@@ -13,7 +13,7 @@ use rustix::fs::{Advice, fadvise, ioctl_ficlone};
 
 use super::beside;
 use crate::digest::Digest;
-use crate::store::{HashedFile, durable};
+use crate::store::{HashedFile, durable, failpoint};
 
 /// Bytes copied at once: they stay in the processor's cache.
 const COPY_BYTES: usize = 1 << 18;
@@ -37,6 +37,7 @@ pub(super) fn hold(
         let temporary = beside(path);
         // A file system without hard links, or a file with too many.
         if fs::hard_link(other, &temporary).is_ok() {
+            failpoint::reached("place: a second name is made beside");
             return durable::rename(&temporary, path).map(|()| true);
         }
     }
@@ -66,6 +67,7 @@ pub(super) fn place(blob: &Path, path: &Path, digest: &Digest) -> io::Result<boo
 fn clone_or_copy(blob: &Path, temporary: &Path) -> io::Result<Digest> {
     let mut from = File::open(blob)?;
     let to = OpenOptions::new().write(true).create_new(true).open(temporary)?;
+    failpoint::reached("place: an empty file is made beside");
     to.set_permissions(Permissions::from_mode(0o444))?;
     if ioctl_ficlone(&to, &from).is_ok() {
         to.sync_all()?;
@@ -76,13 +78,18 @@ fn clone_or_copy(blob: &Path, temporary: &Path) -> io::Result<Digest> {
     loop {
         match from.read(&mut piece)? {
             0 => break,
-            bytes => to.write_all(&piece[..bytes])?,
+            bytes => {
+                failpoint::torn("place: half a piece is copied", to.file(), &piece[..bytes]);
+                to.write_all(&piece[..bytes])?;
+            }
         }
         if to.bytes().is_multiple_of(FORGET_BYTES) {
             // From now on the copy is read and the blob is not. Only advice: if it is not taken, nothing is wrong.
             let _ = fadvise(&from, 0, NonZeroU64::new(to.bytes()), Advice::DontNeed);
         }
     }
+    failpoint::reached("place: copied");
     to.sync()?;
+    failpoint::reached("place: synced");
     Ok(to.digest())
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::hashed_file::HashedFile;
-use super::{Store, StoreError, durable};
+use super::{Store, StoreError, durable, failpoint};
 use crate::digest::Digest;
 use crate::record::Output;
 use memmap2::Mmap;
@@ -45,6 +45,7 @@ impl Store {
             .create_new(true)
             .open(&temporary)
             .map_err(|error| StoreError::write(&temporary, error))?;
+        failpoint::reached("blob: begun");
         Ok(BlobWriter {
             store: self.clone(),
             temporary,
@@ -133,21 +134,26 @@ impl BlobWriter {
     }
 
     fn seal(&mut self, rows: u64) -> io::Result<Output> {
+        failpoint::torn("blob: the last piece half written", self.file.get_ref().file(), self.file.buffer());
         self.file.flush()?;
+        failpoint::reached("blob: written");
         let file = self.file.get_mut();
         let output = Output { digest: file.digest(), bytes: file.bytes(), rows };
         let path = self.store.blob_path(&output.digest);
         if self.store.has_blob(&output) && Digest::of_file(&path)? == output.digest {
             fs::remove_file(&self.temporary)?;
+            failpoint::reached("blob: it stood already");
             return Ok(output);
         }
         file.file().set_permissions(Permissions::from_mode(0o444))?;
         file.sync()?;
+        failpoint::reached("blob: synced");
         if let Some(folder) = path.parent()
             && !folder.exists()
         {
             fs::create_dir_all(folder)?;
             durable::sync_parent(folder)?;
+            failpoint::reached("blob: its folder is made");
         }
         durable::rename(&self.temporary, &path)?;
         Ok(output)

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Pid, test_kill_process};
 
+use super::failpoint;
+
 /// Writes `bytes` to `path` by way of `temporary`, replacing what is there.
 ///
 /// # Errors
@@ -27,7 +29,9 @@ pub fn write(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn create(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<bool> {
     write_synced(temporary, bytes)?;
     let linked = fs::hard_link(temporary, path);
+    failpoint::reached("create: linked");
     fs::remove_file(temporary)?;
+    failpoint::reached("create: the temporary name is gone");
     match linked {
         Ok(()) => sync_parent(path).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -43,7 +47,10 @@ pub fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path).inspect_err(|_| {
         let _ = fs::remove_file(temporary);
     })?;
-    sync_parent(path)
+    failpoint::reached("rename: renamed");
+    sync_parent(path)?;
+    failpoint::reached("rename: the folder is synced");
+    Ok(())
 }
 
 /// Makes the names in a file's directory last.
@@ -58,10 +65,14 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 fn write_synced(temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+    failpoint::reached("write: nothing yet");
     let written = OpenOptions::new().write(true).create_new(true).open(temporary).and_then(|mut file| {
+        failpoint::torn("write: half of the temporary file", &file, bytes);
         file.write_all(bytes)?;
+        failpoint::reached("write: the temporary file is written");
         file.sync_all()
     });
+    failpoint::reached("write: the temporary file is synced");
     written.inspect_err(|_| {
         let _ = fs::remove_file(temporary);
     })
@@ -80,6 +91,17 @@ pub fn owner_is_dead(name: &str) -> bool {
     let mut parts = name.split('~');
     let (Some(owner_host), Some(pid)) = (parts.next(), parts.next()) else { return false };
     owner_host == host() && pid.parse().is_ok_and(|pid| !process_lives(pid))
+}
+
+/// Removes the files of a folder that are named `prefix` and a [`unique_name`] whose process is no longer there.
+pub fn sweep(folder: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().and_then(|name| name.strip_prefix(prefix)).is_some_and(owner_is_dead) {
+            // Somebody else may sweep at the same time; what is gone is gone.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Whether a process of this host lives.
@@ -115,5 +137,12 @@ mod tests {
         assert!(owner_is_dead(&format!("{}~4194305~0~0", host())));
         assert!(!owner_is_dead("elsewhere~4194305~0~0"));
         assert!(!owner_is_dead("something"));
+        let dir = tempfile::tempdir().unwrap();
+        let dead = format!("{}~4194305~0~0", host());
+        let names = [format!(".a.{dead}"), dead, format!(".a.{}", unique_name()), ".a.toml".to_owned()];
+        names.iter().for_each(|name| fs::write(dir.path().join(name), "").unwrap());
+        sweep(dir.path(), ".a.");
+        let there: Vec<bool> = names.iter().map(|name| dir.path().join(name).exists()).collect();
+        assert_eq!(there, [false, true, true, true]);
     }
 }

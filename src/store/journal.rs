@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, failpoint};
 
 /// An open journal.
 #[derive(Debug)]
@@ -61,7 +61,10 @@ impl Journal {
         let write = |file: &mut File| -> io::Result<()> {
             let mut line = serde_json::to_vec(event)?;
             line.push(b'\n');
-            file.write_all(&line)
+            failpoint::torn("journal: half a line", file, &line);
+            file.write_all(&line)?;
+            failpoint::reached("journal: a line");
+            Ok(())
         };
         write(&mut self.file).map_err(|error| StoreError::write(&self.path, error))
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, durable};
+use super::{Store, StoreError, durable, failpoint};
 use crate::digest::NodeKey;
 
 /// How often a holder shows that it lives.
@@ -67,7 +67,9 @@ impl Store {
                 // By a rename first: of several who find it, one alone takes it away.
                 _ => {
                     let taken = self.temporary();
-                    let _ = fs::rename(&path, &taken).and_then(|()| fs::remove_file(&taken));
+                    let moved = fs::rename(&path, &taken);
+                    failpoint::reached("lock: a dead one is moved away");
+                    let _ = moved.and_then(|()| fs::remove_file(&taken));
                 }
             }
         }
@@ -88,7 +90,9 @@ impl Drop for Lock {
     fn drop(&mut self) {
         let ours = read_holder(&self.path).is_some_and(|holder| holder.pid == std::process::id());
         if ours {
+            failpoint::reached("lock: about to be freed");
             let _ = fs::remove_file(&self.path);
+            failpoint::reached("lock: freed");
         }
     }
 }
@@ -115,7 +119,10 @@ impl Holder {
 /// it would wait until it expires.
 fn create(path: &Path, temporary: &Path, run: &str) -> io::Result<()> {
     let bytes = serde_json::to_vec(&Holder::this(run)).expect("a holder is plain data");
-    let linked = fs::write(temporary, bytes).and_then(|()| fs::hard_link(temporary, path));
+    let written = fs::write(temporary, bytes);
+    failpoint::reached("lock: its temporary file is written");
+    let linked = written.and_then(|()| fs::hard_link(temporary, path));
+    failpoint::reached("lock: linked");
     // It may not be there, and if it stays it is swept.
     let _ = fs::remove_file(temporary);
     linked
@@ -138,6 +145,7 @@ fn boot_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::mem::ManuallyDrop;
 
     /// After a full disk the next run would wait two minutes for nobody.
     #[test]
@@ -161,5 +169,29 @@ mod tests {
         let dead = Holder { pid: 4_194_305, ..Holder::this("dead") };
         fs::write(dir.path().join("locks").join(key.to_string()), serde_json::to_vec(&dead).unwrap()).unwrap();
         assert!(matches!(store.lock(&key, "c").unwrap(), LockOutcome::Held(_)));
+    }
+
+    /// Of another machine nobody knows which processes live: there, and wherever a process hangs, the heartbeat decides.
+    #[test]
+    fn a_lock_whose_heartbeat_stopped_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let key = NodeKey::from_bytes([1; 32]);
+        let path = dir.path().join("locks").join(key.to_string());
+        let last_beat = |ago: Duration| {
+            File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() - ago).unwrap();
+        };
+        let holders = [Holder { host: "elsewhere".to_owned(), ..Holder::this("there") }, Holder::this("hanging")];
+        for holder in holders {
+            fs::write(&path, serde_json::to_vec(&holder).unwrap()).unwrap();
+            last_beat(EXPIRY - HEARTBEAT);
+            assert!(matches!(store.lock(&key, "late").unwrap(), LockOutcome::Busy(busy) if busy == holder));
+            last_beat(EXPIRY + HEARTBEAT);
+            let held = ManuallyDrop::new(Lock { path: path.clone() });
+            held.beat();
+            assert!(matches!(store.lock(&key, "late").unwrap(), LockOutcome::Busy(_)), "a beat keeps it");
+            last_beat(EXPIRY + HEARTBEAT);
+            assert!(matches!(store.lock(&key, "late").unwrap(), LockOutcome::Held(_)));
+        }
     }
 }

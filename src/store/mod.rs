@@ -21,6 +21,7 @@ mod compact;
 mod digest_cache;
 pub mod durable;
 mod error;
+pub mod failpoint;
 mod hashed_file;
 pub mod ipc;
 mod ipc_writer;
@@ -83,6 +84,7 @@ impl Store {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(|error| StoreError::write(&path, error))?;
         }
+        failpoint::reached("store: its folders are made");
         let version = root.join("VERSION");
         if !version.exists() {
             durable::write(&version, &store.temporary(), format!("{STORE_VERSION}\n").as_bytes())
@@ -103,13 +105,7 @@ impl Store {
 
     /// Removes unfinished files that processes of this host left when they died.
     pub fn sweep_temporaries(&self) {
-        let Ok(entries) = fs::read_dir(self.root.join("tmp")) else { return };
-        for entry in entries.flatten() {
-            if durable::owner_is_dead(&entry.file_name().to_string_lossy()) {
-                // Somebody else may sweep at the same time; what is gone is gone.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
+        durable::sweep(&self.root.join("tmp"), "");
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What the program prints comes back with paths, times and sizes made steady, so that it can stand in a snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sciembed::digest::Digest;
+use sciembed::digest::{Digest, RowKey};
 use sciembed::record::Record;
 use sciembed::store::segment::Segment;
 use serde_json::{Value, json};
@@ -140,7 +140,12 @@ impl TestEnv {
 
     /// Starts `sciembed` and does not wait for it.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).stdin(Stdio::null()).spawn().unwrap()
+        self.start_with(arguments, &[])
+    }
+
+    /// The same, with variables in the environment.
+    pub fn start_with(&self, arguments: &[&str], variables: &[(&str, &Path)]) -> Child {
+        self.command(arguments).envs(variables.iter().copied()).stdin(Stdio::null()).spawn().unwrap()
     }
 
     /// Waits for a started program.
@@ -236,10 +241,28 @@ impl TestEnv {
         paths.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect()
     }
 
+    /// The row keys in the sealed segments of all embedders.
+    pub fn sealed_keys(&self) -> BTreeSet<RowKey> {
+        let segments = self.segments();
+        segments.iter().flat_map(|path| keys_of(path)).collect()
+    }
+
+    /// The row keys that the test embedder logged in this file of the project, in the order of its work.
+    pub fn logged(&self, log: &str) -> Vec<RowKey> {
+        let text = fs::read_to_string(self.path(log)).unwrap_or_default();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    }
+
     fn steady(&self, text: &str) -> String {
         let text = text.replace(&*self.folder.path().to_string_lossy(), "$ENV");
         text.split_inclusive('\n').map(steady_line).collect()
     }
+}
+
+/// The row keys of a sealed segment.
+pub fn keys_of(path: &Path) -> Vec<RowKey> {
+    let segment = Segment::open(path).unwrap();
+    (0..segment.header().rows).map(|row| segment.key(row)).collect()
 }
 
 /// Seconds, rates, bytes per vector and the catalog's size become `#`, run ids `$RUN`.

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sciembed::store::durable;
 use serde_json::Value;
 
-use crate::env::{TestEnv, Told, files};
+use crate::crash::spread;
+use crate::env::{TestEnv, Told, file_name, files, say, times};
 use crate::hub_server::{Fault, HubServer};
 use crate::models::onnxruntime;
 
@@ -204,4 +206,49 @@ fn a_pinned_graph_outlives_what_the_rule_would_choose() {
     let told = world.run(&["plan", "workflow.toml", "--json"], &[]);
     let plan: Value = serde_json::from_str(&told.out).unwrap_or_else(|_| panic!("{}{}", told.out, told.err));
     assert!(plan.to_string().contains("bundled"), "{plan}");
+}
+
+/// How often a first apply is killed, unless `SCIEMBED_KILLS` says another number.
+const KILLS: usize = 4;
+
+/// Downloading, pinning, converting and embedding, killed between any two changes of the disk: the next apply ends where
+/// an undisturbed one does, and leaves nothing unfinished.
+#[test]
+fn a_first_apply_is_killed() {
+    let Some(undisturbed) = World::new() else { return };
+    let told = undisturbed.apply(&[("SCIEMBED_CRASH_COUNT", "points")]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    let points = fs::read_to_string(undisturbed.env.path("points")).unwrap();
+    let points: Vec<&str> = points.lines().collect();
+    let (keyed, lock) = (undisturbed.env.keyed(), fs::read(undisturbed.env.path("sciembed.lock")).unwrap());
+    let killed = spread(points.len(), times("SCIEMBED_KILLS", KILLS));
+    let mut in_time = 0;
+    for point in &killed {
+        let case = format!("at point {point} ({})", points[point - 1]);
+        let world = World::new().expect("there was a runtime just now");
+        let told = world.apply(&[("SCIEMBED_CRASH_AT", &point.to_string())]);
+        // Steps run side by side, and not every run passes the same number of points.
+        assert!(matches!(told.code, None | Some(0)), "{case}: {}{}", told.out, told.err);
+        in_time += usize::from(told.code.is_none());
+        let told = world.apply(&[]);
+        assert_eq!(told.code, Some(0), "{case}: {}{}", told.out, told.err);
+        assert_eq!(world.env.keyed(), keyed, "{case}");
+        assert_eq!(fs::read(world.env.path("sciembed.lock")).unwrap(), lock, "{case}");
+        let host = format!("{}~", durable::host());
+        let store = world.env.path("store");
+        for path in all_below(&world.env.path("")).into_iter().filter(|path| !path.starts_with(&store)) {
+            let is_unfinished = file_name(&path).contains(&host) || file_name(&path).ends_with(".incomplete");
+            assert!(!is_unfinished, "{case}: {}", path.display());
+        }
+    }
+    assert!(2 * in_time > killed.len(), "only {in_time} of {} were killed", killed.len());
+    say(format!("killed at {in_time} of {} points of a first apply", points.len()));
+}
+
+/// All files and folders of a folder and its folders.
+fn all_below(folder: &Path) -> Vec<PathBuf> {
+    let is_folder = |path: &Path| path.is_dir() && !path.is_symlink();
+    let below =
+        |path: PathBuf| if is_folder(&path) { [vec![path.clone()], all_below(&path)].concat() } else { vec![path] };
+    files(folder).into_iter().flat_map(below).collect()
 }

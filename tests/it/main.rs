@@ -5,6 +5,7 @@
 mod bad_input;
 mod catalog;
 mod converted;
+mod crash;
 mod damage;
 mod disk_full;
 mod documents;
@@ -27,6 +28,7 @@ mod oracle;
 mod plans;
 mod publish;
 mod resume;
+mod reuse;
 mod rooms;
 mod same_bytes;
 mod two_runs;

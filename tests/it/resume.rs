@@ -1,6 +1,7 @@
 //! An interrupted run loses nothing that was sealed, and what it ends up publishing is what an undisturbed one does.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Child;
 use std::thread::sleep;
@@ -10,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use sciembed::store::durable;
 use serde_json::{Value, json};
 
-use crate::env::{TestEnv, any_below, file_name, files, papers, say, times};
+use crate::env::{TestEnv, file_name, files, papers};
 
 /// More than two segments of 4,096 rows.
 const ROWS: usize = 12_000;
@@ -146,40 +147,19 @@ fn a_changed_source_keeps_what_was_sealed() {
     assert_eq!(env.applied(&[]).embedded_and_reused(), (1 + REPEATED, ROWS - 1 - REPEATED));
 }
 
-/// How often a run is killed, unless `SCIEMBED_KILLS` says another number.
-const KILLS: usize = 12;
-
-/// Killed again and again, wherever it happens to be: in the end everything stands as if nothing had happened.
+/// Who asks a second time does not want to wait: neither for the vector that is being computed, nor for the seal.
 #[test]
-fn killed_at_any_moment() {
-    let project = || {
-        let env = TestEnv::of(2_000);
-        env.edit("fake://16", "fake://16?delay_us=20");
-        env
-    };
-    let undisturbed = project();
-    undisturbed.applied(&[]);
-    let whole = undisturbed.keyed();
-    let (mut env, kills) = (project(), times("SCIEMBED_KILLS", KILLS));
-    let mut in_time = 0;
-    for _ in 0..kills {
-        let mut child = env.start(&["apply", "workflow.toml"]);
-        sleep(Duration::from_millis(any_below(300)));
-        child.kill().unwrap();
-        let told = env.wait(child);
-        in_time += usize::from(told.code.is_none());
-        for record in env.records() {
-            let whole = |output: &sciembed::record::Output| fs::metadata(env.blob(&output.digest)).unwrap().len();
-            assert!(record.outputs.values().all(|output| whole(output) == output.bytes), "a record is never ahead");
-        }
-        // One that came through leaves nothing to be killed in.
-        if told.code == Some(0) {
-            assert_eq!(env.keyed(), whole);
-            env = project();
-        }
-    }
-    env.applied(&[]);
-    assert_eq!(env.keyed(), whole);
-    assert_eq!(env.plan(&[]).code, Some(0));
-    say(format!("{kills} runs killed, {in_time} of them before they ended"));
+fn interrupted_twice() {
+    let env = project();
+    let a_minute_each = "embed.minilm.model=fake://16?delay_us=60000000";
+    let mut child = env.start(&["apply", "workflow.toml", "--set", a_minute_each]);
+    wait_until("embedding has begun", || !files(&env.path("store/vectors")).is_empty());
+    signal(&child, Signal::INT);
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(told.any(|line| line.unwrap().contains("once more to stop at once")));
+    signal(&child, Signal::INT);
+    let ended = env.wait(child);
+    assert_eq!(ended.code, Some(130));
+    assert_eq!(ended.out, "", "it waited for the end of the run");
+    assert_resumed(&env, 0);
 }

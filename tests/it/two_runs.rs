@@ -1,9 +1,6 @@
 //! Two runs over one store at the same time: both end well, and save each other's work.
 
-use std::thread::sleep;
-use std::time::Duration;
-
-use crate::env::{TestEnv, any_below, papers, say, times};
+use crate::env::{TestEnv, papers};
 
 /// Rows per year; the delay makes each year's embedding outlast the other run's start.
 const ROWS: usize = 1_000;
@@ -55,33 +52,4 @@ fn two_runs_over_different_years() {
     let lone = project();
     lone.applied(&[]);
     assert_eq!(env.keyed(), lone.keyed());
-}
-
-/// How often one of two is killed, unless `SCIEMBED_KILLS` says another number.
-const KILLS: usize = 3;
-
-/// Of two runs over one store one is killed at any moment: the other finishes, with what a lone run publishes. It takes
-/// over what the dead one held, and none of what that one left half done.
-#[test]
-fn one_of_two_is_killed() {
-    let lone = project();
-    lone.applied(&[]);
-    let whole = lone.keyed();
-    let kills = times("SCIEMBED_KILLS", KILLS);
-    let mut in_time = 0;
-    for _ in 0..kills {
-        let env = project();
-        let apply = ["apply", "workflow.toml", "--set", "embed.minilm.model=fake://16?delay_us=100"];
-        let [mut victim, other] = [env.start(&apply), env.start(&apply)];
-        let moment = Duration::from_millis(any_below(500));
-        sleep(moment);
-        // It may have ended already.
-        victim.kill().unwrap();
-        in_time += usize::from(env.wait(victim).code.is_none());
-        let told = env.wait(other);
-        assert_eq!(told.code, Some(0), "killed after {moment:?}: {}{}", told.out, told.err);
-        assert_eq!(env.keyed(), whole, "killed after {moment:?}");
-        assert_eq!(env.plan(&[]).code, Some(0), "killed after {moment:?}");
-    }
-    say(format!("{kills} pairs of runs, one of each killed, {in_time} of those before they ended"));
 }
