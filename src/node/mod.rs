@@ -3,6 +3,7 @@
 //! A node reads blobs and writes blobs; it writes no record, holds no lock and knows no other step. It tells progress
 //! and asks whether it should stop through its [`Context`]. Rows in = rows out + rejects, always.
 
+mod claims;
 pub mod embed;
 mod error;
 mod gather;
@@ -13,6 +14,7 @@ pub mod persist;
 pub mod prepare;
 mod rejects;
 mod set;
+mod superseded;
 mod view;
 
 use std::collections::BTreeMap;
