@@ -9,7 +9,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use sciembed::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use sciembed::index::keys::{self, KeyIndex};
 use sciembed::manifest::config::Dtype;
-use sciembed::source::record::parse;
+use sciembed::source::record::{Wanted, parse};
 use sciembed::store::Store;
 use sciembed::store::segment::{SegmentHeader, SegmentRow};
 
@@ -23,7 +23,8 @@ fn parsing(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("parse", |bencher| {
         bencher.iter(|| {
-            text.lines().filter(|line| parse(black_box(line.as_bytes()), "bibcode", &fields()).is_ok()).count()
+            let (fields, key) = (fields(), "bibcode");
+            text.lines().filter(|line| parse(black_box(line.as_bytes()), &Wanted::of(key, &fields)).is_ok()).count()
         });
     });
 }
@@ -79,7 +80,8 @@ fn key_index(criterion: &mut Criterion) {
         (0..ROWS).map(|n| format!("2012arXiv{:04}.{:04}{}", n / 10_000, n % 10_000, 'A')).collect();
     let mut names: Vec<(&str, u32)> = bibcodes.iter().map(String::as_str).zip(0..).collect();
     let file = std::fs::File::create(&path).expect("the folder can be written");
-    keys::write(std::io::BufWriter::new(file), &mut names, &NodeKey::from_bytes([2; 32])).expect("bibcodes differ");
+    let set = NodeKey::from_bytes([2; 32]);
+    keys::write(std::io::BufWriter::new(file), &mut names, &mut [], &set).expect("bibcodes differ");
     let index = KeyIndex::open(&path).expect("it was just written");
     let mut n = 0u32;
     criterion.bench_function("get/bibcode_of_1M", |bencher| {

@@ -1,4 +1,5 @@
-//! Reading what persist and merge published: a dataset by name, a vector by bibcode, in constant time and constant memory.
+//! Reading what persist and merge published: a dataset by name, a vector by bibcode or alias, in constant time and constant
+//! memory.
 //!
 //! [`Dataset::open`] resolves the dataset's one link once and opens everything in the set behind it; every file that
 //! carries a set digest must carry that set's. A publisher may tidy an old set away just then: opening is tried again.
@@ -145,7 +146,7 @@ impl Description {
 pub struct Row {
     /// Its place, from 0: the line of the bibcode in `bibcodes_*.txt`, less one. In a view superseded rows count.
     pub row: usize,
-    /// Its bibcode.
+    /// Its bibcode, whichever of its names was asked for.
     pub bibcode: String,
     /// `dim` components, widened from the published type.
     pub vector: Vec<f32>,
@@ -231,17 +232,15 @@ impl Dataset {
         &self.description
     }
 
-    /// The row of a bibcode; none if the dataset does not hold it.
-    pub fn get(&self, bibcode: &str) -> Option<Row> {
-        let row = self.keys.row(bibcode)?;
+    /// The row of a bibcode, or of an alias that is no bibcode here; none if the dataset knows neither.
+    pub fn get(&self, name: &str) -> Option<Row> {
+        let row = self.keys.row(name).or_else(|| self.keys.row_of_alias(name))?;
         let after = self.vectors.partition_point(|(first, _)| *first <= row);
         let (first, vectors) = &self.vectors[after.checked_sub(1)?];
         let (batch, at) = vectors.locate(row - first)?;
         let bibcodes: &StringArray = batch.column_by_name(table::BIBCODE)?.as_string_opt()?;
         // An index that points elsewhere is worse than none.
-        if bibcodes.value(at) != bibcode {
-            return None;
-        }
+        let bibcode = Some(bibcodes.value(at)).filter(|bibcode| self.keys.row(bibcode) == Some(row))?;
         let vector = batch.column_by_name(table::EMBEDDING)?.as_fixed_size_list_opt()?.value(at);
         let mut metadata_digest = [0; MetadataDigest::LEN];
         metadata_digest.copy_from_slice(batch.column_by_name("metadata_digest")?.as_fixed_size_binary_opt()?.value(at));

@@ -5,6 +5,7 @@
 //! | node kind and its REVISION | yes | a changed algorithm gives other bytes |
 //! | load: fields | yes | they decide the records' columns |
 //! | load: key | yes, where it is not `bibcode` | it decides which record a row is of |
+//! | load: aliases | yes, where it is set | it decides a column of the records |
 //! | load: content digests of the source files, in order | yes | they are the input |
 //! | load: paths, sizes, times of the source files | no | a moved or touched file is the same file |
 //! | prepare: fields, prefix, suffix, delimiters, lowercase, truncate | yes | they make the text |
@@ -83,12 +84,15 @@ impl Fingerprint {
 
     /// Of a load step over these files, in order.
     pub fn of_load(config: &LoadConfig, sources: &[(String, Digest)]) -> Self {
-        let LoadConfig { input, key, fields, missing: _ } = config;
+        let LoadConfig { input, key, fields, aliases, missing: _ } = config;
         let mut fingerprint = Self::empty(NodeKind::Load);
         fingerprint.set("fields", list(fields));
         // Every record's key was `bibcode` once: those steps' keys stay what they were.
         if key != DEFAULT_KEY {
             fingerprint.set("key", quoted(key));
+        }
+        if let Some(aliases) = aliases {
+            fingerprint.set("aliases", quoted(aliases));
         }
         fingerprint.names.insert("input".into(), quoted(input));
         for (index, (name, digest)) in sources.iter().enumerate() {
@@ -409,7 +413,8 @@ mod tests {
 
     fn load(key: &str) -> LoadConfig {
         let fields = vec!["title".into()];
-        LoadConfig { input: "a/*.json".into(), key: key.into(), fields, missing: Default::default() }
+        let (input, key) = ("a/*.json".into(), key.into());
+        LoadConfig { input, key, fields, aliases: None, missing: Default::default() }
     }
 
     #[test]
@@ -461,6 +466,20 @@ mod tests {
         let id = StepId { kind: NodeKind::Load, node: "records".into(), cells: BTreeMap::new() };
         let reason = StaleReason::Changed(new.changes_since(&old));
         assert_eq!(reason.describe(&id), r#"load.records.key (none) -> "_id""#);
+    }
+
+    #[test]
+    fn the_aliases_of_a_load_enter_where_they_are_set() {
+        let of = |aliases: Option<&str>| {
+            let config = LoadConfig { aliases: aliases.map(str::to_owned), ..load("bibcode") };
+            Fingerprint::of_load(&config, &[("a/x.json".into(), Digest::of(b"x"))])
+        };
+        let keys: BTreeSet<_> = [None, Some("identifier"), Some("alternate_bibcode")].map(|of_| of(of_).key()).into();
+        assert_eq!(keys.len(), 3);
+        assert_eq!(of(None).key().to_string(), "3875f9c81fcce48f515459d80467735d1c353e4d78620801f3d7bc8f629f0983");
+        let id = StepId { kind: NodeKind::Load, node: "records".into(), cells: BTreeMap::new() };
+        let reason = StaleReason::Changed(of(Some("identifier")).changes_since(&of(None)));
+        assert_eq!(reason.describe(&id), r#"load.records.aliases (none) -> "identifier""#);
     }
 
     #[test]

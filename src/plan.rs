@@ -352,7 +352,7 @@ mod tests {
 
     fn load(input: &str) -> LoadConfig {
         let (key, fields) = ("bibcode".into(), vec!["title".into()]);
-        LoadConfig { input: input.into(), key, fields, missing: Default::default() }
+        LoadConfig { input: input.into(), key, fields, aliases: None, missing: Default::default() }
     }
 
     fn graph(prefix: &str) -> Graph {

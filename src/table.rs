@@ -2,10 +2,10 @@
 //!
 //! | table | made by | columns | form |
 //! |---|---|---|---|
-//! | records | load | bibcode, one list column per selected field, `_metadata_digest`, `_source`, `_line` | Parquet, zstd |
+//! | records | load | bibcode, one list column per selected field, `_metadata_digest`, `_source`, `_line`; `_aliases` where they are read | Parquet, zstd |
 //! | rejects | load, prepare | bibcode, source, line, offset, reason, detail, excerpt | Parquet, zstd |
 //! | texts | prepare | bibcode, text, characters, truncated | Parquet, zstd |
-//! | superseded | merge | bibcode, dataset, row, winner | Parquet, zstd |
+//! | superseded | merge | bibcode, dataset, row, winner; `alias_of` where a set has aliases | Parquet, zstd |
 //! | failed | embed | bibcode, row_key, reason | Parquet, zstd |
 //! | vectors | embed | bibcode, embedding, row_key, tokens, tokens_dropped | Arrow IPC, memory-mapped |
 //! | dataset | persist, merge | bibcode, embedding, metadata_digest, row_key | Arrow IPC, memory-mapped |
@@ -30,9 +30,13 @@ pub const METADATA_DIGEST: &str = "_metadata_digest";
 pub const SOURCE: &str = "_source";
 /// Name of the records table's column of line numbers, from 1.
 pub const LINE: &str = "_line";
+/// Name of the records table's column of aliases.
+pub const ALIASES: &str = "_aliases";
 
 /// Name of the table of rows that a merge left out.
 pub const SUPERSEDED: &str = "superseded";
+/// Name of that table's column of bibcodes that a row's own bibcode is an alias of.
+pub const ALIAS_OF: &str = "alias_of";
 
 /// Name of the table of rows that an embed step left out.
 pub const FAILED: &str = "failed";
@@ -48,13 +52,14 @@ pub fn field_type() -> DataType {
     DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, false)))
 }
 
-/// The records table for these selected fields.
-pub fn records(fields: &[String]) -> SchemaRef {
+/// The records table for these selected fields, with or without a column of aliases.
+pub fn records(fields: &[String], aliases: bool) -> SchemaRef {
     let mut columns = vec![Field::new(BIBCODE, DataType::Utf8, false)];
     columns.extend(fields.iter().map(|name| Field::new(name, field_type(), true)));
     columns.push(Field::new(METADATA_DIGEST, binary(MetadataDigest::LEN), false));
     columns.push(Field::new(SOURCE, DataType::UInt32, false));
     columns.push(Field::new(LINE, DataType::UInt64, false));
+    columns.extend(aliases.then(|| Field::new(ALIASES, field_type(), false)));
     Arc::new(Schema::new(columns))
 }
 
@@ -71,14 +76,17 @@ pub fn rejects() -> SchemaRef {
     ]))
 }
 
-/// The table of rows that a merge left out: the row of a dataset, and the dataset whose row of that bibcode was taken.
-pub fn superseded() -> SchemaRef {
-    Arc::new(Schema::new(vec![
+/// The table of rows that a merge left out: the row of a dataset, and the dataset whose row counts instead. With aliases
+/// also the bibcode of that row, where it is another one; null where it is the same.
+pub fn superseded(aliases: bool) -> SchemaRef {
+    let mut columns = vec![
         Field::new(BIBCODE, DataType::Utf8, false),
         Field::new("dataset", DataType::Utf8, false),
         Field::new("row", DataType::UInt64, false),
         Field::new("winner", DataType::Utf8, false),
-    ]))
+    ];
+    columns.extend(aliases.then(|| Field::new(ALIAS_OF, DataType::Utf8, true)));
+    Arc::new(Schema::new(columns))
 }
 
 /// The texts table.

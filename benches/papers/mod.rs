@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sciembed::manifest::config::PrepareConfig;
 use sciembed::node::prepare;
-use sciembed::source::record::{SourceRecord, parse};
+use sciembed::source::record::{SourceRecord, Wanted, parse};
 
 pub fn fields() -> Vec<String> {
     vec!["title".into(), "abstract".into()]
@@ -21,7 +21,9 @@ pub fn sample() -> String {
 }
 
 pub fn records() -> Vec<SourceRecord> {
-    sample().lines().map(|line| parse(line.as_bytes(), "bibcode", &fields()).expect("the sample is in order")).collect()
+    let fields = fields();
+    let wanted = Wanted::of("bibcode", &fields);
+    sample().lines().map(|line| parse(line.as_bytes(), &wanted).expect("the sample is in order")).collect()
 }
 
 pub fn texts() -> Vec<String> {

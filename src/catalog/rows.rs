@@ -246,9 +246,19 @@ fn append_superseded(
         let batch = batch?;
         let text = |name: &str| batch[name].as_string::<i32>().clone();
         let (datasets, winners, rows) = (text("dataset"), text("winner"), batch["row"].as_primitive::<UInt64Type>());
-        let detail = (0..batch.num_rows()).map(|at| {
-            format!("row {} of {}: {} holds it too, and counts", rows.value(at), datasets.value(at), winners.value(at))
-        });
+        let alias_of = batch.column_by_name(table::ALIAS_OF).map(|column| column.as_string::<i32>().clone());
+        let alias_of = |at| alias_of.as_ref().filter(|papers| papers.is_valid(at)).map(|papers| papers.value(at));
+        let reason = |at| if alias_of(at).is_some() { "alias" } else { "superseded" };
+        let detail = |at| {
+            let (row, dataset, winner) = (rows.value(at), datasets.value(at), winners.value(at));
+            match alias_of(at) {
+                Some(paper) => format!("row {row} of {dataset}: {paper} of {winner} is the same paper, and counts"),
+                None => format!("row {row} of {dataset}: {winner} holds it too, and counts"),
+            }
+        };
+        let told = |of: &dyn Fn(usize) -> String| -> ArrayRef {
+            Arc::new(StringArray::from_iter_values((0..batch.num_rows()).map(of)))
+        };
         let same = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; batch.num_rows()])) };
         let none = |of: &DataType| arrow::array::new_null_array(of, batch.num_rows());
         appender.append_record_batch(RecordBatch::try_from_iter_with_nullable([
@@ -257,8 +267,8 @@ fn append_superseded(
             ("bibcode", Arc::clone(&batch["bibcode"]), true),
             ("source", none(&DataType::Utf8), true),
             ("line", none(&DataType::UInt64), true),
-            ("reason", same("superseded"), false),
-            ("detail", Arc::new(StringArray::from_iter_values(detail)), false),
+            ("reason", told(&|at| reason(at).to_owned()), false),
+            ("detail", told(&detail), false),
             ("excerpt", none(&DataType::Utf8), true),
         ])?)?;
     }

@@ -53,7 +53,7 @@ CREATE TABLE rejects (
     detail VARCHAR NOT NULL,
     excerpt VARCHAR
 );
-COMMENT ON TABLE rejects IS 'Lines and rows that were set aside on the way to a dataset, and why; of a merge what it superseded';
+COMMENT ON TABLE rejects IS 'Lines and rows that were set aside on the way to a dataset, and why; of a merge what it superseded, or took for another paper''s alias';
 COMMENT ON COLUMN rejects.kind IS 'Of the step that set it aside: load, prepare or merge';
 
 CREATE TABLE truncations (

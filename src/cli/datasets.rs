@@ -33,7 +33,7 @@ impl DatasetArguments {
     }
 }
 
-/// The one dataset that answers for a bibcode, with its row; none if it is unknown.
+/// The one dataset that answers for a bibcode or an alias, with its row; none if it is unknown.
 ///
 /// # Errors
 /// If several hold it and none of them is a merge of the others.
@@ -47,6 +47,10 @@ pub fn look_up<'a>(datasets: &'a [Dataset], bibcode: &str) -> Result<Option<(&'a
         .collect();
     let mut merged = merged.into_iter();
     holding.retain(|_| !merged.next().unwrap_or(false));
+    // As within one dataset: who holds the bibcode itself comes before who knows it as an alias.
+    if holding.iter().any(|(_, row)| row.bibcode == bibcode) {
+        holding.retain(|(_, row)| row.bibcode == bibcode);
+    }
     if holding.len() > 1 {
         let names: Vec<&str> = holding.iter().map(|(dataset, _)| dataset.description().dataset.as_str()).collect();
         remark(format!("{bibcode} is in several datasets: {}; choose one with --dataset NAME", names.join(", ")));

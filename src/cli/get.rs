@@ -1,4 +1,4 @@
-//! `sciembed get`: papers by bibcode, from the arguments or one a line on standard input.
+//! `sciembed get`: papers by bibcode or alias, from the arguments or one a line on standard input.
 
 use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
 
@@ -17,7 +17,7 @@ pub struct Arguments {
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
-    /// The bibcodes [default: one a line on standard input]
+    /// The bibcodes, or aliases of papers [default: one a line on standard input]
     bibcodes: Vec<String>,
 }
 
@@ -43,11 +43,16 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         }
         answers.asked += 1;
         match look_up(&datasets, bibcode)? {
-            Some((dataset, row)) => match arguments.format {
-                Format::Json => writeln!(out, "{}", as_json(dataset, &row)).map_err(DoorError::Output)?,
-                Format::F32le => write_f32le(&mut out, &row.vector).map_err(DoorError::Output)?,
-                Format::Npy => answers.vectors.push(row.vector),
-            },
+            Some((dataset, row)) => {
+                if row.bibcode != bibcode && !matches!(arguments.format, Format::Json) {
+                    remark(format!("{bibcode} stands under {} now", row.bibcode));
+                }
+                match arguments.format {
+                    Format::Json => writeln!(out, "{}", as_json(dataset, &row, bibcode)).map_err(DoorError::Output)?,
+                    Format::F32le => write_f32le(&mut out, &row.vector).map_err(DoorError::Output)?,
+                    Format::Npy => answers.vectors.push(row.vector),
+                }
+            }
             None => {
                 answers.unknown += 1;
                 tell_unknown(&datasets, bibcode);
@@ -101,9 +106,9 @@ fn bibcodes(arguments: &Arguments) -> Box<dyn Iterator<Item = io::Result<String>
     Box::new(io::stdin().lock().lines())
 }
 
-fn as_json(dataset: &Dataset, row: &Row) -> Value {
+fn as_json(dataset: &Dataset, row: &Row, asked: &str) -> Value {
     let description = dataset.description();
-    json!({
+    let mut answer = json!({
         "bibcode": row.bibcode,
         "dataset": description.dataset,
         "set": description.set,
@@ -114,7 +119,11 @@ fn as_json(dataset: &Dataset, row: &Row) -> Value {
         "metadata_digest": row.metadata_digest,
         "row_key": row.row_key,
         "embedding": row.vector,
-    })
+    });
+    if row.bibcode != asked {
+        answer["asked"] = json!(asked);
+    }
+    answer
 }
 
 fn write_f32le(out: &mut impl Write, vector: &[f32]) -> io::Result<()> {

@@ -80,6 +80,7 @@ impl Maker<'_> {
                     input: filled("input"),
                     key: load.key.clone(),
                     fields: load.fields.clone(),
+                    aliases: load.aliases.clone(),
                     missing: load.missing,
                 })
             }

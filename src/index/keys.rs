@@ -1,10 +1,20 @@
-//! The key index: a finite state transducer from bibcode to row, memory-mapped.
+//! The key index: finite state transducers from bibcode, and from alias, to row, memory-mapped.
 //!
-//! About 13 bytes a bibcode and a few microseconds a lookup at any size. The file is the transducer as the `fst` crate
-//! writes it, then the set's digest (32 bytes) and `SCIEKEYS`, so that an index is never paired with another set.
+//! About 13 bytes a name and a few microseconds a lookup at any size. A transducer stands as the `fst` crate writes it;
+//! the set's digest keeps an index from being paired with another set.
+//!
+//! ```text
+//! without aliases   bibcodes | set (32 bytes) | SCIEKEYS
+//! with aliases      bibcodes | aliases | bytes of bibcodes (u64, little-endian) | set (32 bytes) | SCIEKEY2
+//! ```
+//!
+//! An alias is another bibcode of the paper in that row. One that is a bibcode of the set as well is in both: a lookup
+//! finds the bibcode, a merge sees that the row is claimed.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use fst::automaton::Levenshtein;
 use fst::map::OpBuilder;
@@ -15,28 +25,52 @@ use crate::digest::NodeKey;
 use crate::store::{StoreError, map_file};
 
 const MAGIC: &[u8; 8] = b"SCIEKEYS";
+/// Of an index with aliases.
+const MAGIC_ALIASES: &[u8; 8] = b"SCIEKEY2";
 const TRAILER_BYTES: usize = NodeKey::LEN + MAGIC.len();
+/// The trailer's part that only an index with aliases has.
+const LENGTH_BYTES: usize = size_of::<u64>();
 /// Largest index whose checksum is verified at every opening: some 10 ms, a million bibcodes. A damaged larger one may
 /// panic in a lookup.
 const VERIFIED_BYTES: usize = 1 << 24;
 /// Edits within which an unknown bibcode is thought to be a slip.
 const NEAR_EDITS: u32 = 2;
 
-/// Writes the index of `names` (bibcode, row), which are sorted on the way, and hands the sink back.
+/// Writes the index of `names` and `aliases`, each with its row; both are sorted on the way. Of an alias of several rows
+/// the last row counts. Hands back the sink and the number of aliases.
 ///
 /// # Errors
 /// Whatever writing gives; two equal bibcodes, which a vectors table never has.
-pub fn write<W: Write>(sink: W, names: &mut [(&str, u32)], set: &NodeKey) -> io::Result<W> {
+pub fn write<W: Write>(
+    sink: W,
+    names: &mut [(&str, u32)],
+    aliases: &mut [(Alias, u32)],
+    set: &NodeKey,
+) -> io::Result<(W, u64)> {
     names.sort_unstable();
     let mut writer = KeyWriter::new(sink)?;
     for (name, row) in names.iter() {
         writer.insert(name.as_bytes(), u64::from(*row))?;
     }
-    writer.finish(set)
+    if aliases.is_empty() {
+        return Ok((writer.finish(set)?, 0));
+    }
+    aliases.sort_unstable();
+    let mut writer = writer.aliases()?;
+    for same in aliases.chunk_by(|(a, _), (b, _)| a == b) {
+        if let Some((alias, row)) = same.last() {
+            writer.insert(alias, u64::from(*row))?;
+        }
+    }
+    let written = writer.written();
+    Ok((writer.finish(set)?, written))
 }
 
+/// An alias on its way into an index: a year has many, and a `String` each would take twice the memory.
+pub type Alias = [u8; 19];
+
 /// Writes an index whose bibcodes come in their own order, in constant memory.
-pub struct KeyWriter<W: Write>(MapBuilder<W>);
+pub struct KeyWriter<W: Write>(MapBuilder<Counted<W>>);
 
 impl<W: Write> KeyWriter<W> {
     /// Starts an index.
@@ -44,7 +78,7 @@ impl<W: Write> KeyWriter<W> {
     /// # Errors
     /// Whatever writing gives.
     pub fn new(sink: W) -> io::Result<Self> {
-        MapBuilder::new(sink).map(Self).map_err(unwrapped)
+        MapBuilder::new(Counted { sink, bytes: 0 }).map(Self).map_err(unwrapped)
     }
 
     /// Adds a bibcode, greater than all before it.
@@ -55,15 +89,78 @@ impl<W: Write> KeyWriter<W> {
         self.0.insert(bibcode, row).map_err(unwrapped)
     }
 
+    /// Ends the bibcodes, and goes on with aliases.
+    ///
+    /// # Errors
+    /// Whatever writing gives.
+    pub fn aliases(self) -> io::Result<AliasWriter<W>> {
+        let Counted { sink, bytes } = self.0.into_inner().map_err(unwrapped)?;
+        Ok(AliasWriter { bibcodes: bytes, written: 0, map: MapBuilder::new(sink).map_err(unwrapped)? })
+    }
+
     /// Ends the index of this set, and hands the sink back.
     ///
     /// # Errors
     /// Whatever writing gives.
     pub fn finish(self, set: &NodeKey) -> io::Result<W> {
-        let mut sink = self.0.into_inner().map_err(unwrapped)?;
+        let mut sink = self.0.into_inner().map_err(unwrapped)?.sink;
         sink.write_all(set.as_bytes())?;
         sink.write_all(MAGIC)?;
         Ok(sink)
+    }
+}
+
+/// Goes on with the aliases of an index, in their own order.
+pub struct AliasWriter<W: Write> {
+    /// Bytes of the bibcodes' transducer.
+    bibcodes: u64,
+    written: u64,
+    map: MapBuilder<W>,
+}
+
+impl<W: Write> AliasWriter<W> {
+    /// Adds an alias, greater than all before it.
+    ///
+    /// # Errors
+    /// Whatever writing gives; an alias that is not greater.
+    pub fn insert(&mut self, alias: &[u8], row: u64) -> io::Result<()> {
+        self.written += 1;
+        self.map.insert(alias, row).map_err(unwrapped)
+    }
+
+    /// How many there are so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Ends the index of this set, and hands the sink back.
+    ///
+    /// # Errors
+    /// Whatever writing gives.
+    pub fn finish(self, set: &NodeKey) -> io::Result<W> {
+        let mut sink = self.map.into_inner().map_err(unwrapped)?;
+        sink.write_all(&self.bibcodes.to_le_bytes())?;
+        sink.write_all(set.as_bytes())?;
+        sink.write_all(MAGIC_ALIASES)?;
+        Ok(sink)
+    }
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    sink: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }
 
@@ -75,7 +172,7 @@ fn unwrapped(error: fst::Error) -> io::Error {
     }
 }
 
-/// Where a bibcode is: which of several indexes, and the row there.
+/// Where a name is: which of several indexes, and the row there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
     /// The index's place in the list.
@@ -84,36 +181,58 @@ pub struct Holder {
     pub row: u64,
 }
 
-/// Walks several indexes at once: every bibcode in its own order, with those that hold it in the order of the list. Holds
-/// one bibcode of each index at a time.
+/// The rows that a name leads to, each list in the order of the indexes.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Those whose bibcode it is.
+    pub holders: &'a [Holder],
+    /// Those that it is an alias of.
+    pub claims: &'a [Holder],
+}
+
+/// Walks several indexes at once: every bibcode and alias in one order, with the rows that it leads to. Holds one name of
+/// each index at a time.
 ///
 /// # Errors
 /// The first that `each` gives.
-pub fn walk<E>(indexes: &[KeyIndex], mut each: impl FnMut(&[u8], &[Holder]) -> Result<(), E>) -> Result<(), E> {
-    let union: OpBuilder = indexes.iter().map(|index| index.map.stream()).collect();
+pub fn walk<E>(indexes: &[KeyIndex], mut each: impl FnMut(&[u8], Found) -> Result<(), E>) -> Result<(), E> {
+    let claiming: Vec<usize> = (0..indexes.len()).filter(|&index| indexes[index].aliases.is_some()).collect();
+    let aliases = claiming.iter().filter_map(|&index| indexes[index].aliases.as_ref());
+    let union: OpBuilder = indexes.iter().map(|index| &index.bibcodes).chain(aliases).map(Map::stream).collect();
     let mut union = union.union();
-    let mut holders = Vec::with_capacity(indexes.len());
-    while let Some((bibcode, held)) = union.next() {
+    let (mut holders, mut claims) = (Vec::with_capacity(indexes.len()), Vec::new());
+    while let Some((name, found)) = union.next() {
         holders.clear();
-        holders.extend(held.iter().map(|held| Holder { index: held.index, row: held.value }));
+        claims.clear();
+        for found in found {
+            match found.index.checked_sub(indexes.len()) {
+                None => holders.push(Holder { index: found.index, row: found.value }),
+                Some(alias) => claims.push(Holder { index: claiming[alias], row: found.value }),
+            }
+        }
         holders.sort_unstable();
-        each(bibcode, &holders)?;
+        claims.sort_unstable();
+        each(name, Found { holders: &holders, claims: &claims })?;
     }
     Ok(())
 }
 
 /// A key index, memory-mapped.
 pub struct KeyIndex {
-    map: Map<Transducer>,
+    bibcodes: Map<Transducer>,
+    aliases: Option<Map<Transducer>>,
     set: NodeKey,
 }
 
-/// The mapped file without its trailer.
-struct Transducer(Mmap);
+/// A part of the mapped file.
+struct Transducer {
+    file: Arc<Mmap>,
+    bytes: Range<usize>,
+}
 
 impl AsRef<[u8]> for Transducer {
     fn as_ref(&self) -> &[u8] {
-        &self.0[..self.0.len() - TRAILER_BYTES]
+        &self.file[self.bytes.clone()]
     }
 }
 
@@ -123,28 +242,37 @@ impl KeyIndex {
     /// # Errors
     /// [`StoreError`] if it cannot be read or is no key index.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let map = map_file(path)?;
-        if map.len() < TRAILER_BYTES || !map.ends_with(MAGIC) {
-            return Err(StoreError::damaged(path, "it is no key index"));
-        }
+        let file = Arc::new(map_file(path)?);
+        let damaged = || StoreError::damaged(path, "it is no key index");
+        let (bibcodes, aliases) = parts(&file).ok_or_else(damaged)?;
         let mut set = [0; NodeKey::LEN];
-        set.copy_from_slice(&map[map.len() - TRAILER_BYTES..][..NodeKey::LEN]);
-        let small = map.len() <= VERIFIED_BYTES;
-        let map = Map::new(Transducer(map)).map_err(|error| StoreError::damaged(path, error))?;
-        if small {
-            map.as_fst().verify().map_err(|error| StoreError::damaged(path, error))?;
-        }
-        Ok(Self { map, set: NodeKey::from_bytes(set) })
+        set.copy_from_slice(&file[file.len() - TRAILER_BYTES..][..NodeKey::LEN]);
+        let small = file.len() <= VERIFIED_BYTES;
+        let open = |bytes: Range<usize>| {
+            let map = Map::new(Transducer { file: Arc::clone(&file), bytes })?;
+            if small {
+                map.as_fst().verify()?;
+            }
+            Ok(map)
+        };
+        let failed = |error: fst::Error| StoreError::damaged(path, error);
+        let aliases = aliases.map(open).transpose().map_err(failed)?;
+        Ok(Self { bibcodes: open(bibcodes).map_err(failed)?, aliases, set: NodeKey::from_bytes(set) })
     }
 
     /// How many bibcodes it holds.
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.bibcodes.len()
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+        self.bibcodes.is_empty()
+    }
+
+    /// How many aliases it holds.
+    pub fn aliases(&self) -> usize {
+        self.aliases.as_ref().map_or(0, Map::len)
     }
 
     /// The set that this index belongs to.
@@ -154,40 +282,144 @@ impl KeyIndex {
 
     /// The row of a bibcode.
     pub fn row(&self, bibcode: &str) -> Option<usize> {
-        self.map.get(bibcode).and_then(|row| usize::try_from(row).ok())
+        self.bibcodes.get(bibcode).and_then(|row| usize::try_from(row).ok())
     }
 
-    /// Up to `limit` bibcodes within two edits of this one, in their own order.
+    /// The row of an alias. One that is a bibcode too leads elsewhere by [`Self::row`], which is asked first.
+    pub fn row_of_alias(&self, alias: &str) -> Option<usize> {
+        self.aliases.as_ref()?.get(alias).and_then(|row| usize::try_from(row).ok())
+    }
+
+    /// Up to `limit` bibcodes and aliases within two edits of this one, in their own order.
     pub fn near(&self, bibcode: &str, limit: usize) -> Vec<String> {
-        // A long query would need a huge automaton: it is no bibcode, and nothing is near it.
-        let Ok(automaton) = Levenshtein::new(bibcode, NEAR_EDITS) else { return Vec::new() };
-        let mut stream = self.map.search(automaton).into_stream();
-        let mut near = Vec::new();
-        while let Some((name, _)) = stream.next() {
-            near.push(String::from_utf8_lossy(name).into_owned());
-            if near.len() == limit {
-                break;
-            }
+        let mut near = near(&self.bibcodes, bibcode, limit);
+        if let Some(aliases) = &self.aliases {
+            near.extend(self::near(aliases, bibcode, limit));
+            near.sort_unstable();
+            near.dedup();
+            near.truncate(limit);
         }
         near
     }
+}
+
+/// Where the bibcodes and the aliases stand in a file; none if it is no index.
+fn parts(file: &[u8]) -> Option<(Range<usize>, Option<Range<usize>>)> {
+    let end = file.len().checked_sub(TRAILER_BYTES)?;
+    if file.ends_with(MAGIC) {
+        return Some((0..end, None));
+    }
+    let end = end.checked_sub(LENGTH_BYTES).filter(|_| file.ends_with(MAGIC_ALIASES))?;
+    let length = u64::from_le_bytes(file[end..][..LENGTH_BYTES].try_into().ok()?);
+    let middle = usize::try_from(length).ok().filter(|middle| *middle <= end)?;
+    Some((0..middle, Some(middle..end)))
+}
+
+fn near(names: &Map<Transducer>, name: &str, limit: usize) -> Vec<String> {
+    // A long query would need a huge automaton: it is no bibcode, and nothing is near it.
+    let Ok(automaton) = Levenshtein::new(name, NEAR_EDITS) else { return Vec::new() };
+    let mut stream = names.search(automaton).into_stream();
+    let mut near = Vec::new();
+    while let Some((name, _)) = stream.next() {
+        near.push(String::from_utf8_lossy(name).into_owned());
+        if near.len() == limit {
+            break;
+        }
+    }
+    near
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn rows_are_found_and_slips_are_near() {
+    const SET: [u8; 32] = [4; 32];
+
+    fn written(names: &[&str], aliases: &[(&str, u32)]) -> Vec<u8> {
+        let mut names: Vec<(&str, u32)> = names.iter().copied().zip(0..).collect();
+        let mut aliases: Vec<(Alias, u32)> =
+            aliases.iter().map(|(alias, row)| (alias.as_bytes().try_into().unwrap(), *row)).collect();
+        write(Vec::new(), &mut names, &mut aliases, &NodeKey::from_bytes(SET)).unwrap().0
+    }
+
+    fn open(bytes: &[u8]) -> Result<KeyIndex, StoreError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
-        let set = NodeKey::from_bytes([4; 32]);
-        let mut names = [("2012arXiv1201.1234S", 0), ("1998A&A...330..453B", 1), ("2012arXiv1201.1235S", 2)];
-        write(std::fs::File::create(&path).unwrap(), &mut names, &set).unwrap();
-        let index = KeyIndex::open(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        KeyIndex::open(&path)
+    }
+
+    #[test]
+    fn rows_are_found_and_slips_are_near() {
+        let names = ["2012arXiv1201.1234S", "1998A&A...330..453B", "2012arXiv1201.1235S"];
+        let index = open(&written(&names, &[])).unwrap();
+        let set = NodeKey::from_bytes(SET);
         assert_eq!((index.set(), index.row("1998A&A...330..453B"), index.row("1998")), (set, Some(1), None));
+        assert_eq!((index.len(), index.aliases(), index.row_of_alias("1998A&A...330..453B")), (3, 0, None));
         assert_eq!(index.near("2012arXiv1201.1244S", 5), ["2012arXiv1201.1234S", "2012arXiv1201.1235S"]);
-        std::fs::write(&path, b"short").unwrap();
-        assert!(KeyIndex::open(&path).is_err());
+        assert!(open(b"short").is_err());
+    }
+
+    /// An alias that is a bibcode too is in both; of two rows with one alias the later counts.
+    #[test]
+    fn aliases_lead_to_rows_and_stand_apart() {
+        let names = ["2021ApJ...900....1A", "2020arXiv200100001A", "1998A&A...330..453B"];
+        let aliases = [
+            ("2020arXiv200100001A", 0),
+            ("2019arXiv190100001A", 2),
+            ("2019arXiv190100001A", 0),
+            ("2018arXiv180100001A", 2),
+        ];
+        let index = open(&written(&names, &aliases)).unwrap();
+        assert_eq!((index.len(), index.aliases(), index.set()), (3, 3, NodeKey::from_bytes(SET)));
+        assert_eq!((index.row(names[1]), index.row_of_alias(names[1])), (Some(1), Some(0)));
+        assert_eq!((index.row(aliases[1].0), index.row_of_alias(aliases[1].0)), (None, Some(2)));
+        assert_eq!(index.row_of_alias(names[0]), None);
+        assert_eq!(index.near("2019arXiv190100001B", 1), ["2019arXiv190100001A"]);
+        assert_eq!(index.near("2020arXiv200100001B", 5), ["2020arXiv200100001A"]);
+    }
+
+    /// The bytes before the trailer are those of an index without aliases, which keeps the form that it always had.
+    #[test]
+    fn what_has_no_aliases_keeps_its_form() {
+        let names = ["2021ApJ...900....1A", "2020arXiv200100001A"];
+        let (plain, both) = (written(&names, &[]), written(&names, &[("2019arXiv190100001A", 0)]));
+        assert_eq!(plain[plain.len() - 40..], [&SET[..], b"SCIEKEYS"].concat());
+        let bibcodes = plain.len() - 40;
+        assert_eq!(both[..bibcodes], plain[..bibcodes]);
+        let trailer = [&(bibcodes as u64).to_le_bytes()[..], &SET[..], b"SCIEKEY2"].concat();
+        assert_eq!(both[both.len() - 48..], trailer);
+    }
+
+    /// Whatever bytes are cut off or changed, an index is refused and nothing panics.
+    #[test]
+    fn damage_is_told() {
+        let sound = written(&["2021ApJ...900....1A"], &[("2019arXiv190100001A", 0)]);
+        for at in 0..sound.len() {
+            assert!(open(&sound[..at]).is_err(), "{at} bytes");
+            let of_set = (sound.len() - 40..sound.len() - 8).contains(&at);
+            let mut changed = sound.clone();
+            changed[at] ^= 1;
+            assert_eq!(open(&changed).is_ok(), of_set, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn several_indexes_are_walked_in_one_order() {
+        let first = open(&written(&["b", "a"], &[])).unwrap();
+        let second = open(&written(&["b"], &[("2019arXiv190100001A", 0)])).unwrap();
+        let third = open(&written(&["2019arXiv190100001A"], &[("2019arXiv190100001A", 0)])).unwrap();
+        let mut told = Vec::new();
+        let shown = |rows: &[Holder]| rows.iter().map(|row| format!("{}:{}", row.index, row.row)).collect::<Vec<_>>();
+        walk(&[first, second, third], |name, found| {
+            let name = String::from_utf8_lossy(name);
+            told.push(format!("{name} {:?} {:?}", shown(found.holders), shown(found.claims)));
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        assert_eq!(
+            told,
+            [r#"2019arXiv190100001A ["2:0"] ["1:0", "2:0"]"#, r#"a ["0:1"] []"#, r#"b ["0:0", "1:0"] []"#,]
+        );
     }
 }

@@ -18,6 +18,9 @@ use crate::table;
 pub struct Trace {
     /// The paper.
     pub bibcode: String,
+    /// The alias that was asked for, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// The dataset that was asked; below a merge, the one that its row was taken from, down to the one that was embedded.
     pub datasets: Vec<DatasetRow>,
     /// The row of the vectors table.
@@ -99,6 +102,9 @@ pub struct RecordRow {
     pub row: usize,
     /// Each selected field with its values, in the order of the workflow; null is missing.
     pub fields: Vec<(String, Option<Vec<String>>)>,
+    /// Other bibcodes of the paper, where load read them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// Digest of these fields.
     pub metadata_digest: MetadataDigest,
     /// Who made the table.
@@ -119,12 +125,15 @@ pub struct SourceLine {
 }
 
 impl Lineage {
-    /// Traces a paper of a dataset back to its line; none if the dataset does not hold it.
+    /// Traces a paper of a dataset back to its line, by its bibcode or an alias; none if the dataset does not hold it.
     ///
     /// # Errors
     /// [`LineageError`] if something on the way is not there, or does not agree with what it came from.
-    pub fn trace(&self, dataset: &Dataset, bibcode: &str) -> Result<Option<Trace>, LineageError> {
-        let Some(published) = dataset.get(bibcode) else { return Ok(None) };
+    pub fn trace(&self, dataset: &Dataset, name: &str) -> Result<Option<Trace>, LineageError> {
+        let Some(published) = dataset.get(name) else { return Ok(None) };
+        // A row that an alias led to stands under its own bibcode in every table on the way.
+        let bibcode = published.bibcode.as_str();
+        let asked = Some(name.to_owned()).filter(|name| name != bibcode);
         let description = dataset.description();
         let mut path = Path { lineage: self, bibcode, datasets: Vec::new() };
         let (manifest, row, tables) = path.embedded(&description.set, published.row)?;
@@ -132,7 +141,8 @@ impl Lineage {
         let text = path.text(&tables, row, &manifest, &vector)?;
         let (record, source) = path.record(&tables, &published)?;
         let datasets = path.datasets;
-        Ok(Some(Trace { bibcode: bibcode.to_owned(), datasets, vector, text, record, source }))
+        let bibcode = bibcode.to_owned();
+        Ok(Some(Trace { bibcode, asked, datasets, vector, text, record, source }))
     }
 
     fn made_by(&self, record: &Record) -> MadeBy {
@@ -173,7 +183,8 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// The last of the merged sets that holds the paper: its row was taken.
+    /// The last of the merged sets that holds the paper under its bibcode: its row was taken. What a later set has it as an
+    /// alias of does not matter here: had that row counted, this one would not be in the merge.
     fn winner(&self, parts: &[PartOfMerge]) -> Result<(NodeKey, usize), LineageError> {
         for part in parts.iter().rev() {
             let unknown = || LineageError::SetUnknown { set: part.set, store: self.lineage.store.root().to_owned() };
@@ -246,6 +257,7 @@ impl<'a> Path<'a> {
             table: tables.records,
             row,
             fields: fields(&batch),
+            aliases: aliases(&batch),
             metadata_digest: published.metadata_digest,
             made_by: self.lineage.made_by(tables.load),
         };
@@ -289,13 +301,18 @@ impl<'a> Path<'a> {
     }
 }
 
-/// The selected fields of a record: every column that is a list.
+fn aliases(record: &RecordBatch) -> Vec<String> {
+    let lists = record.column_by_name(table::ALIASES).and_then(|column| column.as_list_opt::<i32>());
+    lists.map_or(Vec::new(), |lists| lists.value(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect())
+}
+
+/// The selected fields of a record: every column that is a list, but the one that load makes itself.
 fn fields(record: &RecordBatch) -> Vec<(String, Option<Vec<String>>)> {
     let schema = record.schema();
     let columns = schema.fields().iter().zip(record.columns());
     columns
         .filter_map(|(field, column)| {
-            let lists = column.as_list_opt::<i32>()?;
+            let lists = column.as_list_opt::<i32>().filter(|_| field.name() != table::ALIASES)?;
             let values = (!lists.is_null(0)).then(|| lists.value(0));
             let texts = |values: &dyn Array| values.as_string::<i32>().iter().flatten().map(str::to_owned).collect();
             Some((field.name().clone(), values.map(|values| texts(values.as_ref()))))

@@ -11,7 +11,7 @@ use super::spec::{Load, VERSION, Workflow};
 use super::text::Span;
 
 /// Columns that the records table has besides the fields; see `table.rs`.
-const RESERVED_COLUMNS: [&str; 3] = ["_metadata_digest", "_source", "_line"];
+const RESERVED_COLUMNS: [&str; 4] = ["_metadata_digest", "_source", "_line", "_aliases"];
 
 /// Reports what is wrong within single sections.
 pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fault>) {
@@ -25,6 +25,7 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fau
         check.filled(&["load", name, "key"], &load.key);
         check.list(&["load", name, "fields"], "field", &load.fields);
         check.key_apart(name, load);
+        check.aliases(name, load);
     }
     for (name, prepare) in &workflow.prepare {
         check.node("prepare", name);
@@ -130,6 +131,16 @@ impl Check<'_> {
                 self.faults.push(fault.help(format!("leave it out, or read the key from it: `key = \"{field}\"`")));
             }
         }
+    }
+
+    /// A paper's own bibcode is no alias of it.
+    fn aliases(&mut self, node: &str, load: &Load) {
+        let (Some(field), path) = (&load.aliases, ["load", node, "aliases"]) else { return };
+        self.filled(&path, field);
+        let Some(span) = self.reading.places.value(&path).filter(|_| *field == load.key) else { return };
+        let message = format!("`{field}` is the key of a record, and cannot list its aliases");
+        let fault = Fault::new(Code::InvalidValue, message).at(span, "the key of every record");
+        self.faults.push(fault.help("name the field with the other bibcodes of a paper, such as `identifier`"));
     }
 
     /// Where an element of a list was written, or the list itself.

@@ -33,6 +33,8 @@ pub struct LoadConfig {
     pub key: String,
     /// The fields kept besides the key, in the order written.
     pub fields: Vec<String>,
+    /// The field that other bibcodes of a paper are read from.
+    pub aliases: Option<String>,
     /// What a missing input means.
     pub missing: Missing,
 }

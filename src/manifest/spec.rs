@@ -84,6 +84,14 @@ pub struct Load {
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub fields: Vec<String>,
 
+    /// A field that lists other bibcodes of the same paper, such as `"identifier"` in dumps of ADS: the e-print that became
+    /// a journal paper. A string or a list; what does not have the form of a bibcode (19 characters) is passed over. They
+    /// are no part of the text. A dataset answers to them, and a merge keeps one row of such a paper: a row whose bibcode
+    /// another row lists is left out, and listed. The field need not be one of `fields`. Default: none.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub aliases: Option<String>,
+
     /// What a missing file, or a glob that matches none, means: `"error"` (the default), or `"skip"` to count it as
     /// empty and list it.
     #[serde(default)]
@@ -225,7 +233,8 @@ pub struct Persist {
 }
 
 /// Makes one dataset of the datasets that differ in the named axes, such as all years. Of a bibcode that several of them
-/// hold, the one latest in the order of the matrix counts; the others are listed.
+/// hold, the one latest in the order of the matrix counts; a row whose bibcode is an alias of another paper's row
+/// (`load.NAME.aliases`) gives way to it; what is left out is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Merge {

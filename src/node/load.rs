@@ -25,7 +25,7 @@ use crate::manifest::config::{LoadConfig, Missing};
 use crate::pool::map_ordered;
 use crate::record::{Output, SourceFile};
 use crate::source::lines::{Chunk, Chunks, Line};
-use crate::source::record::{Reason, SourceRecord, key_in_words, parse};
+use crate::source::record::{Reason, SourceRecord, Wanted, key_in_words, parse};
 use crate::source::{SourceError, codec};
 use crate::store::parquet::ParquetWriter;
 use crate::table;
@@ -61,6 +61,7 @@ struct Loader<'a> {
     config: &'a LoadConfig,
     /// Rows that have each field.
     present: Vec<u64>,
+    aliases: u64,
     records: ParquetWriter,
     rejects: Rejects,
     /// By 16 bytes of the bibcode's digest: a year's bibcodes fit into memory, and no two share 16 bytes.
@@ -83,7 +84,8 @@ impl<'a> Loader<'a> {
             context,
             config,
             present: vec![0; config.fields.len()],
-            records: context.store.new_parquet(table::records(&config.fields))?,
+            aliases: 0,
+            records: context.store.new_parquet(table::records(&config.fields, config.aliases.is_some()))?,
             rejects: Rejects::new(context.store)?,
             seen: HashMap::new(),
             superseded: BTreeSet::new(),
@@ -121,6 +123,9 @@ impl<'a> Loader<'a> {
             let column = batch.column(1 + field);
             *present += (column.len() - column.null_count()) as u64;
         }
+        if let Some(aliases) = batch.column_by_name(table::ALIASES) {
+            self.aliases += aliases.as_list::<i32>().values().len() as u64;
+        }
         let bibcodes: &StringArray = batch.column(0).as_string();
         let lines = batch[table::LINE].as_primitive::<arrow::datatypes::UInt64Type>();
         for (index, bibcode) in bibcodes.iter().flatten().enumerate() {
@@ -157,6 +162,12 @@ impl<'a> Loader<'a> {
             made.count(&format!("field.{field}"), *present);
             if *present == 0 && self.records.rows() > 0 {
                 (self.context.note)(format!("no record has a field `{field}`"));
+            }
+        }
+        if let Some(field) = &self.config.aliases {
+            made.count("aliases", self.aliases);
+            if self.aliases == 0 && self.records.rows() > 0 {
+                (self.context.note)(format!("no record has another bibcode in `{field}`"));
             }
         }
         let rejects = self.rejects.finish(&mut made)?;
@@ -257,6 +268,8 @@ impl<'a> SourceReader<'a> {
 }
 
 fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Parsed {
+    let LoadConfig { key, fields, aliases, input: _, missing: _ } = config;
+    let wanted = Wanted { key, fields, aliases: aliases.as_deref() };
     let (mut records, mut offsets, mut rejects, mut lines) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for line in chunk.lines() {
         let bytes = without_mark(&line);
@@ -264,7 +277,7 @@ fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Parsed {
             continue;
         }
         lines += 1;
-        match parse(bytes, &config.key, &config.fields) {
+        match parse(bytes, &wanted) {
             Ok(record) => {
                 records.push((record, line.number));
                 offsets.push(line.offset);
@@ -281,7 +294,7 @@ fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Parsed {
             }),
         }
     }
-    Parsed { batch: batch(&records, source, &config.fields), offsets, rejects, lines }
+    Parsed { batch: batch(&records, source, &wanted), offsets, rejects, lines }
 }
 
 /// The line without the byte order mark that some editors put before a file's first line.
@@ -289,10 +302,12 @@ fn without_mark<'a>(line: &Line<'a>) -> &'a [u8] {
     if line.number == 1 { line.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line.bytes) } else { line.bytes }
 }
 
-fn batch(records: &[(SourceRecord, u64)], source: u32, names: &[String]) -> Result<RecordBatch, NodeError> {
+fn batch(records: &[(SourceRecord, u64)], source: u32, wanted: &Wanted) -> Result<RecordBatch, NodeError> {
+    let names = wanted.fields;
     let bibcodes = StringArray::from_iter_values(records.iter().map(|(record, _)| &record.bibcode));
     let mut columns: Vec<ArrayRef> = vec![Arc::new(bibcodes)];
-    columns.extend((0..names.len()).map(|field| field_column(records, field)));
+    let field = |at: usize| records.iter().map(move |(record, _)| record.fields[at].as_ref());
+    columns.extend((0..names.len()).map(|at| list_column(field(at))));
     let mut digests = FixedSizeBinaryBuilder::with_capacity(records.len(), MetadataDigest::LEN as i32);
     for (record, _) in records {
         let digest = record.metadata_digest(names);
@@ -301,14 +316,16 @@ fn batch(records: &[(SourceRecord, u64)], source: u32, names: &[String]) -> Resu
     columns.push(Arc::new(digests.finish()));
     columns.push(Arc::new(UInt32Array::from_value(source, records.len())));
     columns.push(Arc::new(UInt64Array::from_iter_values(records.iter().map(|(_, line)| *line))));
-    RecordBatch::try_new(table::records(names), columns).map_err(NodeError::arrow("records"))
+    columns.extend(wanted.aliases.map(|_| list_column(records.iter().map(|(record, _)| Some(&record.aliases)))));
+    let schema = table::records(names, wanted.aliases.is_some());
+    RecordBatch::try_new(schema, columns).map_err(NodeError::arrow("records"))
 }
 
-fn field_column(records: &[(SourceRecord, u64)], field: usize) -> ArrayRef {
+fn list_column<'a>(rows: impl Iterator<Item = Option<&'a Vec<String>>>) -> ArrayRef {
     let item = Arc::new(Field::new_list_field(DataType::Utf8, false));
     let mut column = ListBuilder::new(StringBuilder::new()).with_field(item);
-    for (record, _) in records {
-        match &record.fields[field] {
+    for row in rows {
+        match row {
             Some(values) => {
                 values.iter().for_each(|value| column.values().append_value(value));
                 column.append(true);

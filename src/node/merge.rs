@@ -1,38 +1,34 @@
 //! merge: several sets become one dataset, streamed set by set in the order of the matrix.
 //!
 //! ```text
-//! key indexes, walked together -> which rows are superseded -> their table, and a bit for each
-//! vectors, batch by batch      -> less those rows           -> embeddings and bibcodes
-//! key indexes, walked again    -> each winner's new row     -> the new key index
+//! key indexes, walked together -> which rows are left out -> their table, and a bit for each
+//! vectors, batch by batch      -> less those rows         -> embeddings and bibcodes
+//! key indexes, walked again    -> each winner's new row   -> the new key index
 //! ```
 //!
-//! Every set comes with an index that gives its bibcodes in order, so nothing is sorted here and no bibcode is held:
-//! memory is a batch of vectors and a bit a row, however many sets there are. Of a bibcode that several sets hold the
-//! last one counts, as a later line does in `load.rs`.
+//! Every set comes with an index that gives its bibcodes and aliases in order, so nothing is sorted here and no bibcode is
+//! held but those that an alias claims: memory is a batch of vectors and a bit a row, however many sets there are. Of a
+//! bibcode that several sets hold the last one counts, as a later line does in `load.rs`; a row whose bibcode is another
+//! row's alias gives way to it. `superseded.rs` finds both.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::thread::ScopedJoinHandle;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::left_out::LeftOut;
-use super::set::{self, SetFiles, SetIdentity, SetWriter};
+use super::set::{self, Keys, SetFiles, SetIdentity, SetWriter};
+use super::superseded::{BUFFER_ROWS, Superseded};
 use super::{Context, Made, NodeError, removed, view};
 use crate::digest::NodeKey;
 use crate::event::Unit;
-use crate::index::keys::{self, Holder, KeyIndex, KeyWriter};
+use crate::index::keys::{self, Found, Holder, KeyIndex, KeyWriter};
 use crate::manifest::config::Dtype;
 use crate::pool::Panicked;
 use crate::record::Output;
 use crate::store::StoreError;
-use crate::store::parquet::ParquetWriter;
 use crate::table;
-
-/// Superseded rows buffered before they are written, and bibcodes walked before somebody is asked whether to stop.
-const BUFFER_ROWS: usize = 4096;
 
 /// One of the sets that are merged, as its record names its files.
 #[derive(Clone, Debug)]
@@ -65,7 +61,7 @@ pub struct MergeInputs<'a> {
     pub previous: Option<&'a Output>,
 }
 
-/// Builds the keyed files of a merged set, and the table of rows that were superseded.
+/// Builds the keyed files of a merged set, and the table of rows that were left out.
 ///
 /// # Errors
 /// [`NodeError::Mixed`] if the sets come from different embedders; whatever the store gives.
@@ -74,21 +70,25 @@ pub fn run(context: &Context, inputs: &MergeInputs) -> Result<Made, NodeError> {
     let identity = identity(inputs, &sets)?;
     let indexes = sets.iter().zip(inputs.parts).map(|(says, part)| index(context, says, part));
     let indexes: Vec<KeyIndex> = indexes.collect::<Result<_, _>>()?;
-    let Assembled { files, left_out, superseded } = std::thread::scope(|threads| {
+    let (files, superseded) = std::thread::scope(|threads| {
         let sound = threads.spawn(|| verify(context, inputs.parts));
         let assembled = assemble(context, inputs, &identity, &sets, &indexes);
         // What damage led to is not what should be told.
         joined(sound)?;
         assembled
     })?;
-    let origin = origin(inputs, &sets, &left_out);
+    let origin = origin(inputs, &sets, &superseded.left_out);
     let mut made = set::finish(context, &identity, &files, origin)?;
     removed::tell(context, inputs.previous, &files, &mut made)?;
     made.count("rows_in", sets.iter().map(|says| says.rows).sum());
     made.count("sets", sets.len() as u64);
-    made.count("rejected", superseded.rows);
-    made.count("rejected.superseded", superseded.rows);
-    made.outputs.insert(table::SUPERSEDED.into(), superseded);
+    let Superseded { table, by_alias, .. } = superseded;
+    made.count("rejected", table.rows);
+    made.count("rejected.superseded", table.rows - by_alias);
+    if by_alias > 0 {
+        made.count("rejected.alias", by_alias);
+    }
+    made.outputs.insert(table::SUPERSEDED.into(), table);
     Ok(made)
 }
 
@@ -114,28 +114,21 @@ fn origin(inputs: &MergeInputs, sets: &[Description], left_out: &[LeftOut]) -> V
     std::iter::once(("parts", json!(parts))).chain(view).collect()
 }
 
-/// What is made of the sets.
-struct Assembled {
-    files: SetFiles,
-    left_out: Vec<LeftOut>,
-    superseded: Output,
-}
-
 fn assemble(
     context: &Context,
     inputs: &MergeInputs,
     identity: &SetIdentity,
     sets: &[Description],
     indexes: &[KeyIndex],
-) -> Result<Assembled, NodeError> {
-    let (left_out, superseded) = superseded(context, sets, indexes)?;
+) -> Result<(SetFiles, Superseded), NodeError> {
+    let superseded = Superseded::find(context, sets, inputs.parts, indexes)?;
     let files = if inputs.view {
-        let keys = write_keys(context, &inputs.set, indexes, &left_out, &view::rows(&left_out))?;
+        let keys = write_keys(context, &inputs.set, indexes, &superseded, &view::rows(&superseded.left_out))?;
         view::files(context, identity, sets, inputs.parts, keys)?
     } else {
-        copied(context, inputs, identity, indexes, &left_out)?
+        copied(context, inputs, identity, indexes, &superseded)?
     };
-    Ok(Assembled { files, left_out, superseded })
+    Ok((files, superseded))
 }
 
 fn copied(
@@ -143,11 +136,12 @@ fn copied(
     inputs: &MergeInputs,
     identity: &SetIdentity,
     indexes: &[KeyIndex],
-    left_out: &[LeftOut],
+    superseded: &Superseded,
 ) -> Result<SetFiles, NodeError> {
+    let left_out = superseded.left_out.as_slice();
     // The one waits for memory and disk, the other for the processor.
     std::thread::scope(|threads| {
-        let keys = threads.spawn(|| write_keys(context, &inputs.set, indexes, left_out, &kept_rows(left_out)));
+        let keys = threads.spawn(|| write_keys(context, &inputs.set, indexes, superseded, &kept_rows(left_out)));
         let rows = threads.spawn(|| write_rows(context, identity, inputs.parts, left_out));
         let (rows, keys) = (joined(rows)?, joined(keys)?);
         Ok(SetFiles::own(identity, rows, keys))
@@ -176,7 +170,9 @@ pub(super) struct Description {
     embedder_ingredients: BTreeMap<String, String>,
     dim: usize,
     dtype: Dtype,
-    rows: u64,
+    pub rows: u64,
+    #[serde(default)]
+    aliases: u64,
     bit_stable: bool,
 }
 
@@ -186,14 +182,19 @@ fn described(context: &Context, part: &Part) -> Result<Description, NodeError> {
     Ok(serde_json::from_slice(&manifest).map_err(|error| StoreError::damaged(&path, error))?)
 }
 
-/// Opens the key index of a set. One that lacks rows would drop them unseen.
+/// Opens the key index of a set. One that lacks rows would drop them unseen, and one that lacks aliases would keep papers
+/// twice.
 fn index(context: &Context, says: &Description, part: &Part) -> Result<KeyIndex, NodeError> {
     let path = context.store.blob_path(&part.keys.digest);
     let keys = KeyIndex::open(&path)?;
-    if keys.len() as u64 == says.rows && keys.set() == says.set {
-        return Ok(keys);
+    let Description { dataset: _, set, rows, aliases, .. } = says;
+    if (keys.set(), keys.len() as u64) != (*set, *rows) {
+        return Err(StoreError::damaged(&path, format!("it is not the index of the {rows} rows of set {set}")).into());
     }
-    Err(StoreError::damaged(&path, format!("it is not the index of the {} rows of set {}", says.rows, says.set)).into())
+    if keys.aliases() as u64 != *aliases {
+        return Err(StoreError::damaged(&path, format!("it has not the {aliases} aliases of set {set}")).into());
+    }
+    Ok(keys)
 }
 
 /// What all sets have in common. The first that differs from the first one is an error.
@@ -249,74 +250,6 @@ fn difference(first: &Description, other: &Description) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-/// Finds the rows whose bibcode a later set holds too: a bit for each, and a table of them in the order of bibcodes.
-fn superseded(
-    context: &Context,
-    sets: &[Description],
-    indexes: &[KeyIndex],
-) -> Result<(Vec<LeftOut>, Output), NodeError> {
-    let rows = |set: &Description| usize::try_from(set.rows).expect("its rows were counted in a file in memory");
-    let mut left_out: Vec<LeftOut> = sets.iter().map(|set| LeftOut::none(rows(set))).collect();
-    let mut table = Losers { sets, writer: context.store.new_parquet(table::superseded())?, buffer: Vec::new() };
-    let mut walked = 0;
-    keys::walk(indexes, |bibcode, holders| {
-        walked += 1;
-        if walked % BUFFER_ROWS == 0 {
-            context.check_cancel()?;
-        }
-        let Some((winner, losers)) = holders.split_last() else { return Ok(()) };
-        for loser in losers {
-            left_out[loser.index].add(row(loser, sets)?);
-            table.push(bibcode, *loser, winner.index)?;
-        }
-        Ok::<_, NodeError>(())
-    })?;
-    left_out.iter_mut().for_each(LeftOut::count);
-    Ok((left_out, table.finish()?))
-}
-
-/// The row of a holder, if its set has it.
-fn row(holder: &Holder, sets: &[Description]) -> Result<usize, NodeError> {
-    let set = &sets[holder.index];
-    let row = usize::try_from(holder.row).ok().filter(|_| holder.row < set.rows);
-    row.ok_or_else(|| NodeError::table("keys", format!("{} has no row {}", set.dataset, holder.row)))
-}
-
-/// Writes the table of superseded rows.
-struct Losers<'a> {
-    sets: &'a [Description],
-    writer: ParquetWriter,
-    /// Bibcode, where it lost, and the set that won.
-    buffer: Vec<(String, Holder, usize)>,
-}
-
-impl Losers<'_> {
-    fn push(&mut self, bibcode: &[u8], loser: Holder, winner: usize) -> Result<(), NodeError> {
-        self.buffer.push((String::from_utf8_lossy(bibcode).into_owned(), loser, winner));
-        if self.buffer.len() == BUFFER_ROWS { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), NodeError> {
-        let rows = std::mem::take(&mut self.buffer);
-        let name = |index: usize| self.sets[index].dataset.as_str();
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|(bibcode, ..)| bibcode))),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, loser, _)| name(loser.index)))),
-            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(_, loser, _)| loser.row))),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|(.., winner)| name(*winner)))),
-        ];
-        let batch = RecordBatch::try_new(table::superseded(), columns).map_err(NodeError::arrow("superseded"))?;
-        Ok(self.writer.write(batch)?)
-    }
-
-    fn finish(mut self) -> Result<Output, NodeError> {
-        if !self.buffer.is_empty() {
-            self.flush()?;
-        }
-        Ok(self.writer.finish()?)
-    }
-}
-
 /// Streams the rows that are left, in order, into the embeddings and the list of bibcodes.
 fn write_rows(
     context: &Context,
@@ -359,43 +292,70 @@ pub(super) fn running_sum(sum: &mut usize, next: usize) -> Option<usize> {
     Some(*sum)
 }
 
-/// Writes the key index: each bibcode's winner, at the row that it has now, which `row` knows of a set's row.
+/// Writes the key index: each bibcode's winner, and each alias' row, at the row that it has now, which `row` knows of a
+/// set's row.
 fn write_keys(
     context: &Context,
     set: &NodeKey,
     indexes: &[KeyIndex],
-    left_out: &[LeftOut],
+    superseded: &Superseded,
     row: &dyn Fn(usize, usize) -> u64,
-) -> Result<Output, NodeError> {
+) -> Result<Keys, NodeError> {
     let failed = |error| StoreError::write(context.store.root(), error);
+    let now = |holder: &Holder| row(holder.index, usize::try_from(holder.row).expect("it was found in memory"));
     let mut writer = KeyWriter::new(context.store.new_blob()?).map_err(failed)?;
+    let mut rows = 0;
+    walk(context, indexes, |bibcode, found| {
+        let Some(winner) = found.holders.last().filter(|winner| !superseded.is_left_out(winner)) else { return Ok(()) };
+        rows += 1;
+        Ok(writer.insert(bibcode, now(winner)).map_err(failed)?)
+    })?;
+    if indexes.iter().all(|index| index.aliases() == 0) {
+        return Ok(Keys { file: writer.finish(set).map_err(failed)?.finish(rows)?, aliases: 0 });
+    }
+    let mut writer = writer.aliases().map_err(failed)?;
+    walk(context, indexes, |alias, found| {
+        // One that is the bibcode of a row that stays leads there already: it is claimed by itself, or by nobody who counts.
+        if found.holders.last().is_some_and(|winner| !superseded.is_left_out(winner)) {
+            return Ok(());
+        }
+        let stands = found.claims.iter().filter_map(|claim| superseded.stands_for(claim)).max();
+        stands.map_or(Ok(()), |stands| Ok(writer.insert(alias, now(&stands)).map_err(failed)?))
+    })?;
+    let aliases = writer.written();
+    Ok(Keys { file: writer.finish(set).map_err(failed)?.finish(rows)?, aliases })
+}
+
+/// Walks the indexes, and asks from time to time whether to stop.
+fn walk(
+    context: &Context,
+    indexes: &[KeyIndex],
+    mut each: impl FnMut(&[u8], Found) -> Result<(), NodeError>,
+) -> Result<(), NodeError> {
     let mut walked = 0;
-    keys::walk(indexes, |bibcode, holders| {
+    keys::walk(indexes, |name, found| {
         walked += 1;
         if walked % BUFFER_ROWS == 0 {
             context.check_cancel()?;
         }
-        let Some(winner) = holders.last() else { return Ok(()) };
-        let own = usize::try_from(winner.row).unwrap_or(usize::MAX);
-        if own >= left_out[winner.index].rows() {
-            return Err(NodeError::table("keys", format!("a set has no row {own}")));
-        }
-        Ok(writer.insert(bibcode, row(winner.index, own)).map_err(failed)?)
-    })?;
-    Ok(writer.finish(set).map_err(failed)?.finish(walked as u64)?)
+        each(name, found)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    use arrow::array::AsArray;
-    use arrow::datatypes::Float32Type;
+    use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+    use arrow::datatypes::{Float32Type, UInt64Type};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::digest::{Digest, MetadataDigest, RowKey};
     use crate::graph::{bibcodes_file, embeddings_file, keys_file, manifest_file};
+    use crate::index::keys::Alias;
     use crate::node::gather::vectors_array;
     use crate::store::Store;
 
@@ -428,6 +388,19 @@ mod tests {
 
         /// A set of these bibcodes; each vector's components are `value`, and its rows arrive in batches of `step`.
         fn set(&self, name: &str, pooling: &str, rows: &[String], value: f32, step: usize) -> Part {
+            self.claiming(name, pooling, rows, &[], value, step)
+        }
+
+        /// The same, with aliases of some rows.
+        fn claiming(
+            &self,
+            name: &str,
+            pooling: &str,
+            rows: &[String],
+            aliases: &[(Alias, u32)],
+            value: f32,
+            step: usize,
+        ) -> Part {
             let (cells, set) = (BTreeMap::new(), NodeKey::from_bytes(*Digest::of(name.as_bytes()).as_bytes()));
             let identity = SetIdentity {
                 set,
@@ -447,19 +420,84 @@ mod tests {
                     .for_each(|rows| writer.push(columns(rows, value), std::iter::once(0..rows.len())).unwrap());
                 let written = writer.finish().unwrap();
                 let mut names: Vec<(&str, u32)> = rows.iter().map(String::as_str).zip(0..).collect();
-                let keys = keys::write(self.store.new_blob().unwrap(), &mut names, &set).unwrap().finish(0).unwrap();
+                let mut aliases = aliases.to_vec();
+                let keys = keys::write(self.store.new_blob().unwrap(), &mut names, &mut aliases, &set).unwrap();
+                let keys = Keys { file: keys.0.finish(0).unwrap(), aliases: keys.1 };
                 set::finish(context, &identity, &SetFiles::own(&identity, written, keys), vec![]).unwrap()
             });
             part(&made, name)
         }
 
+        /// A set of these papers, each with its aliases. Names of one letter become bibcodes.
+        fn papers(&self, name: &str, papers: &[(char, &str)]) -> Part {
+            let rows: Vec<String> = papers.iter().map(|(letter, _)| bibcode(*letter)).collect();
+            let of_row = |(row, (_, aliases)): (u32, &(char, &str))| -> Vec<(Alias, u32)> {
+                aliases.chars().map(|alias| (bibcode(alias).as_bytes().try_into().unwrap(), row)).collect()
+            };
+            let aliases: Vec<(Alias, u32)> = (0..).zip(papers).flat_map(of_row).collect();
+            self.claiming(name, "mean", &rows, &aliases, 0.0, 9)
+        }
+
         fn merge(&self, parts: &[Part]) -> Result<Made, NodeError> {
+            self.merged(parts, false)
+        }
+
+        fn merged(&self, parts: &[Part], view: bool) -> Result<Made, NodeError> {
             let (set, cells) = (NodeKey::from_bytes([9; 32]), BTreeMap::new());
             self.with(|context| {
-                let inputs =
-                    MergeInputs { set, name: "m", label: "m", cells: &cells, parts, view: false, previous: None };
+                let inputs = MergeInputs { set, name: "m", label: "m", cells: &cells, parts, view, previous: None };
                 run(context, &inputs)
             })
+        }
+
+        fn index(&self, made: &Made) -> KeyIndex {
+            KeyIndex::open(&self.store.blob_path(&made.outputs["keys_m.fst"].digest)).unwrap()
+        }
+
+        fn lines(&self, made: &Made) -> Vec<String> {
+            let path = self.store.blob_path(&made.outputs["bibcodes_m.txt"].digest);
+            std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+        }
+
+        /// The rows that were left out: `bibcode dataset:row < winner`, and `as` what if by alias.
+        fn listed(&self, made: &Made) -> Vec<String> {
+            let mut told = Vec::new();
+            for batch in self.store.read_parquet(&made.outputs[table::SUPERSEDED].digest).unwrap() {
+                let batch = batch.unwrap();
+                let text = |column: &str, at| batch[column].as_string::<i32>().value(at).to_owned();
+                for at in 0..batch.num_rows() {
+                    let row = batch["row"].as_primitive::<UInt64Type>().value(at);
+                    let line =
+                        format!("{} {}:{row} < {}", text("bibcode", at), text("dataset", at), text("winner", at));
+                    let alias_of = batch.column_by_name(table::ALIAS_OF).filter(|papers| papers.is_valid(at));
+                    told.push(alias_of.map_or(line.clone(), |_| format!("{line} as {}", text(table::ALIAS_OF, at))));
+                }
+            }
+            told
+        }
+
+        /// Asserts which papers stay, in order, and what is listed, both in letters; and that every name which is told
+        /// leads to the row of a paper, in a copy and in a view.
+        fn assert_merged(&self, parts: &[Part], stays: &str, listed: &[&str], names: &[(char, char)]) -> Made {
+            let made = self.merge(parts).unwrap();
+            assert_eq!(self.lines(&made), stays.chars().map(bibcode).collect::<Vec<_>>());
+            let letters = |line: &String| line.split(' ').map(letter).collect::<Vec<_>>().join(" ");
+            assert_eq!(self.listed(&made).iter().map(letters).collect::<Vec<_>>(), listed);
+            for made in [&made, &self.merged(parts, true).unwrap()] {
+                let (index, lines) = (self.index(made), self.lines(made));
+                assert_eq!((index.len(), index.aliases()), (stays.len(), names.len()));
+                assert!(stays.chars().all(|own| lines[index.row(&bibcode(own)).unwrap()] == bibcode(own)));
+                for (name, paper) in names {
+                    assert_eq!(index.row(&bibcode(*name)), None, "{name}");
+                    assert_eq!(lines[index.row_of_alias(&bibcode(*name)).unwrap()], bibcode(*paper), "{name}");
+                }
+                let count = |name: &str| made.counts.get(name).copied().unwrap_or(0);
+                assert_eq!(count("rows_in"), count("rows") + count("rejected"));
+                assert_eq!(count("rejected"), count("rejected.superseded") + count("rejected.alias"));
+                assert_eq!((count("rows"), count("rejected")), (stays.len() as u64, listed.len() as u64));
+                assert_eq!(count("aliases"), names.len() as u64);
+            }
+            made
         }
 
         /// Bibcode and first component of every row, read from the files and looked up in the index.
@@ -507,6 +545,16 @@ mod tests {
         ]
     }
 
+    /// A bibcode for a letter.
+    fn bibcode(letter: char) -> String {
+        format!("2020Test........00{letter}")
+    }
+
+    /// The letter of a bibcode; any other word as it is.
+    fn letter(word: &str) -> String {
+        word.strip_prefix("2020Test........00").unwrap_or(word).to_owned()
+    }
+
     fn bibcodes(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
     }
@@ -523,16 +571,8 @@ mod tests {
         let row = |bibcode: &str, value| (bibcode.to_owned(), value);
         assert_eq!(world.rows(&made), [row("c", 0.0), row("b", 1.0), row("a", 1.0), row("x", 2.0), row("d", 2.0)]);
         assert_eq!((made.counts["rows_in"], made.counts["rows"], made.counts["rejected.superseded"]), (8, 5, 3));
-        let mut listed = world.store.read_parquet(&made.outputs[table::SUPERSEDED].digest).unwrap();
-        let listed = listed.next().unwrap().unwrap();
-        let text = |column: &str, at| listed[column].as_string::<i32>().value(at).to_owned();
-        let told: Vec<String> = (0..listed.num_rows())
-            .map(|at| {
-                let row = listed["row"].as_primitive::<arrow::datatypes::UInt64Type>().value(at);
-                format!("{} {}:{row} < {}", text("bibcode", at), text("dataset", at), text("winner", at))
-            })
-            .collect();
-        assert_eq!(told, ["a m_2010:1 < m_2011", "x m_2010:2 < m_2012", "x m_2011:1 < m_2012"]);
+        let listed = world.listed(&made);
+        assert_eq!(listed, ["a m_2010:1 < m_2011", "x m_2010:2 < m_2012", "x m_2011:1 < m_2012"]);
     }
 
     /// Sets that end in the middle of a batch, and rows left out on both sides of its end.
@@ -572,5 +612,131 @@ mod tests {
         ];
         let error = world.merge(&parts).unwrap_err();
         assert_eq!(error.to_string(), "merge m_2011 with m_2010: embedder.pooling is cls in m_2011 and mean in m_2010");
+    }
+
+    #[test]
+    fn a_row_gives_way_to_the_one_that_lists_it() {
+        let world = World::new();
+        // `e` became `p`; `x` was never seen here. The later version of `q` lists `f` no more.
+        let parts = [
+            world.papers("m_2010", &[('e', ""), ('f', ""), ('q', "fy")]),
+            world.papers("m_2011", &[('p', "ex"), ('q', "z")]),
+        ];
+        let listed = ["q m_2010:2 < m_2011", "e m_2010:0 < m_2011 as p"];
+        let made = world.assert_merged(&parts, "fpq", &listed, &[('e', 'p'), ('x', 'p'), ('z', 'q')]);
+        assert_eq!((made.counts["rejected.superseded"], made.counts["rejected.alias"]), (1, 1));
+        // The same in the other order of sets, and within one.
+        let parts = [world.papers("m_2010", &[('p', "e")]), world.papers("m_2011", &[('e', "")])];
+        world.assert_merged(&parts, "p", &["e m_2011:0 < m_2010 as p"], &[('e', 'p')]);
+        let parts = [world.papers("m_2010", &[('p', "e"), ('e', "")])];
+        world.assert_merged(&parts, "p", &["e m_2010:1 < m_2010 as p"], &[('e', 'p')]);
+    }
+
+    #[test]
+    fn claims_are_followed_and_of_a_ring_the_latest_stays() {
+        let world = World::new();
+        let parts = [
+            world.papers("m_2010", &[('a', "y")]),
+            world.papers("m_2011", &[('b', "a")]),
+            world.papers("m_2012", &[('c', "b")]),
+        ];
+        let listed = ["a m_2010:0 < m_2012 as c", "b m_2011:0 < m_2012 as c"];
+        world.assert_merged(&parts, "c", &listed, &[('a', 'c'), ('b', 'c'), ('y', 'c')]);
+        let parts = [world.papers("m_2010", &[('b', "a")]), world.papers("m_2011", &[('a', "b")])];
+        world.assert_merged(&parts, "a", &["b m_2010:0 < m_2011 as a"], &[('b', 'a')]);
+        // Each of a row's versions gives way: the earlier to the later, the last one to the paper.
+        let parts = [
+            world.papers("m_2010", &[('e', "")]),
+            world.papers("m_2011", &[('e', "")]),
+            world.papers("m_2012", &[('p', "e")]),
+        ];
+        world.assert_merged(&parts, "p", &["e m_2010:0 < m_2011", "e m_2011:0 < m_2012 as p"], &[('e', 'p')]);
+    }
+
+    /// What a merge dropped is known to it by its alias, so that a merge of it drops it again, wherever it turns up.
+    #[test]
+    fn a_merge_of_a_merge_knows_its_aliases() {
+        let world = World::new();
+        let parts = [world.papers("m_2010", &[('e', "")]), world.papers("m_2011", &[('p', "ex")])];
+        let merged = part(&world.merge(&parts).unwrap(), "m");
+        let parts = [merged, world.papers("m_2012", &[('x', ""), ('e', "")])];
+        let listed = ["e m_2012:1 < m as p", "x m_2012:0 < m as p"];
+        world.assert_merged(&parts, "p", &listed, &[('e', 'p'), ('x', 'p')]);
+    }
+
+    /// Aliases that nobody has as a bibcode change no row; sets without any have the table that they always had.
+    #[test]
+    fn tables_without_aliases_keep_their_columns() {
+        let world = World::new();
+        let columns = |made: &Made| {
+            let reader = world.store.read_parquet(&made.outputs[table::SUPERSEDED].digest).unwrap();
+            arrow::array::RecordBatchReader::schema(&reader).fields().len()
+        };
+        let plain = [world.papers("m_2010", &[('a', "")]), world.papers("m_2011", &[('a', "")])];
+        let made = world.assert_merged(&plain, "a", &["a m_2010:0 < m_2011"], &[]);
+        assert_eq!((columns(&made), made.counts.contains_key("rejected.alias")), (4, false));
+        let manifest = |made: &Made| {
+            let bytes = std::fs::read(world.store.blob_path(&made.outputs["manifest_m.json"].digest)).unwrap();
+            serde_json::from_slice::<Value>(&bytes).unwrap()
+        };
+        assert_eq!(manifest(&made)["aliases"], Value::Null);
+        let with = [world.papers("m_2010", &[('a', "")]), world.papers("m_2012", &[('a', "z")])];
+        let made = world.assert_merged(&with, "a", &["a m_2010:0 < m_2012"], &[('z', 'a')]);
+        assert_eq!((columns(&made), manifest(&made)["aliases"].as_u64()), (5, Some(1)));
+    }
+
+    /// An index whose aliases are not those that the manifest tells is another set's.
+    #[test]
+    fn an_index_without_its_aliases_is_refused() {
+        let world = World::new();
+        let sound = world.papers("m_2010", &[('p', "e")]);
+        let lacking = Part { keys: world.papers("m_2010", &[('p', "")]).keys, ..sound };
+        let error = world.merge(&[lacking]).unwrap_err().to_string();
+        assert!(error.contains("it has not the 1 aliases of set"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        /// Whatever rows list whatever bibcodes: every name of a row that was left out, and every alias of one that stays,
+        /// leads to a row that stays; what is listed and what stays are all rows; and no row that stays is listed by another.
+        #[test]
+        fn nothing_is_lost(sets in prop::collection::vec(prop::collection::btree_map(0u8..8, prop::collection::btree_set(0u8..10, 0..3), 0..6), 1..4)) {
+            let world = World::new();
+            let letter_of = |n: u8| char::from(b'a' + n);
+            let sets: Vec<Vec<(char, String)>> = sets
+                .iter()
+                .map(|set| {
+                    let own = |(n, aliases): (&u8, &std::collections::BTreeSet<u8>)| {
+                        (letter_of(*n), aliases.iter().filter(|alias| *alias != n).map(|n| letter_of(*n)).collect())
+                    };
+                    set.iter().map(own).collect()
+                })
+                .collect();
+            let parts: Vec<Part> = sets
+                .iter()
+                .enumerate()
+                .map(|(n, set)| {
+                    let papers: Vec<(char, &str)> = set.iter().map(|(own, aliases)| (*own, aliases.as_str())).collect();
+                    world.papers(&format!("m_{n}"), &papers)
+                })
+                .collect();
+            let made = world.merge(&parts).unwrap();
+            let (index, lines) = (world.index(&made), world.lines(&made));
+            prop_assert_eq!(lines.len() + world.listed(&made).len(), sets.iter().map(Vec::len).sum::<usize>());
+            let stays = |name: char| lines.contains(&bibcode(name));
+            let found = |name: char| index.row(&bibcode(name)).or_else(|| index.row_of_alias(&bibcode(name)));
+            for (n, (own, aliases)) in sets.iter().enumerate().flat_map(|(n, set)| set.iter().map(move |row| (n, row))) {
+                prop_assert!(found(*own).is_some_and(|row| row < lines.len()), "{} is lost", own);
+                prop_assert_eq!(index.row(&bibcode(*own)).is_some(), stays(*own));
+                let last = !sets[n + 1..].iter().any(|set| set.iter().any(|(other, _)| other == own));
+                // The index of a set has one row for an alias: where several list it, the last one's claim counts.
+                let only = |alias: &char| sets[n].iter().filter(|(_, aliases)| aliases.contains(*alias)).count() == 1;
+                for alias in aliases.chars().filter(|alias| last && only(alias)) {
+                    prop_assert!(found(alias).is_some(), "{} lists {}", own, alias);
+                    prop_assert!(!stays(*own) || !stays(alias), "{} and {} stay", own, alias);
+                }
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! A node reads blobs and writes blobs; it writes no record, holds no lock and knows no other step. It tells progress
 //! and asks whether it should stop through its [`Context`]. Rows in = rows out + rejects, always.
 
+mod claims;
 mod compute;
 pub mod embed;
 mod error;
@@ -15,6 +16,7 @@ pub mod prepare;
 mod rejects;
 mod removed;
 mod set;
+mod superseded;
 mod view;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,8 @@
 //! persist: a vectors table becomes an immutable dataset.
 //!
-//! Vectors may be narrowed on the way, and each row gets the digest of its record's metadata. Which files make a set is
-//! in `set.rs`; showing it in a directory is `published.rs`'s work.
+//! Vectors may be narrowed on the way, and each row gets the digest of its record's metadata. The key index also answers
+//! to the aliases of the records, if load read any; no row is dropped for them here. Which files make a set is in
+//! `set.rs`; showing it in a directory is `published.rs`'s work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use arrow::datatypes::{DataType, Float32Type};
 use serde_json::{Value, json};
 
 use super::gather::vectors_array;
-use super::set::{self, SetFiles, SetIdentity, SetWriter};
+use super::set::{self, Keys, SetFiles, SetIdentity, SetWriter};
 use super::{Context, Made, NodeError, removed};
 use crate::digest::{NodeKey, RowKey};
 use crate::event::Unit;
-use crate::index::keys;
+use crate::index::keys::{self, Alias};
 use crate::manifest::config::{Dtype, PersistConfig};
 use crate::record::Output;
 use crate::store::StoreError;
@@ -53,8 +54,8 @@ pub struct SetInputs<'a> {
 pub fn run(context: &Context, config: &PersistConfig, inputs: &SetInputs) -> Result<Made, NodeError> {
     let vectors = context.store.read_ipc(&inputs.vectors.digest)?;
     let identity = identity(config, inputs, dim(&vectors)?);
-    let rows = write_rows(context, &identity, inputs, &vectors)?;
-    let files = SetFiles::own(&identity, rows, write_keys(context, &inputs.set, &vectors)?);
+    let (rows, aliases) = write_rows(context, &identity, inputs, &vectors)?;
+    let files = SetFiles::own(&identity, rows, write_keys(context, &inputs.set, &vectors, aliases)?);
     let mut origin = vec![
         ("records", json!(inputs.records.digest)),
         ("texts", json!(inputs.facts.get("texts"))),
@@ -107,9 +108,9 @@ fn write_rows(
     identity: &SetIdentity,
     inputs: &SetInputs,
     vectors: &IpcTable,
-) -> Result<(Output, Output), NodeError> {
+) -> Result<((Output, Output), Vec<(Alias, u32)>), NodeError> {
     let mut writer = SetWriter::new(context, identity)?;
-    let mut digests = MetadataDigests::new(context, inputs.records)?;
+    let mut records = Records::new(context, inputs.records)?;
     let mut done = 0;
     for batch in vectors.batches() {
         context.check_cancel()?;
@@ -117,14 +118,14 @@ fn write_rows(
         let columns: Vec<ArrayRef> = vec![
             Arc::clone(&batch[table::BIBCODE]),
             narrowed(batch[table::EMBEDDING].as_fixed_size_list(), identity.dim, identity.dtype)?,
-            Arc::new(digests.of(bibcodes)?),
+            Arc::new(records.digests(bibcodes)?),
             Arc::clone(&batch["row_key"]),
         ];
         writer.push(columns, std::iter::once(0..batch.num_rows()))?;
         done += batch.num_rows() as u64;
         (context.progress)(done, Some(inputs.vectors.rows), Unit::Rows);
     }
-    writer.finish()
+    Ok((writer.finish()?, records.aliases))
 }
 
 /// Components per vector of a vectors table or a dataset.
@@ -156,38 +157,64 @@ fn narrowed(vectors: &FixedSizeListArray, dim: usize, dtype: Dtype) -> Result<Ar
 }
 
 /// Walks the records beside the vectors, whose rows are the records' rows less those rejected.
-struct MetadataDigests(RowsBeside);
+struct Records {
+    beside: RowsBeside,
+    /// Rows walked past.
+    rows: u32,
+    /// The aliases of those rows.
+    aliases: Vec<(Alias, u32)>,
+}
 
-impl MetadataDigests {
+impl Records {
     fn new(context: &Context, records: &Output) -> Result<Self, NodeError> {
-        let columns = [table::BIBCODE, table::METADATA_DIGEST];
-        Ok(Self(RowsBeside::new(context.store.read_parquet_columns(&records.digest, &columns)?)))
+        // Where load read no aliases there is no such column, and it is passed over.
+        let columns = [table::BIBCODE, table::METADATA_DIGEST, table::ALIASES];
+        let beside = RowsBeside::new(context.store.read_parquet_columns(&records.digest, &columns)?);
+        Ok(Self { beside, rows: 0, aliases: Vec::new() })
     }
 
-    fn of(&mut self, bibcodes: &StringArray) -> Result<FixedSizeBinaryArray, NodeError> {
+    /// The metadata digests of the next rows. Their aliases are kept.
+    fn digests(&mut self, bibcodes: &StringArray) -> Result<FixedSizeBinaryArray, NodeError> {
         let digests: Vec<Vec<u8>> =
             bibcodes.iter().flatten().map(|bibcode| self.next(bibcode)).collect::<Result<_, _>>()?;
         FixedSizeBinaryArray::try_from_iter(digests.iter()).map_err(NodeError::arrow("dataset"))
     }
 
     fn next(&mut self, bibcode: &str) -> Result<Vec<u8>, NodeError> {
-        let found = self.0.row_of(bibcode).map_err(NodeError::arrow("records"))?;
+        let found = self.beside.row_of(bibcode).map_err(NodeError::arrow("records"))?;
         let (batch, row) = found.ok_or_else(|| NodeError::table("records", format!("it lacks {bibcode}")))?;
+        if let Some(aliases) = batch.column_by_name(table::ALIASES) {
+            let of_row = aliases.as_list::<i32>().value(row);
+            for alias in of_row.as_string::<i32>().iter().flatten() {
+                let alias = alias.as_bytes().try_into();
+                let no_bibcode = |_| NodeError::table("records", format!("an alias of {bibcode} is no bibcode"));
+                self.aliases.push((alias.map_err(no_bibcode)?, self.rows));
+            }
+        }
+        self.rows = self.rows.checked_add(1).ok_or_else(too_many_rows)?;
         Ok(batch[table::METADATA_DIGEST].as_fixed_size_binary().value(row).to_vec())
     }
 }
 
+fn too_many_rows() -> NodeError {
+    NodeError::table("vectors", "it has more than 2^32 rows")
+}
+
 /// Writes the key index.
-fn write_keys(context: &Context, set: &NodeKey, vectors: &IpcTable) -> Result<Output, NodeError> {
+fn write_keys(
+    context: &Context,
+    set: &NodeKey,
+    vectors: &IpcTable,
+    mut aliases: Vec<(Alias, u32)>,
+) -> Result<Keys, NodeError> {
     let mut names: Vec<(&str, u32)> = Vec::with_capacity(vectors.rows());
     for batch in vectors.batches() {
         let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
         for bibcode in bibcodes.iter().flatten() {
-            let row = u32::try_from(names.len());
-            names.push((bibcode, row.map_err(|_| NodeError::table("vectors", "it has more than 2^32 rows"))?));
+            names.push((bibcode, u32::try_from(names.len()).map_err(|_| too_many_rows())?));
         }
     }
-    let index = keys::write(context.store.new_blob()?, &mut names, set);
-    let index = index.map_err(|error| StoreError::write(context.store.root(), error))?;
-    Ok(index.finish(vectors.rows() as u64)?)
+    let (index, aliases) = keys::write(context.store.new_blob()?, &mut names, &mut aliases, set)
+        .map_err(|error| StoreError::write(context.store.root(), error))?;
+    Ok(Keys { file: index.finish(vectors.rows() as u64)?, aliases })
 }

@@ -1,5 +1,6 @@
 //! Which papers a dataset showed when it was last built and shows no longer: they are told, so that none goes unseen.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
@@ -17,23 +18,41 @@ use crate::store::StoreError;
 /// Whatever the store gives.
 pub fn tell(context: &Context, previous: Option<&Output>, files: &SetFiles, made: &mut Made) -> Result<(), NodeError> {
     let Some(previous) = previous.filter(|previous| context.store.has_blob(previous)) else { return Ok(()) };
-    let index = KeyIndex::open(&context.store.blob_path(&files.keys.digest))?;
-    let path = context.store.blob_path(&previous.digest);
-    let failed = |error| StoreError::read(&path, error);
-    let (mut rows, mut removed) = (Vec::new(), 0);
-    for line in BufReader::new(File::open(&path).map_err(failed)?).lines() {
-        let bibcode = line.map_err(failed)?;
+    let index = KeyIndex::open(&context.store.blob_path(&files.keys.file.digest))?;
+    let mut rows = Vec::new();
+    each_line(context, previous, |_, bibcode| {
         if index.row(&bibcode).is_none() {
-            removed += 1;
-            rows.push(RemovedRow { bibcode, now: None });
+            rows.push((index.row_of_alias(&bibcode), bibcode));
         }
-        if rows.len() == LISTED_ROWS {
-            (context.detail)(Detail::Removed { rows: std::mem::take(&mut rows) });
-        }
-    }
+    })?;
+    let names = names(context, &files.bibcodes, rows.iter().filter_map(|(row, _)| *row).collect())?;
+    made.run_counts.insert("removed".into(), rows.len() as u64);
+    let now = |row: Option<usize>| names.get(&row?).cloned();
+    let rows: Vec<RemovedRow> =
+        rows.into_iter().map(|(row, bibcode)| RemovedRow { bibcode, now: now(row) }).collect();
+    rows.chunks(LISTED_ROWS).for_each(|rows| (context.detail)(Detail::Removed { rows: rows.to_vec() }));
+    Ok(())
+}
+
+/// The bibcodes of some rows of a set.
+fn names(context: &Context, bibcodes: &Output, rows: BTreeSet<usize>) -> Result<BTreeMap<usize, String>, NodeError> {
+    let mut names = BTreeMap::new();
     if !rows.is_empty() {
-        (context.detail)(Detail::Removed { rows });
+        each_line(context, bibcodes, |row, bibcode| {
+            if rows.contains(&row) {
+                names.insert(row, bibcode);
+            }
+        })?;
     }
-    made.run_counts.insert("removed".into(), removed);
+    Ok(names)
+}
+
+fn each_line(context: &Context, list: &Output, mut each: impl FnMut(usize, String)) -> Result<(), NodeError> {
+    let path = context.store.blob_path(&list.digest);
+    let failed = |error| StoreError::read(&path, error);
+    let lines = BufReader::new(File::open(&path).map_err(failed)?).lines();
+    for (row, line) in lines.enumerate() {
+        each(row, line.map_err(failed)?);
+    }
     Ok(())
 }

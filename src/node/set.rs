@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `embeddings_{name}.{dtype}` | Arrow IPC: bibcode, embedding, metadata digest, row key | yes |
 //! | `bibcodes_{name}.txt` | one bibcode a line; line n is row n | yes |
-//! | `keys_{name}.fst` | bibcode -> row, memory-mapped | yes |
+//! | `keys_{name}.fst` | bibcode, and alias, -> row, memory-mapped | yes |
 //! | `manifest_{name}.json` | what the dataset is: model, dim, dtype, rows, digests | yes |
 //! | `run_{name}.json` | who made it, when and where | no |
 //!
@@ -65,12 +65,21 @@ pub struct SetFiles {
     /// The list of bibcodes.
     pub bibcodes: Output,
     /// The key index.
-    pub keys: Output,
+    pub keys: Keys,
+}
+
+/// A key index in the store.
+#[derive(Clone, Copy)]
+pub struct Keys {
+    /// The file; its rows are its bibcodes.
+    pub file: Output,
+    /// Its aliases.
+    pub aliases: u64,
 }
 
 impl SetFiles {
     /// Of a set with a file of vectors of its own.
-    pub fn own(identity: &SetIdentity, (embeddings, bibcodes): (Output, Output), keys: Output) -> Self {
+    pub fn own(identity: &SetIdentity, (embeddings, bibcodes): (Output, Output), keys: Keys) -> Self {
         let vectors = BTreeMap::from([(embeddings_file(identity.name, identity.dtype), embeddings)]);
         Self { vectors, rows: embeddings.rows, bibcodes, keys }
     }
@@ -171,10 +180,15 @@ pub fn finish(
     let SetFiles { vectors, rows, bibcodes, keys } = files;
     made.outputs.clone_from(vectors);
     made.outputs.insert(bibcodes_file(identity.name), *bibcodes);
-    made.outputs.insert(keys_file(identity.name), *keys);
-    let manifest = manifest(identity, *rows, &made.outputs, origin);
+    made.outputs.insert(keys_file(identity.name), keys.file);
+    // Sets without aliases are older than those with: their manifests stay what they were.
+    let aliases = Some(("aliases", json!(keys.aliases))).filter(|_| keys.aliases > 0);
+    let manifest = manifest(identity, *rows, &made.outputs, origin.into_iter().chain(aliases));
     made.outputs.insert(manifest_file(identity.name), context.store.put_blob(&manifest, 0)?);
     made.count("rows", *rows);
+    if keys.aliases > 0 {
+        made.count("aliases", keys.aliases);
+    }
     // What a view holds was counted where it was made.
     let own = made.outputs.iter().filter(|(file, _)| !is_part_file(file));
     let bytes = own.map(|(_, output)| output.bytes).sum();
@@ -183,11 +197,11 @@ pub fn finish(
     Ok(made)
 }
 
-fn manifest(
+fn manifest<'a>(
     identity: &SetIdentity,
     rows: u64,
     outputs: &BTreeMap<String, Output>,
-    origin: Vec<(&str, Value)>,
+    more: impl Iterator<Item = (&'a str, Value)>,
 ) -> Vec<u8> {
     let SetIdentity { set, name, label, cells, dim, dtype, model, embedder, ingredients, bit_stable } = identity;
     let files: BTreeMap<&String, Value> = outputs
@@ -209,7 +223,7 @@ fn manifest(
         "bit_stable": bit_stable,
         "files": files,
     });
-    for (name, of) in origin {
+    for (name, of) in more {
         value[name] = of;
     }
     pretty_json(&value)

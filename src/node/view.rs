@@ -8,7 +8,7 @@ use std::io;
 
 use super::left_out::LeftOut;
 use super::merge::{Description, Part, running_sum};
-use super::set::{SetFiles, SetIdentity};
+use super::set::{Keys, SetFiles, SetIdentity};
 use super::{Context, NodeError};
 use crate::graph::part_file;
 use crate::record::Output;
@@ -29,11 +29,11 @@ pub fn files(
     identity: &SetIdentity,
     sets: &[Description],
     parts: &[Part],
-    keys: Output,
+    keys: Keys,
 ) -> Result<SetFiles, NodeError> {
     let named = |(says, part): (&Description, &Part)| (part_file(&says.dataset, identity.dtype), part.embeddings);
     let vectors = sets.iter().zip(parts).map(named).collect();
-    Ok(SetFiles { vectors, rows: keys.rows, bibcodes: bibcodes(context, parts)?, keys })
+    Ok(SetFiles { vectors, rows: keys.file.rows, bibcodes: bibcodes(context, parts)?, keys })
 }
 
 /// The lists of the parts one below the other.

@@ -3,6 +3,9 @@
 //! ADS gives a title as a list or as a string, a year as a string, an identifier list with nulls in it. Here every field
 //! becomes a list of strings: a string is a list of one, a number or boolean its JSON text, null and an absent key are
 //! missing, nulls inside a list are passed over. Objects and nested lists are refused: their text would be a guess.
+//!
+//! Aliases are other bibcodes of the same paper. They are read apart, from a field that holds identifiers of all sorts:
+//! what does not have the form of a bibcode is passed over, whatever it is, and nothing about them refuses a record.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,6 +17,24 @@ use serde_json::value::RawValue;
 use crate::digest::{KeyHasher, MetadataDigest};
 use crate::manifest::config::DEFAULT_KEY;
 
+/// What is read of a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The field that the key is read from.
+    pub key: &'a str,
+    /// The fields, in the order in which a record has them.
+    pub fields: &'a [String],
+    /// The field that aliases are read from, if any; it may be one of `fields` too.
+    pub aliases: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    /// These fields, and no aliases.
+    pub const fn of(key: &'a str, fields: &'a [String]) -> Self {
+        Self { key, fields, aliases: None }
+    }
+}
+
 /// A record: its bibcode, and the wanted fields in their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceRecord {
@@ -21,6 +42,8 @@ pub struct SourceRecord {
     pub bibcode: String,
     /// One entry per wanted field; none where it is missing or null.
     pub fields: Vec<Option<Vec<String>>>,
+    /// Other bibcodes of the same paper, each once, as they stand; none if no field of aliases is wanted.
+    pub aliases: Vec<String>,
 }
 
 /// Why a line or a row was set aside.
@@ -87,21 +110,36 @@ pub fn key_in_words(key: &str) -> Cow<'_, str> {
     if key == DEFAULT_KEY { Cow::Borrowed(key) } else { Cow::Owned(format!("`{key}`")) }
 }
 
-/// Reads the key from the field `key`, and the fields `names`, from one line of JSON.
+/// Bytes of a bibcode: year, journal, volume, qualifier, page, author.
+const BIBCODE_BYTES: usize = 19;
+
+/// Whether a text has the form of a bibcode, `YYYYJJJJJVVVVMPPPPA`, filled up with dots: four digits first, and last the
+/// author's initial, or a dot where there is none. DOIs, arXiv numbers and titles do not.
+///
+/// <https://ui.adsabs.harvard.edu/help/actions/bibcode>
+pub fn is_bibcode(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == BIBCODE_BYTES
+        && bytes[..4].iter().all(u8::is_ascii_digit)
+        && bytes.iter().all(u8::is_ascii_graphic)
+        && bytes.last().is_some_and(|last| last.is_ascii_alphabetic() || *last == b'.')
+}
+
+/// Reads what is wanted from one line of JSON.
 ///
 /// # Errors
 /// A [`Refusal`] saying why the line cannot be used.
-pub fn parse(line: &[u8], key: &str, names: &[String]) -> Result<SourceRecord, Refusal> {
+pub fn parse(line: &[u8], wanted: &Wanted) -> Result<SourceRecord, Refusal> {
     let refuse = |reason, detail: String| Refusal { reason, detail, bibcode: None };
     let text = std::str::from_utf8(line)
         .map_err(|error| refuse(Reason::InvalidUtf8, format!("byte {} of the line", error.valid_up_to())))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = WantedFields { key, names }.deserialize(&mut deserializer).and_then(|fields| {
+    let parsed = Seed(wanted).deserialize(&mut deserializer).and_then(|fields| {
         deserializer.end()?;
         Ok(fields)
     });
     let found = parsed.map_err(|error| refuse(Reason::InvalidJson, without_line(&error)))?;
-    found.into_record(key, names)
+    found.into_record(wanted)
 }
 
 /// The error by its byte: its "line 1" is the line itself, and would contradict the line's number in the file.
@@ -117,13 +155,14 @@ fn without_line(error: &serde_json::Error) -> String {
 struct Found<'de> {
     bibcode: Option<&'de RawValue>,
     fields: Vec<Option<&'de RawValue>>,
+    aliases: Option<&'de RawValue>,
 }
 
 impl Found<'_> {
-    fn into_record(self, key: &str, names: &[String]) -> Result<SourceRecord, Refusal> {
-        let bibcode = bibcode(self.bibcode, key)?;
-        let mut fields = Vec::with_capacity(names.len());
-        for (name, raw) in names.iter().zip(self.fields) {
+    fn into_record(self, wanted: &Wanted) -> Result<SourceRecord, Refusal> {
+        let bibcode = bibcode(self.bibcode, wanted.key)?;
+        let mut fields = Vec::with_capacity(wanted.fields.len());
+        for (name, raw) in wanted.fields.iter().zip(self.fields) {
             let refuse = |reason, detail| Refusal { reason, detail, bibcode: Some(bibcode.clone()) };
             match raw.map_or(Ok(Value::Null), read) {
                 Ok(value) => fields.push(
@@ -136,8 +175,28 @@ impl Found<'_> {
                 }
             }
         }
-        Ok(SourceRecord { bibcode, fields })
+        let aliases = self.aliases.map(|raw| aliases(raw, &bibcode)).unwrap_or_default();
+        Ok(SourceRecord { bibcode, fields, aliases })
     }
+}
+
+/// The bibcodes in a string or a list of strings, in their order and each once, but the record's own.
+fn aliases(raw: &RawValue, own: &str) -> Vec<String> {
+    let mut aliases: Vec<String> = Vec::new();
+    let mut add = |raw: &str| {
+        let text: String = serde_json::from_str(raw).unwrap_or_default();
+        let alias = text.trim();
+        if is_bibcode(alias) && alias != own && !aliases.iter().any(|known| known == alias) {
+            aliases.push(alias.to_owned());
+        }
+    };
+    if raw.get().starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+        items.iter().map(|item| item.get()).filter(|item| item.starts_with('"')).for_each(add);
+    } else {
+        add(raw.get());
+    }
+    aliases
 }
 
 fn bibcode(raw: Option<&RawValue>, key: &str) -> Result<String, Refusal> {
@@ -165,12 +224,9 @@ fn bibcode(raw: Option<&RawValue>, key: &str) -> Result<String, Refusal> {
 }
 
 /// Reads an object, keeping wanted keys only. Of a key that stands twice the last one counts, as everywhere in JSON.
-struct WantedFields<'a> {
-    key: &'a str,
-    names: &'a [String],
-}
+struct Seed<'a>(&'a Wanted<'a>);
 
-impl<'de> DeserializeSeed<'de> for WantedFields<'_> {
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Found<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found<'de>, D::Error> {
@@ -178,7 +234,7 @@ impl<'de> DeserializeSeed<'de> for WantedFields<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for WantedFields<'_> {
+impl<'de> Visitor<'de> for Seed<'_> {
     type Value = Found<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -186,12 +242,21 @@ impl<'de> Visitor<'de> for WantedFields<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        let mut found = Found { bibcode: None, fields: vec![None; self.names.len()] };
+        let Wanted { key: of_key, fields, aliases } = self.0;
+        let mut found = Found { bibcode: None, fields: vec![None; fields.len()], aliases: None };
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            if key == self.key {
+            let field = fields.iter().position(|name| *name == key);
+            let of_aliases = aliases.is_some_and(|name| name == key);
+            if key == *of_key {
                 found.bibcode = Some(map.next_value()?);
-            } else if let Some(at) = self.names.iter().position(|name| *name == key) {
-                found.fields[at] = Some(map.next_value()?);
+            } else if field.is_some() || of_aliases {
+                let value = map.next_value()?;
+                if let Some(at) = field {
+                    found.fields[at] = Some(value);
+                }
+                if of_aliases {
+                    found.aliases = Some(value);
+                }
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -260,11 +325,11 @@ mod tests {
     }
 
     fn fields(line: &str) -> Vec<Option<Vec<String>>> {
-        parse(line.as_bytes(), "bibcode", &names()).unwrap().fields
+        parse(line.as_bytes(), &Wanted::of("bibcode", &names())).unwrap().fields
     }
 
     fn refusal(line: &[u8]) -> (Reason, String) {
-        let refusal = parse(line, "bibcode", &names()).unwrap_err();
+        let refusal = parse(line, &Wanted::of("bibcode", &names())).unwrap_err();
         (refusal.reason, refusal.detail)
     }
 
@@ -284,7 +349,8 @@ mod tests {
 
     #[test]
     fn a_string_and_a_list_of_it_have_one_digest() {
-        let digest = |line: &str| parse(line.as_bytes(), "bibcode", &names()).unwrap().metadata_digest(&names());
+        let parsed = |line: &str| parse(line.as_bytes(), &Wanted::of("bibcode", &names())).unwrap();
+        let digest = |line: &str| parsed(line).metadata_digest(&names());
         assert_eq!(digest(r#"{"bibcode":"b","title":["T"]}"#), digest(r#"{"year":"2010","title":"T","bibcode":"b"}"#));
         assert_ne!(digest(r#"{"bibcode":"b","title":"T"}"#), digest(r#"{"bibcode":"b","abstract":"T"}"#));
         assert_ne!(digest(r#"{"bibcode":"b","title":""}"#), digest(r#"{"bibcode":"b"}"#));
@@ -292,10 +358,10 @@ mod tests {
 
     #[test]
     fn the_key_is_read_from_the_field_that_is_named() {
-        let read = |line: &str| parse(line.as_bytes(), "_id", &names());
+        let read = |line: &str| parse(line.as_bytes(), &Wanted::of("_id", &names()));
         let record = read(r#"{"_id":" 7 ","bibcode":["another field"],"title":"T"}"#).unwrap();
         assert_eq!((record.bibcode.as_str(), &record.fields[0]), ("7", &Some(vec!["T".to_owned()])));
-        let same = parse(br#"{"bibcode":"7","title":"T"}"#, "bibcode", &names()).unwrap();
+        let same = parse(br#"{"bibcode":"7","title":"T"}"#, &Wanted::of("bibcode", &names())).unwrap();
         assert_eq!(record.metadata_digest(&names()), same.metadata_digest(&names()));
         let refused = |line: &str| read(line).unwrap_err();
         let missing = Refusal { reason: Reason::NoBibcode, detail: "the `_id` is missing".into(), bibcode: None };
@@ -322,5 +388,66 @@ mod tests {
         assert_eq!(refusal(deep.as_bytes()), (Reason::UnusableField, "field `title` is a list of lists".into()));
         let object = br#"{"bibcode":"b","title":{"en":"x"}}"#;
         assert_eq!(refusal(object), (Reason::UnusableField, "field `title` is an object".into()));
+    }
+
+    #[test]
+    fn bibcodes_have_a_form() {
+        for bibcode in [
+            "2020arXiv200100001A",
+            "1998A&A...330..453B",
+            "2013Natur.503..290L",
+            "2015PhDT.......123.",
+            "1543droc.book.....C",
+            "2020astro-ph/00001Z",
+        ] {
+            assert!(is_bibcode(bibcode), "{bibcode}");
+        }
+        for other in [
+            "",
+            "arXiv:2001.00001",
+            "10.1093/mnras/stx01",
+            "2020arXiv200100001",
+            "2020arXiv200100001AB",
+            "2020arXiv200100001 ",
+            "2020arXiv2001 0001A",
+            "202OarXiv200100001A",
+            "2020arXiv2001000011",
+            "2020arXiv20010000é",
+            "2020arXiv2001000\u{7f}1A",
+        ] {
+            assert!(!is_bibcode(other), "{other}");
+        }
+    }
+
+    /// Whatever stands among identifiers, a record is read: what is no bibcode, the record's own, and repeats are passed over.
+    #[test]
+    fn aliases_are_the_bibcodes_among_identifiers() {
+        let wanted = Wanted { key: "bibcode", fields: &names(), aliases: Some("identifier") };
+        let read = |identifier: &str| {
+            let line = format!(r#"{{"bibcode":"2021ApJ...900....1A","identifier":{identifier},"title":"T"}}"#);
+            let record = parse(line.as_bytes(), &wanted).unwrap();
+            assert_eq!(record.fields[0], Some(vec!["T".to_owned()]), "{identifier}");
+            record.aliases
+        };
+        let list = r#"["arXiv:2001.00001","2020arXiv200100001A","10.1/x","2021ApJ...900....1A"," 1998A\u0026A...330..453B ",
+            "2020arXiv200100001A",null,7,["2019arXiv190100001A"],{"a":"2018arXiv180100001A"},"\ud800"]"#;
+        assert_eq!(read(list), ["2020arXiv200100001A", "1998A&A...330..453B"]);
+        assert_eq!(read(r#""2020arXiv200100001A""#), ["2020arXiv200100001A"]);
+        for other in ["null", "7", "{}", "[]", r#""x""#, r#""\ud800""#, "[[[]]]"] {
+            assert!(read(other).is_empty(), "{other}");
+        }
+        let unwanted = parse(br#"{"bibcode":"b","identifier":["2020arXiv200100001A"]}"#, &Wanted::of("bibcode", &[]));
+        assert!(unwanted.unwrap().aliases.is_empty());
+    }
+
+    /// A field may be both: kept as it is, and read for aliases. The digest is of what is kept.
+    #[test]
+    fn a_field_of_aliases_may_be_kept_too() {
+        let fields = ["identifier".to_owned()];
+        let line = br#"{"bibcode":"b","identifier":["x","2020arXiv200100001A"]}"#;
+        let both = parse(line, &Wanted { key: "bibcode", fields: &fields, aliases: Some("identifier") }).unwrap();
+        let kept = parse(line, &Wanted::of("bibcode", &fields)).unwrap();
+        assert_eq!(both.aliases, ["2020arXiv200100001A"]);
+        assert_eq!((&both.fields, both.metadata_digest(&fields)), (&kept.fields, kept.metadata_digest(&fields)));
     }
 }
