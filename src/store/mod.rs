@@ -17,19 +17,21 @@
 //! present means that its outputs are whole. This room does synchronous I/O and knows nothing of nodes.
 
 mod blob;
+mod checked;
 mod digest_cache;
 pub mod durable;
 mod error;
 mod hashed_file;
 pub mod ipc;
 mod ipc_writer;
-mod journal;
+pub mod journal;
 mod lock;
 pub mod parquet;
 mod record;
 pub mod segment;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use blob::{BlobWriter, map_file};
@@ -39,7 +41,7 @@ pub use hashed_file::HashedFile;
 pub use ipc_writer::IpcWriter;
 pub use journal::Journal;
 pub use lock::{HEARTBEAT, Holder, Lock, LockOutcome};
-pub use record::pretty_json;
+pub use record::{Found, list, pretty_json};
 
 /// The version of the store's format that this program writes, and the newest that it reads.
 pub const STORE_VERSION: u32 = 1;
@@ -59,10 +61,14 @@ impl Store {
         let path = root.join("VERSION");
         match fs::read_to_string(&path) {
             Ok(text) => match text.trim().parse::<u32>() {
-                Ok(version) if version <= STORE_VERSION => {}
-                _ => return Err(StoreError::Version { path, found: text.trim().to_owned() }),
+                Ok(version) if (1..=STORE_VERSION).contains(&version) => {}
+                Ok(0) | Err(_) => return Err(StoreError::damaged(&path, "it is no version of a store")),
+                Ok(_) => return Err(StoreError::Version { path, found: text.trim().to_owned() }),
             },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(StoreError::damaged(&path, "it is no version of a store"));
+            }
             Err(error) => return Err(StoreError::read(&path, error)),
         }
         Ok(Self { root: root.to_owned() })
