@@ -81,6 +81,20 @@ pub enum StoreError {
         /// The blob.
         path: PathBuf,
     },
+    /// Somebody is at work in the store.
+    #[error("delete in {}: {what} {} lives (process {} on {})", store.display(), holder.run, holder.pid, holder.host)]
+    #[diagnostic(
+        code(sciembed::store::in_use),
+        help("wait until it has ended, or end it: what it computed is sealed and counts next time")
+    )]
+    InUse {
+        /// The store.
+        store: PathBuf,
+        /// What it is: a run, or gc.
+        what: &'static str,
+        /// Who.
+        holder: Box<super::Holder>,
+    },
     /// A blob is not there.
     #[error("find blob {digest} in {}", root.display())]
     #[diagnostic(

@@ -9,6 +9,7 @@
 //!   vectors/<embedder key>/    sealed segments of (row key, vector, token counts)
 //!   runs/<run id>.jsonl        the journal
 //!   locks/<node key>           who computes what; saves work, never carries correctness
+//!   locks/run-<run id>, gc     which runs live, and who deletes: neither begins while the other is at work
 //!   tmp/                       unfinished files, swept at the next apply
 //!   digests.json               content digests remembered by path, size, time and inode
 //! ```
@@ -28,6 +29,7 @@ pub mod journal;
 mod lock;
 pub mod parquet;
 mod record;
+mod run_lock;
 pub mod segment;
 
 use std::fs;
@@ -42,6 +44,7 @@ pub use ipc_writer::IpcWriter;
 pub use journal::Journal;
 pub use lock::{HEARTBEAT, Holder, Lock, LockOutcome};
 pub use record::{Found, list, pretty_json};
+pub use run_lock::BeatingLock;
 
 /// The version of the store's format that this program writes, and the newest that it reads.
 pub const STORE_VERSION: u32 = 1;
