@@ -9,6 +9,7 @@ mod check;
 mod datasets;
 mod environment;
 mod explain;
+mod gc;
 mod get;
 mod hub;
 mod model;
@@ -18,6 +19,7 @@ mod plan;
 mod print;
 mod progress;
 mod schema;
+mod store;
 mod summary;
 mod workflow;
 
@@ -56,6 +58,8 @@ enum Command {
     Catalog(catalog::Arguments),
     /// Print the rows of a step's table, one JSON object a line: what was rejected, what a text became.
     Peek(peek::Arguments),
+    /// Delete from the store what nothing leads to any more; without --delete only say what that is.
+    Gc(gc::Arguments),
     /// Look at a model and try it: what it is, which graph runs, what it makes of a text.
     #[command(subcommand)]
     Model(model::Arguments),
@@ -80,6 +84,13 @@ enum DoorError {
     #[error("read {path}: {reason}")]
     #[diagnostic(code(sciembed::cli::workflow), help("name a workflow file, such as workflows/quickstart.toml"))]
     Workflow { path: String, reason: String },
+    /// A store.
+    #[error("find a store at {path}")]
+    #[diagnostic(
+        code(sciembed::cli::no_store),
+        help("name a folder that an apply has written as its store, or apply the workflow first")
+    )]
+    NoStore { path: String },
     /// Output.
     #[error("write the output: {0}")]
     #[diagnostic(code(sciembed::cli::output), help("free space where the output goes, or send it elsewhere"))]
@@ -151,6 +162,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Peek(arguments) => peek::run(&arguments),
+        Command::Gc(arguments) => gc::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Schema => schema::run(),
     };

@@ -45,6 +45,11 @@ pub struct Workflow {
 }
 
 impl WorkflowArguments {
+    /// The workflow at `path`, changed by `overrides`.
+    pub fn new(path: PathBuf, overrides: Vec<String>) -> Self {
+        Self { path, overrides }
+    }
+
     /// Reads and resolves the workflow.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ mod checked;
 mod digest_cache;
 pub mod durable;
 mod error;
+pub mod gc;
 mod hashed_file;
 pub mod ipc;
 mod ipc_writer;

@@ -12,6 +12,7 @@ mod edge_cases;
 mod env;
 mod errors;
 mod explain;
+mod gc;
 mod get;
 mod hub;
 mod hub_models;
