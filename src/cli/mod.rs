@@ -21,6 +21,7 @@ mod progress;
 mod schema;
 mod store;
 mod summary;
+mod verify;
 mod workflow;
 
 use std::fmt;
@@ -60,6 +61,8 @@ enum Command {
     Peek(peek::Arguments),
     /// Delete from the store what nothing leads to any more; without --delete only say what that is.
     Gc(gc::Arguments),
+    /// Check every bit of the store and of what is published; --repair makes again what is damaged.
+    Verify(verify::Arguments),
     /// Look at a model and try it: what it is, which graph runs, what it makes of a text.
     #[command(subcommand)]
     Model(model::Arguments),
@@ -163,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Peek(arguments) => peek::run(&arguments),
         Command::Gc(arguments) => gc::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Schema => schema::run(),
     };

@@ -31,3 +31,4 @@ mod resume;
 mod rooms;
 mod same_bytes;
 mod two_runs;
+mod verify;

@@ -183,14 +183,24 @@ impl Judged {
         for (table, makers) in &tables.superseded {
             let path = store.blob_path(table);
             let Some((bytes, _)) = measured(&path) else { continue };
-            let (mut rows, mut alone) = (0, 0);
+            let (mut rows, mut lone) = (0, Keys::new());
             let walked = walk(store, table, |dtype, key| {
                 rows += 1;
-                alone += u64::from(!self.holds(&key, dtype));
+                if !self.holds(&key, dtype) {
+                    lone.entry(dtype).or_default().push(key);
+                }
             });
+            lone.values_mut().for_each(tidy);
+            let alone = lone.values().map(|keys| keys.len() as u64).sum::<u64>();
             // A table that cannot be read holds nothing that could be used.
             if walked.is_err() || alone == 0 {
                 continue;
+            }
+            // The next table with such a row is not its only copy.
+            for (dtype, mut keys) in lone {
+                let held = self.held.entry(dtype).or_default();
+                held.append(&mut keys);
+                tidy(held);
             }
             self.copies.rows += alone;
             self.copies.bytes += bytes * alone / rows;
