@@ -127,9 +127,9 @@ fn told(Tally { files, bytes }: Tally) -> String {
 /// Bytes in the unit that people compare by.
 fn size(bytes: u64) -> String {
     match bytes {
-        ..10_000 => format!("{bytes} bytes"),
-        ..10_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
-        ..10_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..10_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
+        10_000_000..10_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }

@@ -174,3 +174,36 @@ fn sweep(graphs: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each bit of graph, weights and both notes; and a folder of before graphs had a note.
+    #[test]
+    fn each_flipped_bit_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [(GRAPH_FILE, GRAPH_DIGEST_FILE, "graph"), (WEIGHTS_FILE, DIGEST_FILE, "weights")];
+        for (file, noted, bytes) in files {
+            write_synced(&dir.path().join(file), bytes.as_bytes()).unwrap();
+            write_synced(&dir.path().join(noted), note(&Digest::of(bytes.as_bytes())).as_bytes()).unwrap();
+        }
+        assert_eq!(damaged_file(dir.path()).unwrap(), None);
+        for (file, noted, _) in files {
+            for path in [dir.path().join(file), dir.path().join(noted)] {
+                let whole = fs::read(&path).unwrap();
+                for bit in 0..whole.len() * 8 {
+                    let mut flipped = whole.clone();
+                    flipped[bit / 8] ^= 1 << (bit % 8);
+                    fs::write(&path, flipped).unwrap();
+                    assert_eq!(damaged_file(dir.path()).unwrap(), Some(file), "bit {bit} of {}", path.display());
+                }
+                fs::write(&path, whole).unwrap();
+            }
+        }
+        fs::remove_file(dir.path().join(GRAPH_DIGEST_FILE)).unwrap();
+        assert_eq!(damaged_file(dir.path()).unwrap(), None);
+        fs::remove_file(dir.path().join(WEIGHTS_FILE)).unwrap();
+        assert_eq!(damaged_file(dir.path()).unwrap(), Some(WEIGHTS_FILE));
+    }
+}

@@ -14,6 +14,9 @@
 //!   digests.json               content digests remembered by path, size, time and inode
 //! ```
 //!
+//! Every file tells a flipped bit: blobs by their names, segments by their seals, JSON by a last field (`checked.rs`); the
+//! room `verify` asks them all. `gc/` says what nothing leads to any more.
+//!
 //! Write order everywhere: temporary file, fsync, rename, fsync of the directory; blobs first, the record last. A record
 //! present means that its outputs are whole. This room does synchronous I/O and knows nothing of nodes.
 

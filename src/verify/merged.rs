@@ -1,4 +1,12 @@
 //! The rows of a merge, each against the row of the part that it came from.
+//!
+//! Which rows of a part were left out stands in a table of the merge's record: a bit is held for each row of a part. That
+//! such a paper can be found all the same, in another row, is checked too.
+
+use std::collections::HashMap;
+
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use arrow::datatypes::UInt64Type;
 
 use super::Verifier;
 use super::cursor::Cursor;
@@ -7,12 +15,30 @@ use super::sets::{Fault, MergedPart, Set};
 use crate::graph::{bibcodes_file, embeddings_file, keys_file, part_file};
 use crate::index::keys::KeyIndex;
 use crate::record::Output;
+use crate::store::StoreError;
 
 /// A part, as the store holds it.
 struct Part<'a> {
     says: &'a MergedPart,
     embeddings: Output,
-    index: KeyIndex,
+    left_out: Bits,
+}
+
+/// A bit for each row.
+#[derive(Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn set(&mut self, row: usize) {
+        if self.0.len() <= row / 64 {
+            self.0.resize(row / 64 + 1, 0);
+        }
+        self.0[row / 64] |= 1 << (row % 64);
+    }
+
+    fn has(&self, row: usize) -> bool {
+        self.0.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
 }
 
 impl Verifier<'_> {
@@ -31,24 +57,39 @@ impl Verifier<'_> {
 
     /// The sets that were merged; none if one of them is known to be damaged.
     fn parts<'s>(&self, set: &'s Set) -> Result<Option<Vec<Part<'s>>>, Fault> {
+        let Some(mut left_out) = self.left_out(set)? else { return Ok(None) };
         let mut parts = Vec::new();
         for says in &set.manifest.parts {
             let record = self.records.get(&says.set);
             let embeddings = embeddings_file(&says.dataset, set.manifest.dtype);
-            let outputs = record.and_then(|record| {
-                Some((*record.outputs.get(&embeddings)?, *record.outputs.get(&keys_file(&says.dataset))?))
-            });
-            let Some((embeddings, keys)) = outputs else {
+            let Some(&embeddings) = record.and_then(|record| record.outputs.get(&embeddings)) else {
                 let wrong = format!("the store has no record of set {}, which it was merged from", says.set.short());
                 return Err(Fault::Row { wrong, by: Vec::new() });
             };
-            if !self.sound(&[embeddings.digest, keys.digest]) {
+            if !self.sound(&[embeddings.digest]) {
                 return Ok(None);
             }
-            let index = KeyIndex::open(&self.store.blob_path(&keys.digest))?;
-            parts.push(Part { says, embeddings, index });
+            parts.push(Part { says, embeddings, left_out: left_out.remove(&says.dataset).unwrap_or_default() });
         }
         Ok(Some(parts))
+    }
+
+    /// The rows of each part that the merge left out; none if the table of them is known to be damaged.
+    fn left_out(&self, set: &Set) -> Result<Option<HashMap<String, Bits>>, Fault> {
+        let mut left_out: HashMap<String, Bits> = HashMap::new();
+        let Some(table) = set.superseded.map(|output| output.digest) else { return Ok(Some(left_out)) };
+        if !self.sound(&[table]) {
+            return Ok(None);
+        }
+        let path = self.store.blob_path(&table);
+        for batch in self.store.read_parquet_columns(&table, &["dataset", "row"])? {
+            let batch = batch.map_err(|error| StoreError::damaged(&path, error))?;
+            let rows = named_rows(&batch).ok_or_else(|| StoreError::damaged(&path, "it names no rows"))?;
+            for (dataset, row) in rows {
+                left_out.entry(dataset.to_owned()).or_default().set(row);
+            }
+        }
+        Ok(Some(left_out))
     }
 
     /// A copy holds the rows of its parts one below the other, less those that a later part holds too.
@@ -56,20 +97,21 @@ impl Verifier<'_> {
         let dtype = set.manifest.dtype;
         let mut published = Cursor::of_file(&set.folder.join(embeddings_file(set.name, dtype)))?;
         let (mut row, mut open) = (0, published.advance()?);
-        for (at, part) in parts.iter().enumerate() {
+        for part in parts {
             let mut came_from = Cursor::of_blob(self.store, &part.embeddings.digest)?;
-            while came_from.advance()? {
+            for own in 0.. {
+                if !came_from.advance()? {
+                    break;
+                }
                 let bibcode = came_from.bibcode().unwrap_or_default();
                 let wrong = |what: &str| {
                     let wrong = format!("row {row} ({bibcode} of {}): {what}", part.says.dataset);
                     Err(Fault::Row { wrong, by: Vec::new() })
                 };
-                if index.row(bibcode) != Some(row) {
-                    // Left out, which only a later part may cause.
-                    if is_superseded(&parts[at + 1..], bibcode) {
-                        continue;
-                    }
-                    return wrong("the key index does not lead there");
+                match index.row(bibcode) {
+                    Some(_) if part.left_out.has(own) => continue,
+                    Some(found) if found == row => {}
+                    _ => return wrong("the key index does not lead there"),
                 }
                 if !open || published.bibcode() != Some(bibcode) {
                     return wrong("another paper is there");
@@ -95,18 +137,21 @@ impl Verifier<'_> {
     /// A view holds the files of its parts, whose bytes are those of the parts: its rows are theirs, one below the other.
     fn view(&self, set: &Set, parts: &[Part], index: &KeyIndex, listed: &mut Listed) -> Result<u64, Fault> {
         let (mut row, mut found) = (0, 0);
-        for (at, part) in parts.iter().enumerate() {
+        for part in parts {
             let mut held = Cursor::of_file(&set.folder.join(part_file(&part.says.dataset, set.manifest.dtype)))?;
-            while held.advance()? {
+            for own in 0.. {
+                if !held.advance()? {
+                    break;
+                }
                 let bibcode = held.bibcode().unwrap_or_default();
                 let wrong = |what: &str| {
                     let wrong = format!("row {row} ({bibcode} of {}): {what}", part.says.dataset);
                     Err(Fault::Row { wrong, by: Vec::new() })
                 };
-                if index.row(bibcode) == Some(row) {
-                    found += 1;
-                } else if !is_superseded(&parts[at + 1..], bibcode) {
-                    return wrong("the key index does not lead there");
+                match index.row(bibcode) {
+                    Some(_) if part.left_out.has(own) => {}
+                    Some(at) if at == row => found += 1,
+                    _ => return wrong("the key index does not lead there"),
                 }
                 if listed.advance()?.as_deref() != Some(bibcode) {
                     return wrong("the list of bibcodes has another paper there");
@@ -122,6 +167,10 @@ impl Verifier<'_> {
     }
 }
 
-fn is_superseded(later: &[Part], bibcode: &str) -> bool {
-    later.iter().any(|part| part.index.row(bibcode).is_some())
+/// The datasets and rows that a table of rows that were left out names.
+fn named_rows(batch: &RecordBatch) -> Option<impl Iterator<Item = (&str, usize)>> {
+    let datasets: &StringArray = batch.column_by_name("dataset")?.as_string_opt()?;
+    let rows = batch.column_by_name("row")?.as_primitive_opt::<UInt64Type>()?;
+    let row = |row: u64| usize::try_from(row).unwrap_or(usize::MAX);
+    Some(datasets.iter().flatten().zip(rows.values().iter().map(move |value| row(*value))))
 }

@@ -8,11 +8,13 @@ use serde::Deserialize;
 
 use super::{Kind, Mend, Verifier};
 use crate::digest::{Digest, EmbedderKey, NodeKey};
+use crate::fingerprint::PublishFault;
 use crate::graph::{Graph, PublishedAs, StepId, manifest_file};
 use crate::manifest::config::Dtype;
 use crate::published::{self, Layout};
 use crate::record::{Output, Record};
 use crate::store::{DigestCache, StoreError};
+use crate::table::SUPERSEDED;
 
 /// What the description of a set says, as far as its rows are checked by it.
 #[derive(Debug, Deserialize)]
@@ -40,6 +42,8 @@ pub(super) struct Set<'a> {
     pub name: &'a str,
     pub folder: PathBuf,
     pub manifest: SetManifest,
+    /// The rows of its parts that a merge left out.
+    pub superseded: Option<Output>,
 }
 
 /// Why a row, or all of them, could not be found right: in words, and which tables the row is wrong by.
@@ -137,7 +141,7 @@ impl Verifier<'_> {
                 let visible = dir.join(file);
                 !file.contains('/') && fs::canonicalize(&visible).ok() != self.target(&dir, dataset, file)
             })?;
-            Some(crate::fingerprint::PublishFault::FileMissing { file: wrong.clone() })
+            Some(PublishFault::FileMissing { file: wrong.clone() })
         });
         if let Some(fault) = fault {
             let wrong = fault.to_string();
@@ -163,7 +167,8 @@ impl Verifier<'_> {
                 return self.found(Kind::Row, &path, wrong, self.run_again(std::iter::once(&record.key)), mend);
             }
         };
-        let set = Set { name: &dataset.name, folder, manifest };
+        let superseded = record.outputs.get(SUPERSEDED).copied();
+        let set = Set { name: &dataset.name, folder, manifest, superseded };
         (self.tell)(&dataset.name, 0, 0);
         let checked = if set.manifest.parts.is_empty() && set.manifest.vectors.is_some() {
             self.embedded(&set)

@@ -222,8 +222,11 @@ fn a_store_alone_is_only_put_in_order() {
     assert_eq!(env.keyed(), whole);
 }
 
+/// Changes the bytes of a file, which is at that path.
+type Change<'a> = &'a dyn Fn(&Path, &mut Vec<u8>);
+
 /// Makes a file of a published set another one, in the store and its record as well, so that only its rows tell.
-fn falsify(env: &TestEnv, file: &str, change: impl Fn(&Path, &mut Vec<u8>)) {
+fn falsify(env: &TestEnv, file: &str, change: Change) {
     let store = Store::open(&env.path("store")).unwrap();
     let mut record = env.records().into_iter().find(|record| record.outputs.contains_key(file)).unwrap();
     let output = record.outputs[file];
@@ -256,7 +259,7 @@ fn rows_are_held_against_the_store() {
     let whole = env.keyed();
     let swapped = |_: &Path, bytes: &mut Vec<u8>| bytes[3] ^= 1;
     let turned = |path: &Path, bytes: &mut Vec<u8>| turn(path, bytes);
-    let cases: [(&str, &str, &dyn Fn(&Path, &mut Vec<u8>)); 4] = [
+    let cases: [(&str, &str, Change); 4] = [
         (
             "embeddings_minilm_2010.f16",
             "row 3 (2010Test..00003A): its vector is not that of the vectors table",
