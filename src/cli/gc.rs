@@ -13,7 +13,7 @@ use crate::run::run_id;
 use crate::store::Store;
 use crate::store::gc::{GcOptions, GcPlan, OnlyCopies, Tally};
 
-/// Deletes from a store what nothing leads to any more.
+/// Delete from the store what nothing leads to any more; without --delete only say what that is.
 ///
 /// Live is what any workflow last applied: each step's record, all that was made for it, and all that this was made of, so
 /// that every published row can still be traced to its line. What is younger than --keep stays too, and so do journals.
@@ -25,7 +25,6 @@ use crate::store::gc::{GcOptions, GcPlan, OnlyCopies, Tally};
 /// Vectors are what is dearest. A row that no live table holds any more stays in its segment, where a later edit finds it
 /// again; how many there are, and what they would cost to compute anew, is told. --drop-vectors deletes them.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     #[command(flatten)]
     store: StoreArguments,

@@ -59,9 +59,8 @@ enum Command {
     Catalog(catalog::Arguments),
     /// Print the rows of a step's table, one JSON object a line: what was rejected, what a text became.
     Peek(peek::Arguments),
-    /// Delete from the store what nothing leads to any more; without --delete only say what that is.
+    // The help of these two is long: it stands with their arguments.
     Gc(gc::Arguments),
-    /// Check every bit of the store and of what is published; --repair makes again what is damaged.
     Verify(verify::Arguments),
     /// Look at a model and try it: what it is, which graph runs, what it makes of a text.
     #[command(subcommand)]

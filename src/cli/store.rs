@@ -8,12 +8,12 @@ use crate::store::Store;
 
 /// Which store a command is about.
 #[derive(clap::Args)]
-#[group(id = "which", required = true, multiple = false, args = ["path", "store"])]
+#[group(skip)]
 pub struct StoreArguments {
-    /// The workflow's TOML file
-    #[arg(value_name = "WORKFLOW")]
+    /// The workflow's TOML file, whose store is meant
+    #[arg(value_name = "WORKFLOW", required_unless_present = "store", conflicts_with = "store")]
     path: Option<PathBuf>,
-    /// The store itself, whichever workflows use it
+    /// The store itself instead, whichever workflows use it
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// Override a value of the workflow, as in --set embed.minilm.model=../models/other

@@ -23,7 +23,7 @@ use crate::verify::{self, Finding, Report, mend};
 /// Time between plain lines: often enough to see life, seldom enough for a log.
 const TELL_EVERY: Duration = Duration::from_secs(15);
 
-/// Checks every bit of a store, and of what a workflow publishes from it.
+/// Check every bit of the store and of what is published; --repair makes again what is damaged.
 ///
 /// Every blob is digested again and compared with its name; records, references, journals, segments and converted models
 /// are compared with the digests that they carry. Given a workflow, every published file is compared with the digest that
@@ -38,7 +38,6 @@ const TELL_EVERY: Duration = Duration::from_secs(15);
 ///
 /// Exits with 0 if all is well, and with 4 if something is damaged (and could not be mended).
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Arguments {
     #[command(flatten)]
     store: StoreArguments,

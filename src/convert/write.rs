@@ -15,7 +15,7 @@ use crate::store::{HashedFile, durable};
 
 /// The file that says what the weights' digest is.
 const DIGEST_FILE: &str = "model.onnx_data.b3";
-/// The file that says what the graph's digest is. Folders that are older have none.
+/// The file that says what the graph's digest is. Folders that are older have none, and are made again when they are used.
 const GRAPH_DIGEST_FILE: &str = "model.onnx.b3";
 
 /// A weight file, and the digest that the plan knows it by.
@@ -110,7 +110,7 @@ impl Planned {
     fn is_whole(&self, folder: &Path) -> bool {
         let Ok(noted) = fs::read_to_string(folder.join(DIGEST_FILE)) else { return false };
         fs::read(folder.join(GRAPH_FILE)).is_ok_and(|graph| graph == self.graph)
-            && graph_note(folder).is_none_or(|noted| noted == note(&self.digest()))
+            && graph_note(folder).is_some_and(|noted| noted == note(&self.digest()))
             && Digest::of_file(&folder.join(WEIGHTS_FILE)).is_ok_and(|digest| digest.to_string() == noted.trim_end())
     }
 }
