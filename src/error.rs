@@ -6,7 +6,7 @@
 //! | 1 | an error that the user can mend: the message says how |
 //! | 2 | `plan` found something to do |
 //! | 3 | `apply` ended incomplete: some steps failed or were skipped, the others are done |
-//! | 4 | the store is damaged |
+//! | 4 | the store, or what is published of it, is damaged: `verify` says where |
 //! | 5 | some texts could not be embedded: their steps are incomplete, all others are done |
 //! | 130 | interrupted; what was sealed is kept |
 

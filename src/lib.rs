@@ -35,6 +35,7 @@
 //!   run          the dispatcher: sole owner of a run's state; the only async room
 //!   dataset      reading what persist and merge published
 //!   lineage      from a published row back to the line of a source file
+//!   verify       whether every bit is what it was when it was written, and what to do where it is not
 //!   catalog      all of that as tables, to be asked in SQL
 //! DOORS
 //!   error        the sum of the rooms' errors; exit codes
@@ -84,6 +85,8 @@ pub mod run;
 pub mod dataset;
 
 pub mod lineage;
+
+pub mod verify;
 
 pub mod catalog;
 

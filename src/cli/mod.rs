@@ -9,6 +9,7 @@ mod check;
 mod datasets;
 mod environment;
 mod explain;
+mod gc;
 mod get;
 mod hub;
 mod model;
@@ -18,7 +19,9 @@ mod plan;
 mod print;
 mod progress;
 mod schema;
+mod store;
 mod summary;
+mod verify;
 mod workflow;
 
 use std::fmt;
@@ -56,6 +59,9 @@ enum Command {
     Catalog(catalog::Arguments),
     /// Print the rows of a step's table, one JSON object a line: what was rejected, what a text became.
     Peek(peek::Arguments),
+    // The help of these two is long: it stands with their arguments.
+    Gc(gc::Arguments),
+    Verify(verify::Arguments),
     /// Look at a model and try it: what it is, which graph runs, what it makes of a text.
     #[command(subcommand)]
     Model(model::Arguments),
@@ -80,6 +86,13 @@ enum DoorError {
     #[error("read {path}: {reason}")]
     #[diagnostic(code(sciembed::cli::workflow), help("name a workflow file, such as workflows/quickstart.toml"))]
     Workflow { path: String, reason: String },
+    /// A store.
+    #[error("find a store at {path}")]
+    #[diagnostic(
+        code(sciembed::cli::no_store),
+        help("name a folder that an apply has written as its store, or apply the workflow first")
+    )]
+    NoStore { path: String },
     /// Output.
     #[error("write the output: {0}")]
     #[diagnostic(code(sciembed::cli::output), help("free space where the output goes, or send it elsewhere"))]
@@ -153,6 +166,8 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Peek(arguments) => peek::run(&arguments),
+        Command::Gc(arguments) => gc::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Schema => schema::run(),
     };

@@ -25,8 +25,8 @@ pub struct WorkflowArguments {
     overrides: Vec<String>,
 }
 
-/// Which steps a command is about.
-#[derive(clap::Args)]
+/// Which steps a command is about: all, unless some are named.
+#[derive(clap::Args, Default)]
 pub struct SelectionArguments {
     /// Only these years and what they need, as in 2019 or 2015:2020
     #[arg(long, value_name = "YEARS")]
@@ -45,6 +45,11 @@ pub struct Workflow {
 }
 
 impl WorkflowArguments {
+    /// The workflow at `path`, changed by `overrides`.
+    pub fn new(path: PathBuf, overrides: Vec<String>) -> Self {
+        Self { path, overrides }
+    }
+
     /// Reads and resolves the workflow.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub use encoder::{Activation, Classic, Design, Encoder, Family, Modern};
 pub use error::ConvertError;
 pub use head::{Dense, Stage};
 pub use weights::{INDEX, SINGLE, Weights};
+pub use write::{damaged_file, folder_name};
 
 use crate::digest::Digest;
 use crate::manifest::config::{Pooling, Precision};

@@ -20,7 +20,9 @@ use std::collections::BTreeMap;
 
 use super::settings::Settings;
 use super::{Graph, ModelPackage, PackageFile, Processor, Role};
-use crate::digest::{EmbedderKey, KeyHasher};
+use crate::convert;
+use crate::digest::{Digest, EmbedderKey, KeyHasher};
+use crate::manifest::config::GraphChoice;
 
 /// Raised whenever the same text under the same ingredients would get another vector.
 pub const REVISION: u32 = 2;
@@ -36,6 +38,18 @@ pub fn embedder_key(ingredients: &Ingredients) -> EmbedderKey {
         hasher.text(name).text(value);
     }
     hasher.embedder_key()
+}
+
+/// The folder in which a graph that is made of weights is kept, below that of all such graphs; none if it is another.
+pub fn graph_folder(ingredients: &Ingredients) -> Option<String> {
+    if ingredients.get("graph") != Some(&GraphChoice::Own.to_string()) {
+        return None;
+    }
+    let graph = ingredients.get(&Role::Graph.ingredient())?.parse().ok()?;
+    let prefix = Role::Weights(String::new()).ingredient();
+    let weights = ingredients.iter().filter(|(name, _)| name.starts_with(&prefix));
+    let weights: Vec<Digest> = weights.map(|(_, digest)| digest.parse().ok()).collect::<Option<_>>()?;
+    Some(convert::folder_name(&graph, weights.into_iter()))
 }
 
 /// The ingredients of an ONNX package on one kind of processor.

@@ -24,7 +24,7 @@ mod settings_file;
 pub use device::{Environment, FakeControls, Processor, RUNTIME_REMEDY};
 pub use error::ModelError;
 pub use graph_file::GraphFile;
-pub use key::{Ingredients, REVISION, embedder_key};
+pub use key::{Ingredients, REVISION, embedder_key, graph_folder};
 pub use library::{Library, Listener};
 pub use package::{Graph, ModelPackage, OwnGraph, PackageFile, Role};
 pub use reference::ModelRef;

@@ -28,8 +28,7 @@ pub fn tell(context: &Context, previous: Option<&Output>, files: &SetFiles, made
     let names = names(context, &files.bibcodes, rows.iter().filter_map(|(row, _)| *row).collect())?;
     made.run_counts.insert("removed".into(), rows.len() as u64);
     let now = |row: Option<usize>| names.get(&row?).cloned();
-    let rows: Vec<RemovedRow> =
-        rows.into_iter().map(|(row, bibcode)| RemovedRow { bibcode, now: now(row) }).collect();
+    let rows: Vec<RemovedRow> = rows.into_iter().map(|(row, bibcode)| RemovedRow { bibcode, now: now(row) }).collect();
     rows.chunks(LISTED_ROWS).for_each(|rows| (context.detail)(Detail::Removed { rows: rows.to_vec() }));
     Ok(())
 }

@@ -32,7 +32,7 @@ use crate::node::NodeError;
 use crate::observe::{ObserveError, Observer};
 use crate::plan::{Observed, Plan, PlannedStep, State, plan};
 use crate::record::RecordState;
-use crate::store::{HEARTBEAT, Journal, Lock, LockOutcome, Store, StoreError};
+use crate::store::{BeatingLock, HEARTBEAT, Journal, Lock, LockOutcome, Store, StoreError};
 use job::{Job, Landed, Message};
 
 /// Messages under way from steps to the dispatcher. Progress is throttled at its source, so this only has to cover
@@ -101,6 +101,7 @@ pub async fn apply(
 ) -> Result<Report, RunError> {
     let mut observer = observer;
     observer.accept_failures = options.accept_failures;
+    let held = hold(&observer, scope, options, listen).await;
     let observed = observer.observe(scope).map_err(|errors| RunError::Observe { errors })?;
     // Before anything is paid for: what is computed must mean the same next year.
     observer.library.keep()?;
@@ -108,6 +109,10 @@ pub async fn apply(
     let idle = first.is_fresh();
     // Nothing to do writes nothing but references: a journal of nothing would only hide the others.
     let journal = if idle { None } else { Some(open(&observer.store, options)?) };
+    let _held = match held {
+        None if !idle => Some(observer.store.lock_run(&options.run)?),
+        held => held,
+    };
     let (sender, messages) = mpsc::channel(MESSAGES);
     let mut dispatcher = Dispatcher {
         observer,
@@ -129,6 +134,30 @@ pub async fn apply(
     let plan = if idle { first } else { dispatcher.drive(messages, interrupted).await? };
     dispatcher.settle_references(&plan)?;
     dispatcher.end(plan, idle)
+}
+
+/// Takes the run's lock, so that gc deletes nothing that this run looks at, and then waits while gc is at work. None where
+/// it cannot be made: a store that is not there yet holds nothing to delete, and in one that nobody may write to a run
+/// that has something to do will fail by itself.
+async fn hold(
+    observer: &Observer<'_>,
+    scope: &Scope,
+    options: &Options,
+    listen: &mut dyn FnMut(&Event),
+) -> Option<BeatingLock> {
+    let held = observer.store.lock_run(&options.run).ok()?;
+    // What the dead left behind.
+    let _ = observer.store.live_runs();
+    let mut told = false;
+    while let Some(holder) = observer.store.gc_holder() {
+        if let Some(&first) = scope.steps().first().filter(|_| !told) {
+            let note = format!("waits until gc (process {} on {}) has deleted what it may", holder.pid, holder.host);
+            listen(&Event::StepNote { step: observer.graph.steps[first].id.clone(), note });
+            told = true;
+        }
+        tokio::time::sleep(WAIT).await;
+    }
+    Some(held)
 }
 
 /// An error with what caused it, in one line.

@@ -1,7 +1,8 @@
 //! Content digests remembered by (size, times, inode), as git's index does, so that planning need not read a corpus.
 //!
 //! A remembered digest is trusted only if the file had already been quiet for a while when it was hashed: a file written
-//! twice within the clock's resolution keeps its time, and git calls that entry "racily clean".
+//! twice within the clock's resolution keeps its time, and git calls that entry "racily clean". The file is closed by a
+//! digest of itself, since a flipped bit in a remembered digest would be believed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -12,8 +13,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::checked::COMPACT;
 use super::{Store, StoreError, durable};
 use crate::digest::Digest;
+
+/// The version of the file. The one before it was the map of files alone, without a check.
+const VERSION: u32 = 2;
 
 /// How long a file must have been quiet, where times carry fractions of a second: kernels stamp files with a clock
 /// that ticks every 1 to 10 ms.
@@ -33,6 +38,13 @@ struct Entry {
     digest: Digest,
 }
 
+/// What stands in the file, besides its own digest.
+#[derive(Serialize, Deserialize)]
+struct Remembered<Files> {
+    version: u32,
+    files: Files,
+}
+
 /// Digests of files outside the store, remembered between runs.
 #[derive(Debug, Default)]
 pub struct DigestCache {
@@ -42,11 +54,29 @@ pub struct DigestCache {
 }
 
 impl Store {
-    /// The remembered digests. An unreadable cache is an empty one: it only costs time.
+    /// The remembered digests. A damaged or unreadable cache is an empty one: it only costs time.
     pub fn digest_cache(&self) -> DigestCache {
-        let path = self.root.join("digests.json");
-        let entries = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let path = self.digest_cache_path();
+        let entries = fs::read(&path).ok().and_then(|bytes| parse(&bytes).ok()).unwrap_or_default();
         DigestCache { path: Some(path), entries, changed: false }
+    }
+
+    /// Where the digests are remembered.
+    pub fn digest_cache_path(&self) -> PathBuf {
+        self.root.join("digests.json")
+    }
+
+    /// Checks the file of remembered digests, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] or [`StoreError::Read`].
+    pub fn check_digest_cache(&self) -> Result<(), StoreError> {
+        let path = self.digest_cache_path();
+        match fs::read(&path) {
+            Ok(bytes) => parse(&bytes).map(drop).map_err(|detail| StoreError::damaged(&path, detail)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StoreError::read(&path, error)),
+        }
     }
 
     /// Writes the remembered digests back if there are new ones and the store exists.
@@ -57,10 +87,28 @@ impl Store {
         let Some(path) = cache.path.clone().filter(|_| cache.changed && self.root.join("tmp").is_dir()) else {
             return Ok(());
         };
-        let bytes = serde_json::to_vec(&cache.entries).expect("entries are plain data");
+        let remembered = Remembered { version: VERSION, files: &cache.entries };
+        let bytes = COMPACT.add(serde_json::to_vec(&remembered).expect("entries are plain data"));
         durable::write(&path, &self.temporary(), &bytes).map_err(|error| StoreError::write(&path, error))?;
         cache.changed = false;
         Ok(())
+    }
+}
+
+/// Reads the entries of a file of this version or, where no entry could be taken for a version, of the one before.
+fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Entry>, String> {
+    if let Ok(unchecked) = serde_json::from_slice(bytes) {
+        return Ok(unchecked);
+    }
+    if !COMPACT.holds(bytes) {
+        return Err("its bytes are not those that its last field is the digest of".to_owned());
+    }
+    let remembered: Remembered<BTreeMap<String, Entry>> =
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if remembered.version == VERSION {
+        Ok(remembered.files)
+    } else {
+        Err(format!("its version is {}", remembered.version))
     }
 }
 
@@ -156,5 +204,25 @@ mod tests {
         assert!(!again.changed);
         fs::write(&path, "bbbb").unwrap();
         assert_eq!(again.digest(&path).unwrap(), Digest::of(b"bbbb"));
+    }
+
+    /// A digest that a flipped bit changed must not be believed.
+    #[test]
+    fn each_flipped_bit_empties_the_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        fs::write(dir.path().join("2010.json"), "aaaa").unwrap();
+        let mut cache = store.digest_cache();
+        cache.digest(&dir.path().join("2010.json")).unwrap();
+        let entries = cache.entries.clone();
+        store.save_digest_cache(&mut cache).unwrap();
+        let whole = fs::read(store.digest_cache_path()).unwrap();
+        assert_eq!(parse(&whole).unwrap(), entries);
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(parse(&flipped).is_err(), "bit {bit}");
+        }
+        assert_eq!(parse(&serde_json::to_vec(&entries).unwrap()).unwrap(), entries);
     }
 }

@@ -35,7 +35,10 @@ pub enum StoreError {
     #[error("open the store: {} says version {found:?}, and this program reads up to {}", path.display(), super::STORE_VERSION)]
     #[diagnostic(
         code(sciembed::store::version),
-        help("use the newer sciembed that wrote this store, or name another store")
+        help(
+            "use the newer sciembed that wrote this store, or name another one. If none ever was newer, the file is \
+             damaged: write 1 into it"
+        )
     )]
     Version {
         /// The version file.
@@ -43,11 +46,22 @@ pub enum StoreError {
         /// What it says.
         found: String,
     },
+    /// A file of the store was written by a newer program.
+    #[error("understand {}: its format is version {version}, which this program does not know", path.display())]
+    #[diagnostic(code(sciembed::store::format), help("use the newer sciembed that wrote this file"))]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
     /// A file of the store does not read as what it should be.
     #[error("understand {}: {detail}", path.display())]
     #[diagnostic(
         code(sciembed::store::damaged),
-        help("the file is damaged: remove it, and the next apply makes again what is missing")
+        help(
+            "the file is damaged: `sciembed verify WORKFLOW --repair` puts it out of use and makes again what is missing"
+        )
     )]
     Damaged {
         /// The file.
@@ -66,6 +80,20 @@ pub enum StoreError {
     BlobDamaged {
         /// The blob.
         path: PathBuf,
+    },
+    /// Somebody is at work in the store.
+    #[error("delete in {}: {what} {} lives (process {} on {})", store.display(), holder.run, holder.pid, holder.host)]
+    #[diagnostic(
+        code(sciembed::store::in_use),
+        help("wait until it has ended, or end it: what it computed is sealed and counts next time")
+    )]
+    InUse {
+        /// The store.
+        store: PathBuf,
+        /// What it is: a run, or gc.
+        what: &'static str,
+        /// Who.
+        holder: Box<super::Holder>,
     },
     /// A blob is not there.
     #[error("find blob {digest} in {}", root.display())]

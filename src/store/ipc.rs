@@ -99,6 +99,16 @@ impl Store {
 }
 
 impl IpcBatches {
+    /// Walks the batches of the Arrow IPC file at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not what `ipc_writer.rs` writes.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let buffer = Buffer::from(Bytes::from_owner(map_file(path)?));
+        let layout = Layout::read(&buffer).map_err(|detail| StoreError::damaged(path, detail))?;
+        Ok(Self { path: path.to_owned(), layout, next: 0 })
+    }
+
     fn batch(&self, block: &Block) -> Result<RecordBatch, StoreError> {
         let buffer = Buffer::from(Bytes::from_owner(map_file(&self.path)?));
         self.layout.batch(&buffer, block).map_err(|detail| StoreError::damaged(&self.path, detail))

@@ -2,6 +2,7 @@
 //!
 //! A lock is a file that names host, boot and process. Whoever finds it held by a process that is provably gone (same
 //! host, other boot or no such process) takes it over at once; on any host, one whose heartbeat stopped is taken over too.
+//! Locks on whole runs, and what keeps gc and runs out of each other's way, are in `run_lock.rs`.
 
 use std::fs::{self, File};
 use std::io;
@@ -52,7 +53,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Write`] if the lock file cannot be made.
     pub fn lock(&self, key: &NodeKey, run: &str) -> Result<LockOutcome, StoreError> {
-        let path = self.root.join("locks").join(key.to_string());
+        self.lock_named(&key.to_string(), run)
+    }
+
+    /// The same on any name.
+    pub(super) fn lock_named(&self, name: &str, run: &str) -> Result<LockOutcome, StoreError> {
+        let path = self.locks().join(name);
         // Twice: once more after a dead holder's lock was moved away.
         for _ in 0..2 {
             match create(&path, &self.temporary(), run) {
@@ -60,20 +66,34 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(StoreError::write(&path, error)),
             }
-            match read_holder(&path) {
-                Some(holder) if holder.lives(&path) => return Ok(LockOutcome::Busy(holder)),
-                // Damaged, or of a file system whose bytes come after their name: free only when it is old.
-                None if is_recent(&path) => return Ok(LockOutcome::Busy(Holder::unknown())),
-                // By a rename first: of several who find it, one alone takes it away.
-                _ => {
-                    let taken = self.temporary();
-                    let moved = fs::rename(&path, &taken);
-                    failpoint::reached("lock: a dead one is moved away");
-                    let _ = moved.and_then(|()| fs::remove_file(&taken));
-                }
+            match self.living(&path) {
+                Some(holder) => return Ok(LockOutcome::Busy(holder)),
+                None => self.take_away(&path),
             }
         }
         Ok(LockOutcome::Busy(read_holder(&path).unwrap_or_else(Holder::unknown)))
+    }
+
+    pub(super) fn locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
+    /// Who holds a lock and lives; none if it is free or its holder is dead.
+    pub(super) fn living(&self, path: &Path) -> Option<Holder> {
+        match read_holder(path) {
+            Some(holder) => holder.lives(path).then_some(holder),
+            // Damaged, or of a file system whose bytes come after their name: free only when it is old.
+            None => is_recent(path).then(Holder::unknown),
+        }
+    }
+
+    /// Removes a dead holder's lock, by a rename first: of several who find it, one alone takes it away.
+    pub(super) fn take_away(&self, path: &Path) {
+        let taken = self.temporary();
+        // Somebody else may have taken it meanwhile; what is gone is gone.
+        let moved = fs::rename(path, &taken);
+        failpoint::reached("lock: a dead one is moved away");
+        let _ = moved.and_then(|()| fs::remove_file(&taken));
     }
 }
 

@@ -9,31 +9,39 @@
 //!   vectors/<embedder key>/    sealed segments of (row key, vector, token counts)
 //!   runs/<run id>.jsonl        the journal
 //!   locks/<node key>           who computes what; saves work, never carries correctness
+//!   locks/run-<run id>, gc     which runs live, and who deletes: neither begins while the other is at work
 //!   tmp/                       unfinished files, swept at the next apply
 //!   digests.json               content digests remembered by path, size, time and inode
 //! ```
+//!
+//! Every file tells a flipped bit: blobs by their names, segments by their seals, JSON by a last field (`checked.rs`); the
+//! room `verify` asks them all. `gc/` says what nothing leads to any more.
 //!
 //! Write order everywhere: temporary file, fsync, rename, fsync of the directory; blobs first, the record last. A record
 //! present means that its outputs are whole. This room does synchronous I/O and knows nothing of nodes.
 
 mod blob;
+mod checked;
 mod compact;
 mod digest_cache;
 pub mod durable;
 mod error;
 pub mod failpoint;
+pub mod gc;
 mod hashed_file;
 pub mod ipc;
 mod ipc_writer;
-mod journal;
+pub mod journal;
 mod lock;
 pub mod parquet;
 mod record;
+mod run_lock;
 pub mod sealed;
 pub mod segment;
 pub mod table_rows;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use blob::{BlobWriter, map_file};
@@ -45,7 +53,8 @@ pub use ipc::IpcTable;
 pub use ipc_writer::IpcWriter;
 pub use journal::Journal;
 pub use lock::{HEARTBEAT, Holder, Lock, LockOutcome};
-pub use record::pretty_json;
+pub use record::{Found, list, pretty_json};
+pub use run_lock::BeatingLock;
 
 /// The version of the store's format that this program writes, and the newest that it reads.
 pub const STORE_VERSION: u32 = 1;
@@ -65,10 +74,14 @@ impl Store {
         let path = root.join("VERSION");
         match fs::read_to_string(&path) {
             Ok(text) => match text.trim().parse::<u32>() {
-                Ok(version) if version <= STORE_VERSION => {}
-                _ => return Err(StoreError::Version { path, found: text.trim().to_owned() }),
+                Ok(version) if (1..=STORE_VERSION).contains(&version) => {}
+                Ok(0) | Err(_) => return Err(StoreError::damaged(&path, "it is no version of a store")),
+                Ok(_) => return Err(StoreError::Version { path, found: text.trim().to_owned() }),
             },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(StoreError::damaged(&path, "it is no version of a store"));
+            }
             Err(error) => return Err(StoreError::read(&path, error)),
         }
         Ok(Self { root: root.to_owned() })

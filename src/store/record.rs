@@ -1,16 +1,28 @@
-//! Records and refs on disk.
+//! Records and refs on disk: JSON that people read too, closed by a digest of itself.
+//!
+//! Version 1 had no digest and is read without a check. No single flipped bit makes a file of the one version into one of
+//! the other.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
+use super::checked::PRETTY;
 use super::{Store, StoreError, durable, file_name};
 use crate::digest::NodeKey;
 use crate::graph::StepId;
 use crate::record::{Record, RecordState, Reference};
+
+/// The version that is written of records and references: closed by a digest.
+const VERSION: u32 = 2;
+/// The version before, without a digest.
+const UNCHECKED: u32 = 1;
+
+/// A file of the store, and what it says, or why it cannot be trusted.
+pub type Found<T> = (PathBuf, Result<T, StoreError>);
 
 impl Store {
     fn record_path(&self, key: &NodeKey) -> PathBuf {
@@ -39,6 +51,14 @@ impl Store {
     /// # Errors
     /// If one cannot be read or understood.
     pub fn records(&self) -> Result<Vec<Record>, StoreError> {
+        self.record_files()?.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// All records with their files, in the order of their names, those that cannot be read included.
+    ///
+    /// # Errors
+    /// If their folder cannot be listed.
+    pub fn record_files(&self) -> Result<Vec<Found<Record>>, StoreError> {
         read_folder(&self.root.join("records"))
     }
 
@@ -47,7 +67,18 @@ impl Store {
     /// # Errors
     /// If one cannot be read or understood.
     pub fn references(&self, workflow: &str) -> Result<Vec<Reference>, StoreError> {
-        read_folder(&self.root.join("refs").join(file_name(workflow)))
+        let files = read_folder(&self.root.join("refs").join(file_name(workflow)))?;
+        files.into_iter().map(|(_, reference)| reference).collect()
+    }
+
+    /// The references of all workflows with their files, in the order of their names, those that cannot be read included.
+    ///
+    /// # Errors
+    /// If their folders cannot be listed.
+    pub fn reference_files(&self) -> Result<Vec<Found<Reference>>, StoreError> {
+        let folders = list(&self.root.join("refs"))?;
+        let files = folders.iter().filter(|folder| folder.is_dir()).map(|folder| read_folder(folder));
+        Ok(files.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
     /// Writes a record and returns the one that stands: the first writer wins, unless its outputs are
@@ -56,8 +87,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Write`], and reading errors of a record that stands already.
     pub fn write_record(&self, record: Record) -> Result<Record, StoreError> {
+        let record = Record { version: VERSION, ..record };
         let path = self.record_path(&record.key);
-        let bytes = pretty_json(&record);
+        let bytes = PRETTY.add(pretty_json(&record));
         let created = durable::create(&path, &self.temporary(), &bytes);
         if created.map_err(|error| StoreError::write(&path, error))? {
             return Ok(record);
@@ -86,8 +118,9 @@ impl Store {
     pub fn write_reference(&self, workflow: &str, reference: &Reference) -> Result<(), StoreError> {
         let path = self.reference_path(workflow, &reference.step);
         let folder = path.parent().expect("a ref stands in its workflow's folder");
+        let bytes = PRETTY.add(pretty_json(&Reference { version: VERSION, ..reference.clone() }));
         fs::create_dir_all(folder)
-            .and_then(|()| durable::write(&path, &self.temporary(), &pretty_json(reference)))
+            .and_then(|()| durable::write(&path, &self.temporary(), &bytes))
             .map_err(|error| StoreError::write(&path, error))
     }
 }
@@ -99,25 +132,56 @@ pub fn pretty_json(value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-/// Reads every JSON file of a folder; one that went away meanwhile, or a folder that is not there, holds nothing.
-fn read_folder<T: DeserializeOwned>(folder: &Path) -> Result<Vec<T>, StoreError> {
+/// Reads every JSON file of a folder, in the order of their names; one that went away meanwhile, or a folder that is not
+/// there, holds nothing.
+fn read_folder<T: DeserializeOwned>(folder: &Path) -> Result<Vec<Found<T>>, StoreError> {
+    let is_json = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    let files = list(folder)?.into_iter().filter(is_json);
+    let read = files.filter_map(|path| read_json(&path).transpose().map(|read| (path, read)));
+    Ok(read.collect())
+}
+
+/// What a folder holds, sorted; nothing if it is not there.
+///
+/// # Errors
+/// [`StoreError::Read`].
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::read(folder, error)),
     };
     let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-    let paths = paths.collect::<io::Result<Vec<_>>>().map_err(|error| StoreError::read(folder, error))?;
-    let is_json = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "json");
-    paths.iter().filter(is_json).filter_map(|path| read_json(path).transpose()).collect()
+    let mut paths = paths.collect::<io::Result<Vec<_>>>().map_err(|error| StoreError::read(folder, error))?;
+    paths.sort();
+    Ok(paths)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
     match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| StoreError::damaged(path, error)),
+        Ok(bytes) => checked(path, &bytes).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::read(path, error)),
     }
+}
+
+fn checked<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let damaged = |error| StoreError::damaged(path, error);
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(damaged)?;
+    match version {
+        UNCHECKED => {}
+        // A newer program's files are closed in the same way, so that they are not taken for damage.
+        _ if !PRETTY.holds(bytes) => {
+            return Err(StoreError::damaged(path, "its bytes are not those that its last field is the digest of"));
+        }
+        VERSION => {}
+        _ => return Err(StoreError::Format { path: path.to_owned(), version }),
+    }
+    serde_json::from_slice(bytes).map_err(damaged)
 }
 
 #[cfg(test)]
@@ -154,5 +218,35 @@ mod tests {
         assert!(matches!(store.record(&first.key).unwrap(), Some(RecordState::Damaged { .. })));
         let third = store.write_record(record(&store, b"b")).unwrap();
         assert_eq!(third.outputs["texts"].digest, Digest::of(b"b"));
+    }
+
+    /// Each bit of a record, one after the other.
+    #[test]
+    fn each_flipped_bit_of_a_record_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let written = store.write_record(record(&store, b"a")).unwrap();
+        let path = store.record_path(&written.key);
+        let whole = fs::read(&path).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let read = checked::<Record>(&path, &flipped);
+            assert!(read.is_err_and(|error| error.is_damage()), "bit {bit} of {}", String::from_utf8_lossy(&whole));
+        }
+    }
+
+    /// What the last version wrote is read as it was; what a newer one writes is not called damaged.
+    #[test]
+    fn older_records_are_read_and_newer_ones_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let old = record(&store, b"a");
+        let path = store.record_path(&old.key);
+        fs::write(&path, pretty_json(&old)).unwrap();
+        assert_eq!(store.record(&old.key).unwrap(), Some(RecordState::Whole(Box::new(old.clone()))));
+        fs::write(&path, PRETTY.add(pretty_json(&Record { version: 3, ..old.clone() }))).unwrap();
+        let error = store.record(&old.key).unwrap_err();
+        assert!(matches!(error, StoreError::Format { version: 3, .. }) && !error.is_damage(), "{error}");
     }
 }

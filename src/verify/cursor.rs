@@ -1,0 +1,102 @@
+//! Walking a table of vectors row by row, a batch in memory at a time.
+
+use std::path::Path;
+
+use arrow::array::{AsArray, FixedSizeBinaryArray, RecordBatch, StringArray};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Float16Type, Float32Type};
+
+use crate::digest::Digest;
+use crate::manifest::config::Dtype;
+use crate::store::ipc::IpcBatches;
+use crate::store::segment::{decode_vector, encode_vector};
+use crate::store::{Store, StoreError};
+use crate::table;
+
+/// A row of a vectors table or a dataset, where the walk is.
+pub struct Cursor {
+    batches: IpcBatches,
+    batch: Option<Batch>,
+    at: usize,
+}
+
+struct Batch {
+    rows: RecordBatch,
+    vectors: Buffer,
+    dtype: Dtype,
+    /// Bytes of a vector.
+    width: usize,
+}
+
+impl Cursor {
+    /// Stands before the first row of a file.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn of_file(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { batches: IpcBatches::open(path)?, batch: None, at: 0 })
+    }
+
+    /// Stands before the first row of a blob.
+    ///
+    /// # Errors
+    /// If it is missing, or cannot be read.
+    pub fn of_blob(store: &Store, table: &Digest) -> Result<Self, StoreError> {
+        Ok(Self { batches: store.read_ipc_batches(table)?, batch: None, at: 0 })
+    }
+
+    /// Goes on to the next row; says whether there is one.
+    ///
+    /// # Errors
+    /// If a batch cannot be read.
+    pub fn advance(&mut self) -> Result<bool, StoreError> {
+        self.at += 1;
+        while self.batch.as_ref().is_none_or(|batch| self.at >= batch.rows.num_rows()) {
+            let Some(rows) = self.batches.next() else {
+                self.batch = None;
+                return Ok(false);
+            };
+            (self.batch, self.at) = (Batch::of(rows?), 0);
+        }
+        Ok(true)
+    }
+
+    /// The row's bibcode; none if there is no row, or no column of bibcodes.
+    pub fn bibcode(&self) -> Option<&str> {
+        let column: &StringArray = self.batch.as_ref()?.rows.column_by_name(table::BIBCODE)?.as_string_opt()?;
+        Some(column.value(self.at))
+    }
+
+    /// The row's value in a column of bytes.
+    pub fn bytes(&self, column: &str) -> Option<&[u8]> {
+        let column: &FixedSizeBinaryArray =
+            self.batch.as_ref()?.rows.column_by_name(column)?.as_fixed_size_binary_opt()?;
+        Some(column.value(self.at))
+    }
+
+    /// The row's vector as `dtype`, which is not wider than what is stored.
+    pub fn vector(&self, dtype: Dtype) -> Option<Vec<u8>> {
+        let batch = self.batch.as_ref()?;
+        let stored = batch.vectors.get(self.at * batch.width..(self.at + 1) * batch.width)?;
+        if batch.dtype == dtype {
+            return Some(stored.to_vec());
+        }
+        let mut bytes = Vec::with_capacity(stored.len());
+        encode_vector(&decode_vector(stored, batch.dtype), dtype, &mut bytes);
+        Some(bytes)
+    }
+}
+
+impl Batch {
+    /// None if it has no vectors.
+    fn of(rows: RecordBatch) -> Option<Self> {
+        let lists = rows.column_by_name(table::EMBEDDING)?.as_fixed_size_list_opt()?;
+        let dim = usize::try_from(lists.value_length()).ok()?;
+        let (vectors, dtype) = match lists.value_type() {
+            DataType::Float16 => (lists.values().as_primitive::<Float16Type>().values().inner().clone(), Dtype::F16),
+            DataType::Float32 => (lists.values().as_primitive::<Float32Type>().values().inner().clone(), Dtype::F32),
+            _ => return None,
+        };
+        Some(Self { vectors, dtype, width: dim * dtype.bytes(), rows })
+    }
+}
