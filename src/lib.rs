@@ -31,6 +31,7 @@
 //!   embedder     texts to vectors: ONNX Runtime, and a deterministic one for tests
 //!   index        bibcode -> row
 //!   event        what a run tells the world
+//!   history      what happened in earlier runs
 //!   node         one file per node kind
 //!   run          the dispatcher: sole owner of a run's state; the only async room
 //!   dataset      reading what persist and merge published
@@ -77,6 +78,7 @@ pub mod embedder;
 pub mod index;
 
 pub mod event;
+pub mod history;
 
 pub mod node;
 

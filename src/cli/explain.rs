@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use chrono::DateTime;
 
-use super::Failure;
 use super::datasets::{DatasetArguments, look_up, tell_unknown};
+use super::environment::Machine;
 use super::print::{remark, say};
+use super::workflow::WorkflowArguments;
+use super::{Failure, inputs};
 use crate::dataset::Dataset;
 use crate::error::Exit;
 use crate::lineage::{Lineage, LineageError, MadeBy, SetAside, Trace, published_by, store_of};
@@ -16,9 +18,20 @@ const SHOWN_CHARACTERS: usize = 100;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The paper
-    #[arg(required = true)]
-    bibcode: String,
+    /// A paper; or, with a node or step behind it, a workflow file
+    #[arg(value_name = "BIBCODE|WORKFLOW")]
+    what: String,
+    /// The node or step of that workflow whose inputs are to be shown, as in embed.minilm or embed.minilm[2017]
+    #[arg(value_name = "NODE")]
+    node: Option<String>,
+    /// Show them beside what this run applied, instead of what was applied last
+    #[arg(long, value_name = "RUN", requires = "node")]
+    against: Option<String>,
+    /// Override a value of the workflow, as in --set embed.minilm.model=../models/other
+    #[arg(long = "set", value_name = "KEY=VALUE", requires = "node")]
+    overrides: Vec<String>,
+    #[command(flatten)]
+    machine: Machine,
     #[command(flatten)]
     datasets: DatasetArguments,
     /// The store that it was built in [default: what the dataset's provenance file says]
@@ -30,8 +43,13 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    if let Some(node) = &arguments.node {
+        let workflow = WorkflowArguments::new(PathBuf::from(&arguments.what), arguments.overrides.clone());
+        let against = arguments.against.as_deref();
+        return inputs::explain(&workflow, &arguments.machine, node, against, arguments.json);
+    }
     let datasets = arguments.datasets.open()?;
-    let bibcode = arguments.bibcode.trim();
+    let bibcode = arguments.what.trim();
     let Some((dataset, _)) = look_up(&datasets, bibcode)? else {
         if !tell_set_aside(arguments, &datasets, bibcode)? {
             tell_unknown(&datasets, bibcode);

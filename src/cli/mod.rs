@@ -12,6 +12,8 @@ mod explain;
 mod gc;
 mod get;
 mod hub;
+mod inputs;
+mod log;
 mod model;
 mod npy;
 mod peek;
@@ -19,6 +21,7 @@ mod plan;
 mod print;
 mod progress;
 mod schema;
+mod status;
 mod store;
 mod summary;
 mod verify;
@@ -51,9 +54,11 @@ enum Command {
     Plan(plan::Arguments),
     /// Do what the plan says: compute what is missing and publish it.
     Apply(apply::Arguments),
+    Status(status::Arguments),
+    Log(log::Arguments),
     /// Look up papers by bibcode in a published directory.
     Get(get::Arguments),
-    /// Trace a published paper back to the line of the source file that it was read from.
+    /// Trace a published paper back to the line of its source file, or show what a step's key is made of and what changed.
     Explain(explain::Arguments),
     /// Ask in SQL what a directory shows, who made it, where each paper came from and what was set aside.
     Catalog(catalog::Arguments),
@@ -93,6 +98,10 @@ enum DoorError {
         help("name a folder that an apply has written as its store, or apply the workflow first")
     )]
     NoStore { path: String },
+    /// A run.
+    #[error("find run {run}")]
+    #[diagnostic(code(sciembed::cli::no_run), help("`sciembed log WORKFLOW` lists the runs; the newest are: {known}"))]
+    NoRun { run: String, known: String },
     /// Output.
     #[error("write the output: {0}")]
     #[diagnostic(code(sciembed::cli::output), help("free space where the output goes, or send it elsewhere"))]
@@ -162,6 +171,8 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Log(arguments) => log::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),

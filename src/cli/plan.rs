@@ -92,7 +92,8 @@ fn counts(plan: &Plan) -> [usize; 4] {
     counts
 }
 
-fn words(step: &PlannedStep) -> (&'static str, String) {
+/// The state of a step in a word, and what is to be said of it.
+pub fn words(step: &PlannedStep) -> (&'static str, String) {
     let rows = match step.rows {
         Rows::Exact(rows) => format!("{rows} rows"),
         Rows::LastApplied(rows) => format!("{rows} rows when last applied"),
@@ -108,19 +109,19 @@ fn words(step: &PlannedStep) -> (&'static str, String) {
     }
 }
 
-/// What an embed step has to compute: exact, or a range with what it rests on.
+/// What an embed step has to compute: exact, or a range with what it rests on; nothing where nothing tells.
 pub fn work_words(work: &Work) -> String {
     let (told, new) = match &work.rows {
         WorkRows::Exact(RowChanges { new, reused, removed }) => {
             (format!("{new} new, {reused} reused, {removed} removed"), *new)
         }
         WorkRows::AtMost { rows, of, basis: Basis::Recorded } => {
-            (format!("0 to {rows} new: {of} has {rows} rows"), *rows)
+            (format!("0 to {rows} new, as {of} has {rows} rows"), *rows)
         }
         WorkRows::AtMost { rows, of, basis: Basis::FileSizes } => {
-            (format!("0 to about {rows} new: by the size of the files of {of}"), *rows)
+            (format!("0 to about {rows} new, by the size of the files of {of}"), *rows)
         }
-        WorkRows::Unknown => ("new rows unknown until the steps above have run".to_owned(), 0),
+        WorkRows::Unknown => return String::new(),
     };
     match work.rate.filter(|_| new > 0) {
         Some(rate) => {
@@ -155,7 +156,8 @@ pub fn lacking(missing: &[StepId]) -> String {
     format!("{}: no record for the workflow as it stands", listed(missing))
 }
 
-fn as_json(plan: &Plan) -> Value {
+/// The plan as JSON.
+pub fn as_json(plan: &Plan) -> Value {
     let steps: Vec<Value> = plan.steps.iter().map(step_json).collect();
     let [fresh, stale, pending, blocked] = counts(plan);
     json!({

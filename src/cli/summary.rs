@@ -74,7 +74,7 @@ impl Summary {
             tell(format!("  {word} {rejected} in {step}; list them: sciembed peek {workflow} '{step}' {table}"));
         }
         for (step, removed) in &self.removing {
-            tell(format!("  removed    {removed} from {step}; list them: sciembed log {workflow} {}", self.run));
+            tell(format!("  removed    {removed} from {step}; list them: sciembed log {workflow} --run {}", self.run));
         }
         for (step, missing) in report.plan.blocked() {
             tell(format!("  blocked    {step} by {}", lacking(missing)));

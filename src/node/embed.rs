@@ -109,7 +109,7 @@ fn tell_failed(
         rows: texts.rows,
         first: first.0,
         reason: first.1,
-        list: format!("`sciembed log WORKFLOW {}`", plan.run),
+        list: format!("`sciembed log WORKFLOW --run {}`", plan.run),
     })
 }
 

@@ -5,6 +5,7 @@
 //! much less each of its keys is searched among those missing, and otherwise the two are walked side by side.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use super::{ReuseError, Source};
 use crate::digest::{Digest, EmbedderKey, RowKey};
@@ -45,7 +46,8 @@ pub struct Vectors<'a> {
     /// Places among the needed keys that are not located, ascending.
     open: Vec<usize>,
     sources: Vec<Source>,
-    known: BTreeSet<Digest>,
+    /// Files that were looked in. By their paths: what is computed again in the stead of a damaged segment has its digest.
+    known: BTreeSet<PathBuf>,
 }
 
 impl<'a> Vectors<'a> {
@@ -82,7 +84,8 @@ impl<'a> Vectors<'a> {
     pub fn covered(store: &Store, shape: Shape, keys: &[RowKey], without: &Digest) -> Result<bool, ReuseError> {
         let mut vectors = Vectors { checked: false, ..Vectors::none(store, shape, keys, &|_| {}) };
         let (tables, _) = store.table_rows(&shape.embedder, shape.dim, shape.dtype)?;
-        let itself = tables.iter().filter(|rows| rows.header().table == *without).map(|rows| rows.file().digest());
+        let itself =
+            tables.iter().filter(|rows| rows.header().table == *without).map(|rows| rows.file().path().to_owned());
         vectors.known.extend(itself);
         vectors.look()?;
         Ok(vectors.open.is_empty())
@@ -127,7 +130,7 @@ impl<'a> Vectors<'a> {
     }
 
     fn look_in(&mut self, mut source: Source) {
-        if self.open.is_empty() || !self.known.insert(source.file().digest()) {
+        if self.open.is_empty() || !self.known.insert(source.file().path().to_owned()) {
             return;
         }
         let hits = hits(&self.needed, &self.open, source.file());

@@ -27,6 +27,7 @@ use crate::embedder::Embedder;
 use crate::event::{Event, Outcome};
 use crate::fingerprint::StaleReason;
 use crate::graph::{NodeKind, Scope, StepId, StepIndex};
+use crate::history::Entry;
 use crate::hub::HubError;
 use crate::node::NodeError;
 use crate::observe::{ObserveError, Observer};
@@ -147,7 +148,8 @@ async fn hold(
 ) -> Option<BeatingLock> {
     let held = observer.store.lock_run(&options.run).ok()?;
     // What the dead left behind.
-    let _ = observer.store.live_runs();
+    let _ = observer.store.sweep_locks();
+    observer.store.sweep_temporaries();
     let mut told = false;
     while let Some(holder) = observer.store.gc_holder() {
         if let Some(&first) = scope.steps().first().filter(|_| !told) {
@@ -399,7 +401,7 @@ impl Dispatcher<'_> {
     fn tell(&mut self, event: Event) -> Result<(), RunError> {
         (self.listen)(&event);
         if let Some(journal) = self.journal.as_mut().filter(|_| event.is_kept()) {
-            journal.append(&event)?;
+            journal.append(&Entry { event, time_ms: clock::now_milliseconds() })?;
         }
         Ok(())
     }

@@ -56,6 +56,16 @@ impl Store {
         Ok(living)
     }
 
+    /// Removes the locks that the dead left behind, of runs and of steps.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] if the locks cannot be listed.
+    pub fn sweep_locks(&self) -> Result<(), StoreError> {
+        let dead = |path: &std::path::PathBuf| path.is_file() && self.living(path).is_none();
+        list(&self.locks())?.iter().filter(|path| dead(path)).for_each(|path| self.take_away(path));
+        Ok(())
+    }
+
     /// Takes the lock of whoever deletes, and then makes sure that nobody computes.
     ///
     /// # Errors

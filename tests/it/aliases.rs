@@ -78,7 +78,7 @@ fn an_eprint_becomes_a_paper() {
     let bare = env.run(&["get", "--format", "f32le", EPRINT]);
     assert_eq!((bare.code, bare.err), (Some(0), format!("{EPRINT} stands under {JOURNAL} now\n")));
     let slip = env.run(&["get", &EPRINT.replace('A', "B")]);
-    assert_eq!(slip.err, format!("2010BrXiv1001.0001B is unknown; near it: {EPRINT}\n"));
+    assert_eq!(slip.err, format!("2010arXiv1001.0001B is unknown; near it: {EPRINT}\n"));
     assert_eq!(env.plan(&[]).code, Some(0));
 }
 

@@ -270,7 +270,7 @@ fn steady_line(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     let steady = words.iter().enumerate().map(|(at, word)| {
         let unit = words.get(at + 1).is_some_and(|next| next.starts_with("s)") || ["s", "s\n", "s:"].contains(next));
-        let rate = words.get(at + 1).is_some_and(|next| next.starts_with("papers/s"));
+        let rate = words.get(at + 1).is_some_and(|next| next.starts_with("papers/s") || next.starts_with("rows/s"));
         let size = words.get(at + 1..at + 3).is_some_and(|next| next[0] == "bytes" && next[1].starts_with("each"));
         let kilobytes = words.get(at + 1).is_some_and(|next| next.starts_with("KB"));
         let number = word.trim_start_matches('(');

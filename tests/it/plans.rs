@@ -46,7 +46,7 @@ fn at_first_everything_then_nothing() {
     done in # s
       loaded     6 rows in, 6 kept, 0 rejected
       prepared   6 texts, 0 truncated, 0 rejected
-      embedded   6 new, 0 reused, # papers/s
+      embedded   6 new, 0 reused, 0 removed, # papers/s
       published  2 datasets: 6 vectors, # bytes each, all files counted
       catalog    embeddings/catalog.duckdb: 2 datasets, 6 rows of papers, # KB
     ");
@@ -78,8 +78,8 @@ fn a_changed_prefix() {
         load.records[2011]    fresh    3 rows
         prepare.texts[2010]   stale    prepare.texts.prefix "" -> "You are an astrophysicist. " (3 rows when last applied)
         prepare.texts[2011]   stale    prepare.texts.prefix "" -> "You are an astrophysicist. " (3 rows when last applied)
-        embed.minilm[2010]    pending  on prepare.texts[2010] (3 rows when last applied)
-        embed.minilm[2011]    pending  on prepare.texts[2011] (3 rows when last applied)
+        embed.minilm[2010]    pending  on prepare.texts[2010] (0 to 3 new, as load.records[2010] has 3 rows; at most about # s at the # rows/s of the last time)
+        embed.minilm[2011]    pending  on prepare.texts[2011] (0 to 3 new, as load.records[2011] has 3 rows; at most about # s at the # rows/s of the last time)
         persist.yearly[2010]  pending  on embed.minilm[2010] (3 rows when last applied)
         persist.yearly[2011]  pending  on embed.minilm[2011] (3 rows when last applied)
         8 steps: 2 fresh, 2 stale, 4 pending
@@ -113,8 +113,8 @@ fn an_override_that_is_gone() {
         load.records[2011]    fresh    3 rows
         prepare.texts[2010]   stale    prepare.texts.prefix "Abstract: " (by --set) -> "" (3 rows when last applied)
         prepare.texts[2011]   stale    prepare.texts.prefix "Abstract: " (by --set) -> "" (3 rows when last applied)
-        embed.minilm[2010]    pending  on prepare.texts[2010] (3 rows when last applied)
-        embed.minilm[2011]    pending  on prepare.texts[2011] (3 rows when last applied)
+        embed.minilm[2010]    pending  on prepare.texts[2010] (0 to 3 new, as load.records[2010] has 3 rows; at most about # s at the # rows/s of the last time)
+        embed.minilm[2011]    pending  on prepare.texts[2011] (0 to 3 new, as load.records[2011] has 3 rows; at most about # s at the # rows/s of the last time)
         persist.yearly[2010]  pending  on embed.minilm[2010] (3 rows when last applied)
         persist.yearly[2011]  pending  on embed.minilm[2011] (3 rows when last applied)
         8 steps: 2 fresh, 2 stale, 4 pending
@@ -175,7 +175,7 @@ fn one_edited_title() {
     assert!(told[0].starts_with("load.records[2011]    stale    source data/2011.json.gz "), "{}", plan.out);
     insta::assert_snapshot!(told[1..].join("\n"), @"
         prepare.texts[2011]   pending  on load.records[2011] (3 rows when last applied)
-        embed.minilm[2011]    pending  on prepare.texts[2011] (3 rows when last applied)
+        embed.minilm[2011]    pending  on prepare.texts[2011] (0 to about 4 new, by the size of the files of load.records[2011]; at most about # s at the # rows/s of the last time)
         persist.yearly[2011]  pending  on embed.minilm[2011] (3 rows when last applied)
         8 steps: 4 fresh, 1 stale, 3 pending
         ");

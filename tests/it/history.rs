@@ -1,0 +1,119 @@
+//! What is told of rows and runs: new, reused and removed in plan and apply alike; log, status, and a step's inputs.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::env::{TestEnv, files, paper, papers, titled};
+
+/// One year, embedded once.
+fn project(count: usize) -> TestEnv {
+    let env = TestEnv::of(count);
+    env.edit("[2010, 2011]", "[2010]");
+    env.applied(&[]);
+    env
+}
+
+/// One paper is gone, one changed its text, one its bibcode, one came: the plan says so as soon as the texts are recorded,
+/// and apply reports it in the same words.
+#[test]
+fn rows_are_told_alike_before_and_after() {
+    let env = project(10);
+    let mut year = papers(2010, 10);
+    year.remove(9);
+    year[0]["title"] = json!(["Erratum"]);
+    year[1]["bibcode"] = json!("2010Renamed..0001A");
+    year.push(paper(2010, 77));
+    env.write_year(2010, &year);
+
+    let plan = env.plan(&[]);
+    assert!(plan.out.contains("0 to about "), "nothing is recorded yet: {}", plan.out);
+    let prepared = env.applied(&["--target", "prepare.texts"]);
+    assert_eq!(prepared.started(), ["load.records[2010]", "prepare.texts[2010]"]);
+    let words = "2 new, 8 reused, 2 removed";
+    let plan = env.plan(&[]);
+    assert!(plan.out.contains(words), "{}", plan.out);
+    let told = env.applied(&[]);
+    assert!(told.out.contains(words), "{}", told.out);
+    assert!(told.out.contains("removed    2 from persist.yearly[2010]; list them: sciembed log workflow.toml --run"));
+
+    let run = env.run(&["log", "workflow.toml", "-n", "1", "--json"]);
+    let run: Value = serde_json::from_slice(&run.bytes).unwrap();
+    assert_eq!((run["state"].as_str(), run["counts"]["removed"].as_u64()), (Some("done"), Some(2)));
+    let log = env.run(&["log", "workflow.toml", "--run", run["run"].as_str().unwrap()]);
+    for bibcode in ["2010Test..00009A", "2010Test..00001A"] {
+        let line = format!("persist.yearly[2010]: {bibcode} is no longer there");
+        assert!(log.out.contains(&line), "{}{}", log.out, log.err);
+    }
+}
+
+/// Should all segments be lost, finished tables still hold what was paid for.
+#[test]
+fn vectors_are_taken_from_finished_tables_too() {
+    let env = project(10);
+    let whole = env.keyed();
+    env.segments().iter().for_each(|segment| fs::remove_file(segment).unwrap());
+    env.write_year(2010, &papers(2010, 12));
+    assert_eq!(env.applied(&[]).embedded_and_reused(), (2, 10));
+    env.write_year(2010, &papers(2010, 10));
+    env.applied(&[]);
+    whole.iter().for_each(|(name, digest)| assert_eq!(env.keyed().get(name), Some(digest), "{name}"));
+}
+
+/// However many nights a year grew: few segments, and one table to look in.
+#[test]
+fn a_year_of_nights_leaves_few_files() {
+    let env = project(1);
+    for night in 2..40 {
+        env.write_year(2010, &papers(2010, night));
+        assert_eq!(env.applied(&[]).embedded_and_reused(), (1, night - 1));
+    }
+    let tables = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "rows");
+    let rows = files(&env.path("store/vectors")).iter().flat_map(|folder| files(folder)).filter(tables).count();
+    assert_eq!(rows, 1);
+    assert!(env.segments().len() < 16, "{} segments", env.segments().len());
+    assert_eq!(env.sealed_rows(), 39);
+}
+
+#[test]
+fn status_and_log_tell_how_it_stands() {
+    let env = TestEnv::of(3);
+    let status = env.run(&["status", "workflow.toml"]);
+    assert_eq!(status.code, Some(0), "{}", status.err);
+    assert!(status.out.contains("published   0 of 2 datasets"), "{}", status.out);
+    env.applied(&["--years", "2010"]);
+    env.write_year(2011, &[titled("not a year", "of papers")]);
+    env.write("data/2011.json.gz", b"no json at all\n");
+    assert_eq!(env.apply(&[]).code, Some(3));
+    let status = env.run(&["status", "workflow.toml"]);
+    assert!(status.out.contains("published   1 of 2 datasets"), "{}", status.out);
+    assert!(status.out.contains("stale       load.records[2011]"), "{}", status.out);
+    let log = env.run(&["log", "workflow.toml"]);
+    let lines: Vec<&str> = log.out.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", log.out);
+    assert!(lines[0].contains("incomplete") && lines[1].contains("done"), "newest first: {}", log.out);
+    let unknown = env.run(&["log", "workflow.toml", "--run", "x"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("failed to find run x"), "{}", unknown.err);
+}
+
+/// Old and new side by side, against what was applied last and against an earlier run.
+#[test]
+fn a_steps_inputs_are_shown_beside_what_they_were() {
+    let env = project(3);
+    let same = env.run(&["explain", "workflow.toml", "prepare.texts"]);
+    assert_eq!(same.code, Some(0), "{}", same.err);
+    assert!(same.out.contains("    config prefix: \"\"") && !same.out.contains("\n  + "), "{}", same.out);
+    let first = env.run(&["log", "workflow.toml", "--json"]);
+    let first: Value = serde_json::from_slice(&first.bytes).unwrap();
+    env.edit("prefix = \"\"", "prefix = \"A paper: \"");
+    let changed = env.run(&["explain", "workflow.toml", "texts"]);
+    for line in ["  - config prefix: \"\"\n", "  + config prefix: \"A paper: \"\n"] {
+        assert!(changed.out.contains(line), "{}", changed.out);
+    }
+    env.applied(&[]);
+    let run = first["run"].as_str().unwrap();
+    let against = env.run(&["explain", "workflow.toml", "prepare.texts[2010]", "--against", run, "--json"]);
+    let against: Value = serde_json::from_slice(&against.bytes).unwrap();
+    assert_eq!(against["differing"][0], json!({ "what": "config prefix", "then": "\"\"", "now": "\"A paper: \"" }));
+}
