@@ -103,12 +103,15 @@ fn identity<'a>(config: &'a PersistConfig, inputs: &SetInputs<'a>, dim: usize) -
     }
 }
 
+/// Vectors and bibcodes of a set.
+type SetRows = (Output, Output);
+
 fn write_rows(
     context: &Context,
     identity: &SetIdentity,
     inputs: &SetInputs,
     vectors: &IpcTable,
-) -> Result<((Output, Output), Vec<(Alias, u32)>), NodeError> {
+) -> Result<(SetRows, Vec<(Alias, u32)>), NodeError> {
     let mut writer = SetWriter::new(context, identity)?;
     let mut records = Records::new(context, inputs.records)?;
     let mut done = 0;

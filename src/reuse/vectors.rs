@@ -220,10 +220,10 @@ mod tests {
     fn every_way_of_looking_finds_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::create(dir.path()).unwrap();
-        seal(&store, (0..2_000).filter(|n| n % 2 == 0));
+        seal(&store, (0u16..2_000).filter(|n| n.is_multiple_of(2)));
         seal(&store, 1..20);
         let shape = Shape { embedder: EmbedderKey::from_bytes([1; 32]), dim: 1, dtype: Dtype::F16 };
-        let is_there = |n: &u16| (*n < 2_000 && n % 2 == 0) || *n < 20;
+        let is_there = |n: &u16| (*n < 2_000 && n.is_multiple_of(2)) || *n < 20;
         for wanted in [vec![4, 5, 19, 1_999], (0..3_000).collect(), (0..60_000).collect(), vec![]] {
             let keys: Vec<RowKey> = wanted.iter().rev().map(|&n| key(n)).collect();
             let vectors = Vectors::find(&store, shape, &keys, &|note| panic!("{note}")).unwrap();

@@ -48,9 +48,9 @@ fn answer(env: &TestEnv, arguments: &[&str]) -> Value {
 
 fn counts(env: &TestEnv, of: &str) -> BTreeMap<String, u64> {
     let records = env.records();
-    let record =
+    let mut record =
         records.iter().filter(|record| record.outputs.contains_key(of) && record.counts.contains_key("aliases"));
-    record.last().unwrap().counts.clone()
+    record.next_back().unwrap().counts.clone()
 }
 
 /// Its vector is reused, the merge keeps the paper alone and lists the e-print, and the old bibcode still answers.
