@@ -44,6 +44,8 @@ pub enum Kind {
     Blob,
     /// A sealed segment of vectors.
     Segment,
+    /// The sorted rows of a finished vectors table.
+    TableRows,
     /// A journal.
     Journal,
     /// The remembered digests.
@@ -65,6 +67,7 @@ impl Kind {
             Self::Reference => "reference",
             Self::Blob => "blob",
             Self::Segment => "segment",
+            Self::TableRows => "list of a table's rows",
             Self::Journal => "journal",
             Self::Digests => "remembered digests",
             Self::Graph => "converted model",

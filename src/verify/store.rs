@@ -8,7 +8,9 @@ use super::{Finding, Kind, Mend, Verifier, detail};
 use crate::convert;
 use crate::digest::{Digest, EmbedderKey, NodeKey};
 use crate::record::{Record, Reference};
-use crate::store::segment::Segment;
+use crate::store::sealed::SealedFile;
+use crate::store::segment::{self, Segment};
+use crate::store::table_rows::{self, TableRows};
 use crate::store::{STORE_VERSION, Store, StoreError, journal, list};
 
 /// What stands in a store beside files that are checked: work under way.
@@ -192,25 +194,35 @@ impl Verifier<'_> {
                 self.report.unknown.push(folder);
                 continue;
             };
-            for path in list(&folder)? {
-                // Another kind of file beside segments is checked here, once there is one.
-                if !has_extension(&path, "seg") {
-                    self.report.unknown.push(path);
-                    continue;
-                }
-                self.report.count("segments", 1);
-                match segment(&path, &embedder) {
-                    Ok(rows) => self.report.count("rows of segments", rows),
-                    Err(StoreError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => {
-                        let follows = "rows that stand in no sound table are computed again when they are needed";
-                        let mend = Mend::Remove(vec![path.clone()]);
-                        self.found(Kind::Segment, &path, detail(&error), follows, mend);
-                    }
-                }
-            }
+            list(&folder)?.into_iter().for_each(|path| self.vectors(path, &embedder));
         }
         Ok(())
+    }
+
+    fn vectors(&mut self, path: PathBuf, embedder: &EmbedderKey) {
+        let (kind, checked, follows) = match path.extension().and_then(|extension| extension.to_str()) {
+            Some(segment::EXTENSION) => {
+                let checked = Segment::open(&path)
+                    .and_then(|segment| sealed(segment.file(), &segment.header().embedder, embedder));
+                (Kind::Segment, checked, "rows that stand in no sound table are computed again when they are needed")
+            }
+            Some(table_rows::EXTENSION) => {
+                let checked =
+                    TableRows::open(&path).and_then(|rows| sealed(rows.file(), &rows.header().embedder, embedder));
+                (Kind::TableRows, checked, "vectors are taken from that table no longer; they stand in segments")
+            }
+            _ => return self.report.unknown.push(path),
+        };
+        let (files, rows) = match kind {
+            Kind::Segment => ("segments", "rows of segments"),
+            _ => ("lists of tables' rows", "rows in these"),
+        };
+        self.report.count(files, 1);
+        match checked {
+            Ok(count) => self.report.count(rows, count),
+            Err(StoreError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => self.found(kind, &path, detail(&error), follows, Mend::Remove(vec![path.clone()])),
+        }
     }
 
     fn journals(&mut self) -> Result<(), StoreError> {
@@ -250,18 +262,16 @@ impl Verifier<'_> {
     }
 }
 
-/// The rows of a segment whose every byte is what was sealed.
-fn segment(path: &Path, embedder: &EmbedderKey) -> Result<u64, StoreError> {
-    let segment = Segment::open(path)?;
-    segment.verify()?;
-    let header = segment.header();
-    if header.embedder != *embedder {
-        return Err(StoreError::damaged(path, format!("it is of embedder {}", header.embedder)));
+/// The rows of a sealed file whose every byte is what was sealed, and which lies where it belongs.
+fn sealed(file: &SealedFile, of: &EmbedderKey, folder: &EmbedderKey) -> Result<u64, StoreError> {
+    file.verify()?;
+    if of != folder {
+        return Err(StoreError::damaged(file.path(), format!("it is of embedder {of}")));
     }
-    if (1..header.rows).any(|row| segment.key(row - 1) >= segment.key(row)) {
-        return Err(StoreError::damaged(path, "its row keys do not ascend"));
+    if (1..file.rows()).any(|row| file.key(row - 1) >= file.key(row)) {
+        return Err(StoreError::damaged(file.path(), "its row keys do not ascend"));
     }
-    Ok(header.rows as u64)
+    Ok(file.rows() as u64)
 }
 
 /// What is newer is not damaged, and stays.

@@ -236,9 +236,14 @@ impl TestEnv {
 
     /// The sealed segments of all embedders.
     pub fn segments(&self) -> Vec<PathBuf> {
+        self.vector_files("seg")
+    }
+
+    /// The files of all embedders' folders whose names end so.
+    pub fn vector_files(&self, extension: &str) -> Vec<PathBuf> {
         let folders = files(&self.path("store/vectors"));
         let paths = folders.iter().flat_map(|folder| files(folder));
-        paths.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect()
+        paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
     }
 
     /// The row keys in the sealed segments of all embedders.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::env::{TestEnv, files, paper, papers, titled};
+use crate::env::{TestEnv, paper, papers, titled};
 
 /// One year, embedded once.
 fn project(count: usize) -> TestEnv {
@@ -68,9 +68,7 @@ fn a_year_of_nights_leaves_few_files() {
         env.write_year(2010, &papers(2010, night));
         assert_eq!(env.applied(&[]).embedded_and_reused(), (1, night - 1));
     }
-    let tables = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "rows");
-    let rows = files(&env.path("store/vectors")).iter().flat_map(|folder| files(folder)).filter(tables).count();
-    assert_eq!(rows, 1);
+    assert_eq!(env.vector_files("rows").len(), 1);
     assert!(env.segments().len() < 16, "{} segments", env.segments().len());
     assert_eq!(env.sealed_rows(), 39);
 }

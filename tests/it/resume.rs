@@ -121,10 +121,7 @@ fn a_damaged_segment_is_passed_over() {
     fs::write(&segments[1], &bytes).unwrap();
 
     // The finished table has these vectors too: without it they must be computed.
-    for folder in files(&env.path("store/vectors")) {
-        let rows = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rows");
-        files(&folder).iter().filter(|path| rows(path)).for_each(|path| fs::remove_file(path).unwrap());
-    }
+    env.vector_files("rows").iter().for_each(|path| fs::remove_file(path).unwrap());
     let records = env.records();
     let embedded = records.iter().find(|record| record.outputs.contains_key("vectors")).unwrap();
     fs::remove_file(env.path(format!("store/records/{}.json", embedded.key))).unwrap();

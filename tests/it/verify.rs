@@ -61,6 +61,7 @@ fn kinds(env: &TestEnv) -> Vec<(&'static str, Vec<PathBuf>)> {
         ("journal", files(&env.path("store/runs"))),
         ("remembered digests", vec![env.path("store/digests.json")]),
         ("segment", env.segments()),
+        ("list of a table's rows", env.vector_files("rows")),
         ("records table", blobs("records")),
         ("rejects table", blobs("rejects")),
         ("texts table", blobs("texts")),
