@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::print::say;
+use super::print::{duration, say};
 use super::store::StoreArguments;
 use crate::error::Exit;
 use crate::model::graph_folder;
@@ -106,16 +106,6 @@ fn cost(copies: &OnlyCopies) -> String {
             format!("about {} to compute again, at {rate} rows/s", duration(seconds))
         }
         _ => "what they took to compute is not known".to_owned(),
-    }
-}
-
-fn duration(seconds: f64) -> String {
-    match seconds {
-        ..1.0 => "1 s".to_owned(),
-        ..120.0 => format!("{seconds:.0} s"),
-        ..7200.0 => format!("{:.0} min", seconds / 60.0),
-        ..172_800.0 => format!("{:.0} h", seconds / 3600.0),
-        _ => format!("{:.0} days", seconds / 86_400.0),
     }
 }
 

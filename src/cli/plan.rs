@@ -4,11 +4,12 @@ use console::style;
 use serde_json::{Value, json};
 
 use super::environment::Machine;
-use super::print::say;
+use super::print::{duration, say};
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure};
 use crate::error::Exit;
-use crate::graph::StepId;
+use crate::graph::{Scope, StepId};
+use crate::observe::Observer;
 use crate::plan::{Basis, Plan, PlannedStep, Rows, State, Work, WorkRows, plan};
 use crate::record::RowChanges;
 use crate::run::RunError;
@@ -38,17 +39,25 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
     observer.accept_failures = arguments.accept_failures;
-    let failed = |errors| RunError::Observe { errors };
-    let mut observed = observer.observe(&scope).map_err(failed)?;
-    observer.count_rows(&scope, &mut observed).map_err(|error| failed(vec![error]))?;
-    let plan = plan(&workflow.graph, &scope, &observed);
-    observer.remember();
+    let plan = counted(&mut observer, &scope)?;
     if arguments.json {
         say(format!("{:#}", as_json(&plan)))?;
     } else {
         print(&plan)?;
     }
     Ok(if plan.is_fresh() { Exit::Done } else { Exit::Stale })
+}
+
+/// Plans these steps, with the rows of embed steps counted where that can be.
+///
+/// # Errors
+/// What keeps steps from being planned.
+pub fn counted(observer: &mut Observer, scope: &Scope) -> Result<Plan, Failure> {
+    let failed = |errors| RunError::Observe { errors };
+    let mut observed = observer.observe(scope).map_err(failed)?;
+    observer.count_rows(scope, &mut observed).map_err(|error| failed(vec![error]))?;
+    observer.remember();
+    Ok(plan(observer.graph, scope, &observed))
 }
 
 fn print(plan: &Plan) -> Result<(), DoorError> {
@@ -129,16 +138,6 @@ pub fn work_words(work: &Work) -> String {
             format!("{told}; {most} {} at the {rate:.1} rows/s of the last time", duration(new as f64 / rate))
         }
         None => told,
-    }
-}
-
-/// A stretch of time in the unit that fits it.
-pub fn duration(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 100.0 => format!("{seconds:.0} s"),
-        seconds if seconds < 6_000.0 => format!("{:.0} min", seconds / 60.0),
-        seconds if seconds < 360_000.0 => format!("{:.0} h", seconds / 3_600.0),
-        seconds => format!("{:.0} days", seconds / 86_400.0),
     }
 }
 

@@ -4,16 +4,15 @@ use serde_json::{Value, json};
 
 use super::environment::Machine;
 use super::log::{at, state};
-use super::plan::{duration, totals, words};
-use super::print::say;
+use super::plan::{counted, totals, words};
+use super::print::{duration, say};
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure};
 use crate::error::Exit;
 use crate::event::{Detail, Event};
 use crate::graph::{NodeKind, StepId};
 use crate::history::{PastRun, runs};
-use crate::plan::{Plan, PlannedStep, State, plan};
-use crate::run::RunError;
+use crate::plan::{Plan, PlannedStep, State};
 
 /// Show what of a workflow is published, stale or partly done, and who is at work on it.
 #[derive(clap::Args)]
@@ -35,11 +34,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut observer = workflow.observer(&arguments.machine)?;
     // It tells what is; whether rows that were left out should be tried again is for plan to say.
     observer.accept_failures = true;
-    let failed = |errors| RunError::Observe { errors };
-    let mut observed = observer.observe(&scope).map_err(failed)?;
-    observer.count_rows(&scope, &mut observed).map_err(|error| failed(vec![error]))?;
-    let plan = plan(&workflow.graph, &scope, &observed);
-    observer.remember();
+    let plan = counted(&mut observer, &scope)?;
     let mut runs = runs(&observer.store)?;
     runs.retain(|run| run.workflow == workflow.graph.name);
     if arguments.json {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{AsArray, StringArray};
 
 use super::embed::EmbedPlan;
-use super::{Context, NodeError};
+use super::{Context, NodeError, with_causes};
 use crate::digest::RowKey;
 use crate::embedder::{Description, Embedder, EmbedderError, Embedding};
 use crate::event::{Detail, Unit};
@@ -242,9 +242,4 @@ fn unfit(row: &SegmentRow) -> String {
                 .to_owned()
         }
     }
-}
-
-fn with_causes(error: &EmbedderError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }

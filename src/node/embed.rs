@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use super::compute::{Failed, compute};
-use super::gather::{Gathered, failed_rows, gather};
+use super::gather::{Gathered, failed_rows, failed_table, gather};
 use super::{Context, Made, NodeError};
 use crate::digest::{EmbedderKey, RowKey};
 use crate::embedder::{Embedder, EmbedderError};
@@ -101,7 +101,7 @@ fn tell_failed(
     let rows = failed_rows(context, texts, keys, failed)?;
     rows.chunks(LISTED_ROWS).for_each(|rows| (context.detail)(Detail::Failed { rows: rows.to_vec() }));
     if plan.accept_failures {
-        return super::gather::failed_table(context, &rows).map(Some);
+        return failed_table(context, &rows).map(Some);
     }
     let first = rows.first().map_or_else(Default::default, |row| (row.bibcode.clone(), row.reason.clone()));
     Err(NodeError::Incomplete {
@@ -162,7 +162,9 @@ fn keep_findable(context: &Context, plan: &EmbedPlan, made: &Made, gathered: &Ga
 fn forget_if_covered(context: &Context, plan: &EmbedPlan, previous: &Output) -> Result<(), NodeError> {
     let (tables, _) = context.store.table_rows(&plan.key, plan.dim, plan.dtype)?;
     let Some(old) = tables.iter().find(|rows| rows.header().table == previous.digest) else { return Ok(()) };
-    let keys: Vec<RowKey> = (0..old.file().rows()).map(|nth| old.file().key(nth)).collect();
-    let covered = Vectors::covered(context.store, plan.shape(), &keys, &previous.digest)?;
-    if covered { Ok(context.store.forget_table_rows(&plan.key, &previous.digest)?) } else { Ok(()) }
+    if Vectors::cover(context.store, plan.shape(), old.file())? {
+        Ok(context.store.forget_table_rows(&plan.key, &previous.digest)?)
+    } else {
+        Ok(())
+    }
 }

@@ -159,3 +159,13 @@ impl NodeError {
         }
     }
 }
+
+/// An error with what caused it, in one line.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        // A transparent error words its cause already.
+        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
+    })
+}

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use error::NodeError;
+pub use error::{NodeError, with_causes};
 
 use crate::event::{Detail, Unit};
 use crate::record::Output;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{ReuseError, Source};
-use crate::digest::{Digest, EmbedderKey, RowKey};
+use crate::digest::{EmbedderKey, RowKey};
 use crate::manifest::config::Dtype;
 use crate::store::sealed::SealedFile;
 use crate::store::{Store, StoreError};
@@ -77,16 +77,14 @@ impl<'a> Vectors<'a> {
         Ok(vectors)
     }
 
-    /// Whether all of these keys have vectors that do not come from this table.
+    /// Whether all keys of a file have vectors elsewhere too.
     ///
     /// # Errors
     /// As [`Vectors::find`].
-    pub fn covered(store: &Store, shape: Shape, keys: &[RowKey], without: &Digest) -> Result<bool, ReuseError> {
-        let mut vectors = Vectors { checked: false, ..Vectors::none(store, shape, keys, &|_| {}) };
-        let (tables, _) = store.table_rows(&shape.embedder, shape.dim, shape.dtype)?;
-        let itself =
-            tables.iter().filter(|rows| rows.header().table == *without).map(|rows| rows.file().path().to_owned());
-        vectors.known.extend(itself);
+    pub fn cover(store: &Store, shape: Shape, file: &SealedFile) -> Result<bool, ReuseError> {
+        let keys: Vec<RowKey> = (0..file.rows()).map(|row| file.key(row)).collect();
+        let mut vectors = Vectors { checked: false, ..Vectors::none(store, shape, &keys, &|_| {}) };
+        vectors.known.insert(file.path().to_owned());
         vectors.look()?;
         Ok(vectors.open.is_empty())
     }

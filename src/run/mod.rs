@@ -29,7 +29,7 @@ use crate::fingerprint::StaleReason;
 use crate::graph::{NodeKind, Scope, StepId, StepIndex};
 use crate::history::Entry;
 use crate::hub::HubError;
-use crate::node::NodeError;
+use crate::node::{NodeError, with_causes};
 use crate::observe::{ObserveError, Observer};
 use crate::plan::{Observed, Plan, PlannedStep, State, plan};
 use crate::record::RecordState;
@@ -162,19 +162,8 @@ async fn hold(
     Some(held)
 }
 
-/// An error with what caused it, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| {
-        let cause = cause.to_string();
-        // A transparent error words its cause already.
-        if told.ends_with(&cause) { told } else { format!("{told}: {cause}") }
-    })
-}
-
 fn open(store: &Store, options: &Options) -> Result<Journal, StoreError> {
     let store = Store::create(store.root())?;
-    store.sweep_temporaries();
     store.journal(&options.run)
 }
 
