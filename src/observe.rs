@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::fingerprint::Fingerprint;
 use crate::graph::{Config, Graph, PublishedAs, Scope, StepId, StepIndex};
 use crate::manifest::config::{LoadConfig, Missing};
 use crate::model::{Environment, Library, ModelError, ResolvedModel, resolve};
@@ -128,7 +127,8 @@ impl<'a> Observer<'a> {
     /// # Errors
     /// One error per step that cannot be planned.
     pub fn observe(&mut self, scope: &Scope) -> Result<Observed, Vec<ObserveError>> {
-        let mut observed = Observed { accept_failures: self.accept_failures, ..Observed::default() };
+        let mut observed = Observed::default();
+        observed.accept_failures = self.accept_failures;
         let mut errors = Vec::new();
         for &index in scope.steps() {
             let seen = if scope.runs(index) {
@@ -199,7 +199,8 @@ impl<'a> Observer<'a> {
         {
             observed.records.insert(last, state);
         }
-        let Some(key) = observed.fingerprint(self.graph, index).as_ref().map(Fingerprint::key) else { return Ok(()) };
+        observed.settle(self.graph, index);
+        let Some(key) = observed.key(index) else { return Ok(()) };
         if let Some(state) = self.store.record(&key)? {
             observed.records.insert(key, state);
         }
@@ -225,8 +226,8 @@ impl<'a> Observer<'a> {
         for index in scope.running() {
             let step = &self.graph.steps[index];
             let (Config::Embed(config), Some(model)) = (&step.config, self.models.get(&index)) else { continue };
-            let texts = observed.output(self.graph, step.upstreams[0], "texts");
-            let Some(texts) = texts.filter(|_| observed.record(self.graph, index).is_none()) else { continue };
+            let texts = observed.output(step.upstreams[0], "texts");
+            let Some(texts) = texts.filter(|_| observed.record(index).is_none()) else { continue };
             let previous = observed.last_output(index, "vectors");
             let shape = Shape { embedder: model.key, dim: model.dim, dtype: config.store_dtype };
             let changes = changes(&self.store, shape, &texts, previous.as_ref(), &|| true);

@@ -2,10 +2,10 @@
 //!
 //! Every step is fresh, stale for a reason, or pending on an upstream step: below a stale step nothing has a key yet,
 //! since keys are made of what is consumed. A merge stands for the whole matrix: where steps that it needs are not to run
-//! and have no record, it is blocked. `run.rs` calls [`plan`] again each time a record lands, and pending steps
+//! and have no record, it is blocked. `run` calls [`Plan::renew`] each time a record lands, and pending steps
 //! turn fresh or stale; an upstream whose output came out the same stops the change there. `observe.rs` does the I/O.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
@@ -32,13 +32,33 @@ pub struct Observed {
     pub accept_failures: bool,
     /// How the rows of embed steps differ from what stands, where that was counted.
     pub changes: BTreeMap<StepIndex, RowChanges>,
+    /// The fingerprint of each step that has one, and its key: see [`Self::settle`].
+    fingerprints: BTreeMap<StepIndex, (NodeKey, Fingerprint)>,
 }
 
 impl Observed {
+    /// Works the fingerprint of a step out of what is known now. To be called upstreams first, and again for all steps
+    /// below one whose record landed: a workflow has thousands of steps, and a run plans after each.
+    pub fn settle(&mut self, graph: &Graph, index: StepIndex) {
+        match self.work_out(graph, index) {
+            Some(fingerprint) => self.fingerprints.insert(index, (fingerprint.key(), fingerprint)),
+            None => self.fingerprints.remove(&index),
+        };
+    }
+
+    /// The fingerprint of a step; none while an output that it consumes is not known.
+    pub fn fingerprint(&self, index: StepIndex) -> Option<&Fingerprint> {
+        Some(&self.fingerprints.get(&index)?.1)
+    }
+
+    /// The key of a step, if it has a fingerprint.
+    pub fn key(&self, index: StepIndex) -> Option<NodeKey> {
+        Some(self.fingerprints.get(&index)?.0)
+    }
+
     /// The whole record of a step, if its key is known and it has one.
-    pub fn record(&self, graph: &Graph, index: StepIndex) -> Option<&Record> {
-        let key = self.fingerprint(graph, index)?.key();
-        self.whole_record(&key)
+    pub fn record(&self, index: StepIndex) -> Option<&Record> {
+        self.whole_record(&self.key(index)?)
     }
 
     fn whole_record(&self, key: &NodeKey) -> Option<&Record> {
@@ -49,8 +69,8 @@ impl Observed {
     }
 
     /// An output of a step, if its record is known.
-    pub fn output(&self, graph: &Graph, index: StepIndex, name: &str) -> Option<Output> {
-        self.record(graph, index)?.outputs.get(name).copied()
+    pub fn output(&self, index: StepIndex, name: &str) -> Option<Output> {
+        self.record(index)?.outputs.get(name).copied()
     }
 
     /// The record that a step used last, if it is whole.
@@ -63,10 +83,9 @@ impl Observed {
         self.last_record(index)?.outputs.get(name).copied()
     }
 
-    /// The fingerprint of a step; none while an output that it consumes is not known.
-    pub fn fingerprint(&self, graph: &Graph, index: StepIndex) -> Option<Fingerprint> {
+    fn work_out(&self, graph: &Graph, index: StepIndex) -> Option<Fingerprint> {
         let step = &graph.steps[index];
-        let consumed = |from: StepIndex, name: &str| self.output(graph, from, name).map(|output| output.digest);
+        let consumed = |from: StepIndex, name: &str| self.output(from, name).map(|output| output.digest);
         Some(match &step.config {
             Config::Load(config) => {
                 let sources: Vec<(String, Digest)> =
@@ -81,7 +100,7 @@ impl Observed {
             Config::Persist(config) => {
                 let vectors = consumed(step.upstreams[0], "vectors")?;
                 let records = consumed(load_above(graph, index)?, "records")?;
-                let embedded = self.record(graph, step.upstreams[0])?;
+                let embedded = self.record(step.upstreams[0])?;
                 let failed = embedded.outputs.get(FAILED).map(|failed| failed.digest);
                 Fingerprint::of_persist(config, &step.id.cells, vectors, records, embedded.description(), failed)
             }
@@ -199,6 +218,22 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Plans these steps again, upstreams first, after what is known of them changed.
+    pub fn renew(&mut self, graph: &Graph, scope: &Scope, observed: &Observed, changed: &BTreeSet<StepIndex>) {
+        for at in 0..self.steps.len() {
+            let index = self.steps[at].index;
+            if changed.contains(&index) {
+                self.steps[at] = planned(graph, scope, observed, self, index);
+            }
+        }
+    }
+
+    /// A step, if it is among those that may run. They stand in the order of the graph.
+    pub fn step(&self, index: StepIndex) -> Option<&PlannedStep> {
+        let at = self.steps.binary_search_by_key(&index, |step| step.index).ok()?;
+        Some(&self.steps[at])
+    }
+
     /// Whether nothing is stale or pending: there is nothing to run.
     pub fn is_fresh(&self) -> bool {
         self.steps.iter().all(|step| matches!(step.state, State::Fresh | State::Blocked(_)))
@@ -220,43 +255,40 @@ impl Plan {
 
 /// Plans the steps of `scope` that may run.
 pub fn plan(graph: &Graph, scope: &Scope, observed: &Observed) -> Plan {
-    let mut states: BTreeMap<StepIndex, State> = BTreeMap::new();
-    let mut steps = Vec::with_capacity(scope.steps().len());
+    let mut plan = Plan { workflow: graph.name.clone(), steps: Vec::with_capacity(scope.steps().len()) };
     for index in scope.running() {
-        let fingerprint = observed.fingerprint(graph, index);
-        let key = fingerprint.as_ref().map(Fingerprint::key);
-        let missing = missing(graph, scope, observed, &states, index);
-        let waiting =
-            graph.steps[index].upstreams.iter().find(|up| states.get(up).is_some_and(|state| *state != State::Fresh));
-        let state = match (waiting, &fingerprint) {
-            _ if !missing.is_empty() => State::Blocked(missing),
-            (None, Some(fingerprint)) => own_state(graph, index, fingerprint, observed),
-            (Some(&upstream), _) => State::Pending(graph.steps[upstream].id.clone()),
-            (None, None) => unreachable!("a step whose upstreams are all fresh knows what it consumes"),
-        };
-        states.insert(index, state.clone());
-        let rows = rows(observed, index, key.as_ref());
-        let work = (state != State::Fresh).then(|| work(graph, observed, index)).flatten();
-        steps.push(PlannedStep { index, step: graph.steps[index].id.clone(), state, key, rows, work });
+        let step = planned(graph, scope, observed, &plan, index);
+        plan.steps.push(step);
     }
-    Plan { workflow: graph.name.clone(), steps }
+    plan
+}
+
+/// Plans one step, given the plan of those above it.
+fn planned(graph: &Graph, scope: &Scope, observed: &Observed, above: &Plan, index: StepIndex) -> PlannedStep {
+    let upstreams = &graph.steps[index].upstreams;
+    let missing = missing(graph, scope, observed, above, index);
+    let waiting = upstreams.iter().find(|up| above.step(**up).is_some_and(|step| step.state != State::Fresh));
+    let state = match (waiting, observed.fingerprint(index)) {
+        _ if !missing.is_empty() => State::Blocked(missing),
+        (None, Some(fingerprint)) => own_state(graph, index, fingerprint, observed),
+        (Some(&upstream), _) => State::Pending(graph.steps[upstream].id.clone()),
+        (None, None) => unreachable!("a step whose upstreams are all fresh knows what it consumes"),
+    };
+    let key = observed.key(index);
+    let rows = rows(observed, index, key.as_ref());
+    let work = (state != State::Fresh).then(|| work(graph, observed, index)).flatten();
+    PlannedStep { index, step: graph.steps[index].id.clone(), state, key, rows, work }
 }
 
 /// The steps that this one needs, directly or through a step that is blocked itself, that may not run and have no record.
 /// What they publish is not asked for: a merge reads from the store.
-fn missing(
-    graph: &Graph,
-    scope: &Scope,
-    observed: &Observed,
-    states: &BTreeMap<StepIndex, State>,
-    index: StepIndex,
-) -> Vec<StepId> {
+fn missing(graph: &Graph, scope: &Scope, observed: &Observed, above: &Plan, index: StepIndex) -> Vec<StepId> {
     let mut missing = Vec::new();
     for &upstream in &graph.steps[index].upstreams {
-        match states.get(&upstream) {
+        match above.step(upstream).map(|step| &step.state) {
             Some(State::Blocked(steps)) => missing.extend(steps.iter().cloned()),
             // A record under its key means that all steps above it have theirs, since keys are made of their outputs.
-            None if !scope.runs(upstream) && observed.record(graph, upstream).is_none() => {
+            None if !scope.runs(upstream) && observed.record(upstream).is_none() => {
                 missing.push(graph.steps[upstream].id.clone());
             }
             _ => {}
@@ -266,7 +298,7 @@ fn missing(
 }
 
 fn own_state(graph: &Graph, index: StepIndex, fingerprint: &Fingerprint, observed: &Observed) -> State {
-    let key = fingerprint.key();
+    let key = observed.key(index).expect("what has a fingerprint has a key");
     match observed.records.get(&key) {
         Some(RecordState::Whole(record)) if record.lacks_rows() && !observed.accept_failures => {
             State::Stale(StaleReason::RowsFailed { rows: record.counts.get(FAILED).copied().unwrap_or(0) })
@@ -326,7 +358,7 @@ fn at_most(graph: &Graph, observed: &Observed, index: StepIndex) -> Option<WorkR
     let upstream = *graph.steps[index].upstreams.first()?;
     let of = graph.steps[upstream].id.clone();
     let rows_out = |record: &Record| record.counts.get("rows").copied();
-    if let Some(rows) = observed.record(graph, upstream).and_then(rows_out) {
+    if let Some(rows) = observed.record(upstream).and_then(rows_out) {
         return Some(WorkRows::AtMost { rows, of, basis: Basis::Recorded });
     }
     if of.kind != NodeKind::Load {
@@ -384,7 +416,8 @@ mod tests {
     }
 
     fn land_all(graph: &Graph, observed: &mut Observed, index: StepIndex, outputs: &[&str], bytes: &[u8]) {
-        let fingerprint = observed.fingerprint(graph, index).unwrap();
+        observed.settle(graph, index);
+        let fingerprint = observed.fingerprint(index).unwrap().clone();
         let key = fingerprint.key();
         let output = |name: &&str| ((*name).to_owned(), Output { digest: Digest::of(bytes), bytes: 1, rows: 1 });
         let record = Record {
@@ -404,7 +437,14 @@ mod tests {
     }
 
     fn states(graph: &Graph, observed: &Observed) -> Vec<State> {
-        plan(graph, &Scope::of(vec![0, 1]), observed).steps.into_iter().map(|step| step.state).collect()
+        planned(graph, &Scope::of(vec![0, 1]), observed).steps.into_iter().map(|step| step.state).collect()
+    }
+
+    /// The plan of what is observed, each step settled as `observe` does it.
+    fn planned(graph: &Graph, scope: &Scope, observed: &Observed) -> Plan {
+        let mut observed = observed.clone();
+        scope.steps().iter().for_each(|&index| observed.settle(graph, index));
+        plan(graph, scope, &observed)
     }
 
     #[test]
@@ -479,7 +519,7 @@ mod tests {
 
     fn state_of_merge(graph: &Graph, years: Option<&str>, observed: &Observed) -> State {
         let scope = graph.select(years.map(|years| years.parse().unwrap()).as_ref(), &[]).unwrap();
-        let plan = plan(graph, &scope, observed);
+        let plan = planned(graph, &scope, observed);
         assert!(
             years.is_none() || plan.steps.iter().all(|step| step.step.cells.get("year").is_none_or(|y| y == "2011"))
         );

@@ -51,8 +51,8 @@ pub fn explain(
     };
     let steps: Vec<&PlannedStep> = plan.steps.iter().filter(asked).collect();
     for step in steps {
-        let now = observed.fingerprint(&workflow.graph, step.index);
-        let now = Side { from: "now".to_owned(), known: now.as_ref().map(|inputs| (inputs.key(), inputs)) };
+        let known = observed.key(step.index).zip(observed.fingerprint(step.index));
+        let now = Side { from: "now".to_owned(), known };
         let then = match past {
             Some(run) => applied_by(run, step),
             None => {

@@ -44,9 +44,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     // Looking at a table publishes nothing.
     observer.take_over = true;
     let observed = observer.observe(&scope).map_err(|errors| RunError::Observe { errors })?;
-    let record = record(&workflow.graph, &observed, index, &arguments.step)?;
+    let record = record(&observed, index, &arguments.step)?;
     let output = output(record, arguments)?;
-    let load = load_above(&workflow.graph, index).and_then(|load| observed.record(&workflow.graph, load));
+    let load = load_above(&workflow.graph, index).and_then(|load| observed.record(load));
     let files = load.map_or(Vec::new(), |load| load.sources.iter().map(|source| source.name.clone()).collect());
     print(&observer.store, output, arguments.limit.unwrap_or(usize::MAX), &files)
 }
@@ -76,9 +76,9 @@ fn only_step(graph: &Graph, selection: &[StepIndex], step: &str) -> Result<StepI
     })
 }
 
-fn record<'a>(graph: &Graph, observed: &'a Observed, index: StepIndex, step: &str) -> Result<&'a Record, DoorError> {
+fn record<'a>(observed: &'a Observed, index: StepIndex, step: &str) -> Result<&'a Record, DoorError> {
     let reason = "it has no record for the workflow as it stands";
-    observed.record(graph, index).ok_or_else(|| refused(step, reason, "apply the workflow first".to_owned()))
+    observed.record(index).ok_or_else(|| refused(step, reason, "apply the workflow first".to_owned()))
 }
 
 fn output(record: &Record, arguments: &Arguments) -> Result<Output, DoorError> {

@@ -165,8 +165,8 @@ impl Job {
         embedder: Option<(EmbedderKey, Box<dyn Embedder>)>,
     ) -> Self {
         let graph = observer.graph;
-        let fingerprint = observed.fingerprint(graph, step.index).expect("a stale step knows what it consumes");
-        let reference = reference(graph, step.index, fingerprint, &options.run);
+        let fingerprint = observed.fingerprint(step.index).expect("a stale step knows what it consumes");
+        let reference = reference(graph, step.index, fingerprint.clone(), &options.run);
         Self {
             index: step.index,
             id: step.step.clone(),
@@ -394,7 +394,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
     let (graph, index) = (observer.graph, step.index);
     let upstreams = &graph.steps[index].upstreams;
     let consumed =
-        |from: StepIndex, name: &str| observed.output(graph, from, name).expect("a stale step's inputs are recorded");
+        |from: StepIndex, name: &str| observed.output(from, name).expect("a stale step's inputs are recorded");
     // Under the name that the dataset has now: one that was renamed is another dataset.
     let bibcodes = || observed.last_output(index, &bibcodes_file(&graph.steps[index].dataset()?.name));
     match &graph.steps[index].config {
@@ -414,7 +414,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
                 config: config.clone(),
                 vectors: consumed(upstreams[0], "vectors"),
                 records: consumed(load, "records"),
-                embed_record: Box::new(recorded(observed, graph, upstreams[0]).clone()),
+                embed_record: Box::new(recorded(observed, upstreams[0]).clone()),
                 previous: bibcodes(),
             }
         }
@@ -434,8 +434,8 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
     }
 }
 
-fn recorded<'a>(observed: &'a Observed, graph: &Graph, index: StepIndex) -> &'a Record {
-    observed.record(graph, index).expect("a stale step's inputs are recorded")
+fn recorded<'a>(observed: &'a Observed, index: StepIndex) -> &'a Record {
+    observed.record(index).expect("a stale step's inputs are recorded")
 }
 
 fn publishing(
@@ -450,17 +450,17 @@ fn publishing(
     let upstreams = &graph.steps[index].upstreams;
     let origin = match &graph.steps[index].config {
         Config::Merge(_) => {
-            let part = |&from: &StepIndex| json!({ "step": graph.steps[from].id.to_string(), "set": recorded(observed, graph, from).key });
+            let part = |&from: &StepIndex| json!({ "step": graph.steps[from].id.to_string(), "set": recorded(observed, from).key });
             ("merged", upstreams.iter().map(part).collect())
         }
-        _ => ("embedded", json!(recorded(observed, graph, upstreams[0]).provenance)),
+        _ => ("embedded", json!(recorded(observed, upstreams[0]).provenance)),
     };
     let publish_only = matches!(reason, StaleReason::NotPublished { .. });
     Some(Publishing {
         dir: observer.directory(&dataset),
         owner: observer.owner(&step.step),
         origin,
-        built: observed.record(graph, index).filter(|record| publish_only && record.key == key).cloned(),
+        built: observed.record(index).filter(|record| publish_only && record.key == key).cloned(),
         name: dataset.name,
     })
 }

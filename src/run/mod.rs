@@ -7,12 +7,13 @@
 //!      +------------- record lands <--- messages (bounded channel) ----> events for doors and the journal
 //! ```
 //!
-//! Each time a record lands the world is planned again: pending steps turn fresh or stale, and nothing outside the
+//! Each time a record lands what is below it is planned again: pending steps turn fresh or stale, and nothing outside the
 //! first plan's closure ever runs. Steps are independent threads; the dispatcher alone decides, and never blocks on them.
 
 mod clock;
 mod job;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,6 @@ pub use clock::{now_seconds, run_id};
 use crate::digest::EmbedderKey;
 use crate::embedder::Embedder;
 use crate::event::{Event, Outcome};
-use crate::fingerprint::StaleReason;
 use crate::graph::{NodeKind, Scope, StepId, StepIndex};
 use crate::history::Entry;
 use crate::hub::HubError;
@@ -106,8 +106,8 @@ pub async fn apply(
     let observed = observer.observe(scope).map_err(|errors| RunError::Observe { errors })?;
     // Before anything is paid for: what is computed must mean the same next year.
     observer.library.keep()?;
-    let first = plan(observer.graph, scope, &observed);
-    let idle = first.is_fresh();
+    let plan = plan(observer.graph, scope, &observed);
+    let idle = plan.is_fresh();
     // Nothing to do writes nothing but references: a journal of nothing would only hide the others.
     let journal = if idle { None } else { Some(open(&observer.store, options)?) };
     let _held = match held {
@@ -118,6 +118,7 @@ pub async fn apply(
     let mut dispatcher = Dispatcher {
         observer,
         observed,
+        plan,
         scope,
         options,
         started: Instant::now(),
@@ -132,9 +133,11 @@ pub async fn apply(
         cancel: Arc::new(AtomicBool::new(false)),
     };
     dispatcher.begin()?;
-    let plan = if idle { first } else { dispatcher.drive(messages, interrupted).await? };
-    dispatcher.settle_references(&plan)?;
-    dispatcher.end(plan, idle)
+    if !idle {
+        dispatcher.drive(messages, interrupted).await?;
+    }
+    dispatcher.settle_references()?;
+    dispatcher.end(idle)
 }
 
 /// Takes the run's lock, so that gc deletes nothing that this run looks at, and then waits while gc is at work. None where
@@ -170,6 +173,8 @@ fn open(store: &Store, options: &Options) -> Result<Journal, StoreError> {
 struct Dispatcher<'a> {
     observer: Observer<'a>,
     observed: Observed,
+    /// What follows from it, renewed wherever it changes.
+    plan: Plan,
     scope: &'a Scope,
     options: &'a Options,
     started: Instant,
@@ -201,25 +206,25 @@ impl Dispatcher<'_> {
         &mut self,
         mut messages: mpsc::Receiver<Message>,
         interrupted: impl Future<Output = ()>,
-    ) -> Result<Plan, RunError> {
+    ) -> Result<(), RunError> {
         tokio::pin!(interrupted);
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        let mut plan = self.advance()?;
+        self.advance()?;
         loop {
             if self.running.is_empty() && (self.waiting.is_empty() || self.is_cancelled()) {
-                return Ok(plan);
+                return Ok(());
             }
             tokio::select! {
                 Some(message) = messages.recv() => {
                     if self.hear(message)? {
-                        plan = self.advance()?;
+                        self.advance()?;
                     }
                 }
                 () = &mut interrupted, if !self.is_cancelled() => {
                     self.cancel.store(true, Ordering::Relaxed);
                     self.tell(Event::RunInterrupted)?;
                 }
-                () = tokio::time::sleep(WAIT), if !self.waiting.is_empty() => plan = self.look_again()?,
+                () = tokio::time::sleep(WAIT), if !self.waiting.is_empty() => self.look_again()?,
                 _ = heartbeat.tick() => self.running.values().for_each(Lock::beat),
             }
         }
@@ -229,20 +234,25 @@ impl Dispatcher<'_> {
         self.cancel.load(Ordering::Relaxed)
     }
 
-    /// Plans again and starts what can start, the furthest downstream first, so that years flow through one by one.
-    fn advance(&mut self) -> Result<Plan, RunError> {
-        let plan = plan(self.observer.graph, self.scope, &self.observed);
-        if self.is_cancelled() {
-            return Ok(plan);
-        }
-        let mut ready: Vec<&PlannedStep> = plan.stale().filter(|step| !self.is_taken(step.index)).collect();
-        ready.sort_by_key(|step| (std::cmp::Reverse(step.step.kind), step.index));
-        for step in ready {
-            if self.has_slot(step.step.kind) {
-                self.start(step)?;
+    /// Starts what can start.
+    fn advance(&mut self) -> Result<(), RunError> {
+        while !self.is_cancelled() && self.start_ready()? {}
+        Ok(())
+    }
+
+    /// Starts what is ready, the furthest downstream first, so that years flow through one by one. Says whether the plan
+    /// has changed by it: a step may turn out to be done.
+    fn start_ready(&mut self) -> Result<bool, RunError> {
+        let mut changed = false;
+        let ready = self.plan.stale().filter(|step| !self.is_taken(step.index));
+        let mut ready: Vec<_> = ready.map(|step| (Reverse(step.step.kind), step.index)).collect();
+        ready.sort_unstable();
+        for (Reverse(kind), index) in ready {
+            if self.has_slot(kind) {
+                changed |= self.start(index)?;
             }
         }
-        Ok(plan)
+        Ok(changed)
     }
 
     /// Whether a step is running or has run: one that is stale again right after must not run for ever.
@@ -259,29 +269,41 @@ impl Dispatcher<'_> {
         if kind == NodeKind::Embed { embedding == 0 } else { self.running.len() - embedding < self.options.jobs }
     }
 
-    fn start(&mut self, step: &PlannedStep) -> Result<(), RunError> {
-        let (Some(key), State::Stale(reason)) = (step.key, &step.state) else { return Ok(()) };
+    /// Starts a stale step, unless somebody else is at work on it. Says whether it turned out to be done instead.
+    fn start(&mut self, index: StepIndex) -> Result<bool, RunError> {
+        let Some(PlannedStep { key: Some(key), step: id, .. }) = self.plan.step(index).cloned() else {
+            return Ok(false);
+        };
         match self.observer.store.lock(&key, &self.options.run)? {
             LockOutcome::Busy(holder) => {
                 // Two years of one content are one key: the other one's lock is this run's own.
-                if self.waiting.insert(step.index) && holder.run != self.options.run {
+                if self.waiting.insert(index) && holder.run != self.options.run {
                     let note = format!("waits for run {} (process {} on {})", holder.run, holder.pid, holder.host);
-                    self.tell(Event::StepNote { step: step.step.clone(), note })?;
+                    self.tell(Event::StepNote { step: id, note })?;
                 }
-                Ok(())
+                Ok(false)
             }
             LockOutcome::Held(lock) => {
-                self.waiting.remove(&step.index);
-                self.launch(step, reason, lock)
+                self.waiting.remove(&index);
+                // Whoever held it before has done it, perhaps.
+                self.look_up(index)?;
+                self.plan.renew(self.observer.graph, self.scope, &self.observed, &BTreeSet::from([index]));
+                if self.plan.step(index).is_some_and(|step| step.state == State::Fresh) {
+                    return self.renew(index).map(|()| true);
+                }
+                self.launch(index, lock).map(|()| false)
             }
         }
     }
 
-    fn launch(&mut self, step: &PlannedStep, reason: &StaleReason, lock: Lock) -> Result<(), RunError> {
-        let embedder = if step.step.kind == NodeKind::Embed { self.embedder.take() } else { None };
-        let job = Job::new(&self.observer, &self.observed, step, reason, self.options, embedder);
-        self.running.insert(step.index, lock);
-        self.tell(Event::StepStarted { step: step.step.clone(), reason: reason.clone() })?;
+    fn launch(&mut self, index: StepIndex, lock: Lock) -> Result<(), RunError> {
+        let Some(step) = self.plan.step(index) else { return Ok(()) };
+        let State::Stale(reason) = &step.state else { return Ok(()) };
+        let (id, reason) = (step.step.clone(), reason.clone());
+        let embedder = if id.kind == NodeKind::Embed { self.embedder.take() } else { None };
+        let job = Job::new(&self.observer, &self.observed, step, &reason, self.options, embedder);
+        self.running.insert(index, lock);
+        self.tell(Event::StepStarted { step: id, reason })?;
         job.spawn(self.sender.clone(), Arc::clone(&self.cancel));
         Ok(())
     }
@@ -315,7 +337,7 @@ impl Dispatcher<'_> {
         self.observed.references.insert(index, reference);
         // It was published just now: reading it all again to see that would stall the run.
         self.observed.published.remove(&index);
-        self.look_below(index)?;
+        self.renew(index)?;
         self.tell(Event::StepFinished { step, key, fingerprint, counts, run_counts, seconds })
     }
 
@@ -326,15 +348,16 @@ impl Dispatcher<'_> {
         Ok(())
     }
 
-    /// Looks up the records of everything below a step, whose keys may just have become known.
-    fn look_below(&mut self, landed: StepIndex) -> Result<(), RunError> {
-        let mut below = BTreeSet::from([landed]);
+    /// Plans a step whose record changed again, and everything below it: their keys may just have become known.
+    fn renew(&mut self, landed: StepIndex) -> Result<(), RunError> {
+        let mut changed = BTreeSet::from([landed]);
         for &index in self.scope.steps() {
-            if self.observer.graph.steps[index].upstreams.iter().any(|up| below.contains(up)) {
-                below.insert(index);
+            if self.observer.graph.steps[index].upstreams.iter().any(|up| changed.contains(up)) {
+                changed.insert(index);
                 self.look_up(index)?;
             }
         }
+        self.plan.renew(self.observer.graph, self.scope, &self.observed, &changed);
         Ok(())
     }
 
@@ -344,24 +367,22 @@ impl Dispatcher<'_> {
     }
 
     /// Looks whether those who hold the locks that this run waits for are done, or gone.
-    fn look_again(&mut self) -> Result<Plan, RunError> {
+    fn look_again(&mut self) -> Result<(), RunError> {
         for index in self.waiting.clone() {
             self.look_up(index)?;
-            self.look_below(index)?;
+            self.renew(index)?;
         }
-        self.waiting.retain(|&index| {
-            let key = self.observed.fingerprint(self.observer.graph, index).map(|fingerprint| fingerprint.key());
-            !matches!(key.and_then(|key| self.observed.records.get(&key)), Some(RecordState::Whole(_)))
-        });
+        self.waiting.retain(|&index| self.observed.record(index).is_none());
         self.advance()
     }
 
     /// Fresh steps whose reference names another record: an edit was taken back, or another workflow made it.
-    fn settle_references(&mut self, plan: &Plan) -> Result<(), RunError> {
-        for step in plan.steps.iter().filter(|step| step.state == State::Fresh) {
-            let Some(fingerprint) = self.observed.fingerprint(self.observer.graph, step.index) else { continue };
+    fn settle_references(&mut self) -> Result<(), RunError> {
+        for step in self.plan.steps.iter().filter(|step| step.state == State::Fresh) {
+            let Some(fingerprint) = self.observed.fingerprint(step.index) else { continue };
             let standing = self.observed.references.get(&step.index);
-            if standing.is_none_or(|reference| reference.fingerprint != fingerprint) {
+            if standing.is_none_or(|reference| reference.fingerprint != *fingerprint) {
+                let fingerprint = fingerprint.clone();
                 let reference = job::reference(self.observer.graph, step.index, fingerprint, &self.options.run);
                 self.observer.store.write_reference(&self.observer.graph.name, &reference)?;
             }
@@ -369,7 +390,7 @@ impl Dispatcher<'_> {
         Ok(())
     }
 
-    fn end(mut self, plan: Plan, idle: bool) -> Result<Report, RunError> {
+    fn end(mut self, idle: bool) -> Result<Report, RunError> {
         let outcome = match () {
             () if self.is_cancelled() => Outcome::Interrupted,
             () if !self.failed.is_empty() => Outcome::Failed,
@@ -382,9 +403,9 @@ impl Dispatcher<'_> {
         let graph = self.observer.graph;
         let failed: Vec<_> =
             self.failed.into_iter().map(|(index, error)| (graph.steps[index].id.clone(), error)).collect();
-        let pending = plan.steps.iter().filter(|step| matches!(step.state, State::Pending(_)));
+        let pending = self.plan.steps.iter().filter(|step| matches!(step.state, State::Pending(_)));
         let skipped = pending.map(|step| step.step.clone()).collect();
-        Ok(Report { outcome, failed, skipped, plan })
+        Ok(Report { outcome, failed, skipped, plan: self.plan })
     }
 
     fn tell(&mut self, event: Event) -> Result<(), RunError> {
