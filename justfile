@@ -79,6 +79,10 @@ bench *args:
 merge-campaign years="30" rows="100000": release
     python3 benches/merge_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$1" "$2"
 
+# measure what a second run costs: `grow YEAR.json.gz MODEL`, `nights [NIGHTS] [ROWS]` or `again [YEARS] [ROWS]`
+reuse-campaign what *args: release
+    python3 benches/reuse_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$@"
+
 # retrieval quality on SciFact, or another collection in the form of BEIR: nDCG@10 and recall@100 of a model's vectors
 eval-scifact folder model="models/all-MiniLM-L6-v2" precision="":
     #!/usr/bin/env bash
