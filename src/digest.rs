@@ -161,6 +161,7 @@ impl RowKey {
 ///
 /// Integers are 8 bytes little-endian; text and bytes are preceded by their length; an absent value is a 0 byte, a
 /// present one a 1 byte and the value. Callers feed maps in sorted order and sequences after [`KeyHasher::count`].
+#[derive(Clone)]
 pub struct KeyHasher(blake3::Hasher);
 
 impl KeyHasher {

@@ -6,6 +6,8 @@
 //! | load: fields | yes | they decide the records' columns |
 //! | load: key | yes, where it is not `bibcode` | it decides which record a row is of |
 //! | load: aliases | yes, where it is set | it decides a column of the records |
+//! | load: records | yes, where it is set | it says where the records are |
+//! | load: max_record_bytes | yes, where it is not the default | it decides which records are too long |
 //! | load: content digests of the source files, in order | yes | they are the input |
 //! | load: paths, sizes, times of the source files | no | a moved or touched file is the same file |
 //! | prepare: fields, prefix, suffix, delimiters, lowercase, truncate | yes | they make the text |
@@ -36,7 +38,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, KeyHasher, NodeKey};
 use crate::graph::{NodeKind, StepId};
 use crate::manifest::config::{
-    DEFAULT_KEY, EmbedConfig, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig,
+    DEFAULT_KEY, DEFAULT_MAX_RECORD_BYTES, EmbedConfig, LoadConfig, MergeConfig, OnnxConfig, PersistConfig,
+    PrepareConfig,
 };
 
 /// The role of what a merge consumes.
@@ -84,7 +87,7 @@ impl Fingerprint {
 
     /// Of a load step over these files, in order.
     pub fn of_load(config: &LoadConfig, sources: &[(String, Digest)]) -> Self {
-        let LoadConfig { input, key, fields, aliases, missing: _ } = config;
+        let LoadConfig { input, key, fields, aliases, records, max_record_bytes, missing: _ } = config;
         let mut fingerprint = Self::empty(NodeKind::Load);
         fingerprint.set("fields", list(fields));
         // Every record's key was `bibcode` once: those steps' keys stay what they were.
@@ -93,6 +96,12 @@ impl Fingerprint {
         }
         if let Some(aliases) = aliases {
             fingerprint.set("aliases", quoted(aliases));
+        }
+        if let Some(records) = records {
+            fingerprint.set("records", quoted(records));
+        }
+        if *max_record_bytes != DEFAULT_MAX_RECORD_BYTES {
+            fingerprint.set("max_record_bytes", max_record_bytes.to_string());
         }
         fingerprint.names.insert("input".into(), quoted(input));
         for (index, (name, digest)) in sources.iter().enumerate() {
@@ -414,7 +423,15 @@ mod tests {
     fn load(key: &str) -> LoadConfig {
         let fields = vec!["title".into()];
         let (input, key) = ("a/*.json".into(), key.into());
-        LoadConfig { input, key, fields, aliases: None, missing: Default::default() }
+        LoadConfig {
+            input,
+            key,
+            fields,
+            aliases: None,
+            records: None,
+            max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            missing: Default::default(),
+        }
     }
 
     #[test]

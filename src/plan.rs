@@ -384,7 +384,15 @@ mod tests {
 
     fn load(input: &str) -> LoadConfig {
         let (key, fields) = ("bibcode".into(), vec!["title".into()]);
-        LoadConfig { input: input.into(), key, fields, aliases: None, missing: Default::default() }
+        LoadConfig {
+            input: input.into(),
+            key,
+            fields,
+            aliases: None,
+            records: None,
+            max_record_bytes: 1 << 24,
+            missing: Default::default(),
+        }
     }
 
     fn graph(prefix: &str) -> Graph {

@@ -68,6 +68,17 @@ where
     })
 }
 
+/// Starts one piece of work on the pool. The answer never comes if it panics.
+pub fn start<O: Send + 'static>(work: impl FnOnce() -> O + Send + 'static) -> Receiver<O> {
+    let (answer, result) = sync_channel(1);
+    rayon::spawn(move || {
+        if let Ok(output) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+            let _ = answer.send(output);
+        }
+    });
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

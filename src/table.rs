@@ -41,8 +41,8 @@ pub const ALIAS_OF: &str = "alias_of";
 /// Name of the table of rows that an embed step left out.
 pub const FAILED: &str = "failed";
 
-/// Rows per Parquet row group. Cut by rows, not bytes, so that equal rows give equal files.
-pub const ROW_GROUP_ROWS: usize = 65_536;
+/// Rows per Parquet row group: some ten megabytes of abstracts. Cut by rows, not bytes, so that equal rows give equal files.
+pub const ROW_GROUP_ROWS: usize = 8_192;
 /// Rows per record batch of the memory-mapped tables: row -> batch is one division. 65,536 rows of 384 half floats
 /// are 50 MB, the most that a writer holds.
 pub const IPC_BATCH_ROWS: usize = 65_536;

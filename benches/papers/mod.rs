@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sciembed::manifest::config::PrepareConfig;
 use sciembed::node::prepare;
-use sciembed::source::record::{SourceRecord, Wanted, parse};
+use sciembed::source::record::{Field, SourceRecord, Wanted, parse};
 
 pub fn fields() -> Vec<String> {
     vec!["title".into(), "abstract".into()]
@@ -20,10 +20,13 @@ pub fn sample() -> String {
     text
 }
 
-pub fn records() -> Vec<SourceRecord> {
+/// The values of each record's fields.
+pub fn records() -> Vec<Vec<Vec<String>>> {
     let fields = fields();
     let wanted = Wanted::of("bibcode", &fields);
-    sample().lines().map(|line| parse(line.as_bytes(), &wanted).expect("the sample is in order")).collect()
+    let owned = |field: &Field| field.texts().unwrap_or_default().iter().map(|text| text.to_string()).collect();
+    let values = |record: SourceRecord| record.fields.iter().map(owned).collect();
+    sample().lines().map(|line| values(parse(line.as_bytes(), &wanted).expect("the sample is in order"))).collect()
 }
 
 pub fn texts() -> Vec<String> {
@@ -36,8 +39,5 @@ pub fn texts() -> Vec<String> {
         lowercase: false,
         truncate: 3000,
     };
-    let text = |record: SourceRecord| {
-        prepare::text(&config, record.fields.into_iter().map(Option::unwrap_or_default).collect())
-    };
-    records().into_iter().filter_map(text).map(|text| text.text).collect()
+    records().into_iter().filter_map(|fields| prepare::text(&config, fields)).map(|text| text.text).collect()
 }

@@ -81,6 +81,8 @@ impl Maker<'_> {
                     key: load.key.clone(),
                     fields: load.fields.clone(),
                     aliases: load.aliases.clone(),
+                    records: load.records.clone(),
+                    max_record_bytes: load.max_record_bytes,
                     missing: load.missing,
                 })
             }

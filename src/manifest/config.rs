@@ -24,6 +24,9 @@ pub enum Missing {
 /// whatever it was read from: `table.rs`.
 pub const DEFAULT_KEY: &str = "bibcode";
 
+/// The most bytes that a record may have, where a load node says nothing.
+pub const DEFAULT_MAX_RECORD_BYTES: u64 = 16 << 20;
+
 /// The resolved configuration of one `load` instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadConfig {
@@ -35,6 +38,10 @@ pub struct LoadConfig {
     pub fields: Vec<String>,
     /// The field that other bibcodes of a paper are read from.
     pub aliases: Option<String>,
+    /// The path to the records in a file; none where they are at its top.
+    pub records: Option<String>,
+    /// The most bytes that a record may have.
+    pub max_record_bytes: u64,
     /// What a missing input means.
     pub missing: Missing,
 }

@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::config::{DEFAULT_KEY, Device, Dtype, GraphChoice, Missing, Pooling, Precision};
+use super::config::{DEFAULT_KEY, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Missing, Pooling, Precision};
 
 /// The version of the manifest that this program reads.
 pub const VERSION: u32 = 1;
@@ -69,8 +69,9 @@ pub struct Workflow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
-    /// The path of the input, or a glob, relative to the manifest. JSON lines or one JSON array, plain or compressed;
-    /// the format is told by the file's first bytes. May contain `{axis}`.
+    /// The path of the input, or a glob, relative to the manifest. JSON: an object a line, in one array, or one behind the
+    /// other; plain, or compressed with gzip, zstd, bzip2 or xz. The form is told by the file's first bytes. May contain
+    /// `{axis}`.
     #[schemars(length(min = 1))]
     pub input: String,
 
@@ -80,7 +81,8 @@ pub struct Load {
     #[schemars(length(min = 1))]
     pub key: String,
 
-    /// The fields to keep besides the key, which is not listed; at least one.
+    /// The fields to keep besides the key, which is not listed; at least one. `"author.0"` is the first of a list, and
+    /// `"pub.name"` a field inside an object.
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub fields: Vec<String>,
 
@@ -91,6 +93,17 @@ pub struct Load {
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub aliases: Option<String>,
+
+    /// Where the records are in a file of nested JSON: keys with dots between, as in `"response.docs"` for answers of Solr.
+    /// Default: at its top, an object a line, in one array, or one behind the other.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub records: Option<String>,
+
+    /// The most bytes that a record may have; a longer one is passed over, and listed. Default: 16,777,216 (16 MiB).
+    #[serde(default = "default_max_record_bytes")]
+    #[schemars(range(min = 1))]
+    pub max_record_bytes: u64,
 
     /// What a missing file, or a glob that matches none, means: `"error"` (the default), or `"skip"` to count it as
     /// empty and list it.
@@ -260,6 +273,10 @@ pub struct Merge {
     /// included, which no bibcode leads to. A view cannot be merged again.
     #[serde(default)]
     pub view: bool,
+}
+
+fn default_max_record_bytes() -> u64 {
+    DEFAULT_MAX_RECORD_BYTES
 }
 
 fn default_key() -> String {

@@ -94,13 +94,6 @@ pub enum NodeError {
         /// Where the first one stands, and why it was refused.
         first: String,
     },
-    /// A file of one JSON array: all its lines but the last would be refused, and the year reduced to one paper.
-    #[error("read {input}: it holds one JSON array, not a JSON object a line")]
-    #[diagnostic(code(sciembed::node::json_array), help("convert it first: `jq -c '.[]' FILE > FILE.jsonl`"))]
-    JsonArray {
-        /// The file, as it was found.
-        input: String,
-    },
     /// No record had any text.
     #[error("make a text of any of {records} records: none has text in {fields}")]
     #[diagnostic(

@@ -1,13 +1,17 @@
 //! Reading input files: which files, which codec, which lines, which fields.
 //!
-//! Bytes flow from [`files`] (a path or glob becomes a sorted list) through [`codec`] (gzip or zstd by magic bytes) into
-//! [`lines`] (chunks of whole lines, bounded in size) and [`record`] (one line becomes a record or a reason for reject).
+//! Bytes flow from [`files`] (a path or glob becomes a sorted list) through [`codec`] (decompressed, by magic bytes) into
+//! [`chunks`] (whole records, in chunks of bounded size: a record a line, or found by a walk over brackets, as `layout.rs`
+//! tells) and [`record`] (the text of one becomes a record or a reason for reject).
 //! This room knows the shapes of ADS; it knows nothing of nodes, and writes nothing.
 
+pub mod chunks;
 pub mod codec;
 mod error;
+mod fields;
 pub mod files;
-pub mod lines;
+mod layout;
 pub mod record;
+mod scan;
 
 pub use error::SourceError;

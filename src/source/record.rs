@@ -1,4 +1,4 @@
-//! One JSON line becomes a record of wanted fields, or a reason why it cannot.
+//! The text of one record becomes a record of wanted fields, or a reason why it cannot.
 //!
 //! ADS gives a title as a list or as a string, a year as a string, an identifier list with nulls in it. Here every field
 //! becomes a list of strings: a string is a list of one, a number or boolean its JSON text, null and an absent key are
@@ -8,12 +8,12 @@
 //! what does not have the form of a bibcode is passed over, whatever it is, and nothing about them refuses a record.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::sync::LazyLock;
 
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use memchr::memchr;
 use serde_json::value::RawValue;
 
+use super::fields::{self, Found};
 use crate::digest::{KeyHasher, MetadataDigest};
 use crate::manifest::config::DEFAULT_KEY;
 
@@ -35,15 +35,38 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// A record: its bibcode, and the wanted fields in their order.
+/// A record: its bibcode, and the wanted fields in their order. Text stays where it was read, but where it had escapes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceRecord {
+pub struct SourceRecord<'a> {
     /// The key, as it stands in the key field.
-    pub bibcode: String,
-    /// One entry per wanted field; none where it is missing or null.
-    pub fields: Vec<Option<Vec<String>>>,
+    pub bibcode: Cow<'a, str>,
+    /// One entry per wanted field.
+    pub fields: Vec<Field<'a>>,
     /// Other bibcodes of the same paper, each once, as they stand; none if no field of aliases is wanted.
-    pub aliases: Vec<String>,
+    pub aliases: Vec<Cow<'a, str>>,
+    /// Whether a wanted field stands twice or more; the last one counts.
+    pub has_duplicates: bool,
+}
+
+/// A wanted field of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Field<'a> {
+    /// It is not there.
+    Missing,
+    /// It is null.
+    Null,
+    /// Its texts; none of an empty list.
+    Texts(Vec<Cow<'a, str>>),
+}
+
+impl<'a> Field<'a> {
+    /// Its texts, if it is neither missing nor null.
+    pub fn texts(&self) -> Option<&[Cow<'a, str>]> {
+        match self {
+            Self::Texts(texts) => Some(texts),
+            Self::Missing | Self::Null => None,
+        }
+    }
 }
 
 /// Why a line or a row was set aside.
@@ -57,6 +80,8 @@ pub enum Reason {
     NoBibcode,
     /// A wanted field is an object or a nested list.
     UnusableField,
+    /// It is longer than records may be.
+    TooLong,
     /// A later line has the same bibcode.
     Superseded,
     /// No wanted field has any text.
@@ -71,6 +96,7 @@ impl Reason {
             Self::InvalidUtf8 => "invalid_utf8",
             Self::NoBibcode => "no_bibcode",
             Self::UnusableField => "unusable_field",
+            Self::TooLong => "too_long",
             Self::Superseded => "superseded",
             Self::NoText => "no_text",
         }
@@ -88,14 +114,18 @@ pub struct Refusal {
     pub bibcode: Option<String>,
 }
 
-impl SourceRecord {
+/// Where every metadata digest starts: deriving it anew would cost as much as a short record.
+static METADATA_DIGEST: LazyLock<KeyHasher> = LazyLock::new(|| KeyHasher::new("sciembed 2026 metadata digest v1"));
+
+impl SourceRecord<'_> {
     /// Digest of the selected fields in canonical form: a string and a list of that one string are the same.
     pub fn metadata_digest(&self, names: &[String]) -> MetadataDigest {
-        let mut hasher = KeyHasher::new("sciembed 2026 metadata digest v1");
+        let mut hasher = METADATA_DIGEST.clone();
         hasher.text(&self.bibcode).count(names.len() as u64);
-        for (name, values) in names.iter().zip(&self.fields) {
-            hasher.text(name).optional(values.as_ref().map(|_| ""));
-            let values = values.as_deref().unwrap_or_default();
+        for (name, field) in names.iter().zip(&self.fields) {
+            let values = field.texts();
+            hasher.text(name).optional(values.map(|_| ""));
+            let values = values.unwrap_or_default();
             hasher.count(values.len() as u64);
             values.iter().for_each(|value| {
                 hasher.text(value);
@@ -125,21 +155,21 @@ pub fn is_bibcode(text: &str) -> bool {
         && bytes.last().is_some_and(|last| last.is_ascii_alphabetic() || *last == b'.')
 }
 
-/// Reads what is wanted from one line of JSON.
+/// Reads what is wanted from the text of one record.
 ///
 /// # Errors
-/// A [`Refusal`] saying why the line cannot be used.
-pub fn parse(line: &[u8], wanted: &Wanted) -> Result<SourceRecord, Refusal> {
+/// A [`Refusal`] saying why it cannot be used.
+pub fn parse<'a>(text: &'a [u8], wanted: &Wanted) -> Result<SourceRecord<'a>, Refusal> {
     let refuse = |reason, detail: String| Refusal { reason, detail, bibcode: None };
-    let text = std::str::from_utf8(line)
+    let text = std::str::from_utf8(text)
         .map_err(|error| refuse(Reason::InvalidUtf8, format!("byte {} of the line", error.valid_up_to())))?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let parsed = Seed(wanted).deserialize(&mut deserializer).and_then(|fields| {
-        deserializer.end()?;
-        Ok(fields)
-    });
-    let found = parsed.map_err(|error| refuse(Reason::InvalidJson, without_line(&error)))?;
-    found.into_record(wanted)
+    let found = match fields::find(text, wanted) {
+        Some(found) => found,
+        None => {
+            fields::find_carefully(text, wanted).map_err(|error| refuse(Reason::InvalidJson, without_line(&error)))?
+        }
+    };
+    into_record(found, wanted)
 }
 
 /// The error by its byte: its "line 1" is the line itself, and would contradict the line's number in the file.
@@ -151,68 +181,59 @@ fn without_line(error: &serde_json::Error) -> String {
     }
 }
 
-/// What stood in a line, still as JSON text: only what is wanted is read.
-struct Found<'de> {
-    bibcode: Option<&'de RawValue>,
-    fields: Vec<Option<&'de RawValue>>,
-    aliases: Option<&'de RawValue>,
-}
-
-impl Found<'_> {
-    fn into_record(self, wanted: &Wanted) -> Result<SourceRecord, Refusal> {
-        let bibcode = bibcode(self.bibcode, wanted.key)?;
-        let mut fields = Vec::with_capacity(wanted.fields.len());
-        for (name, raw) in wanted.fields.iter().zip(self.fields) {
-            let refuse = |reason, detail| Refusal { reason, detail, bibcode: Some(bibcode.clone()) };
-            match raw.map_or(Ok(Value::Null), read) {
-                Ok(value) => fields.push(
-                    value
-                        .into_list()
-                        .map_err(|shape| refuse(Reason::UnusableField, format!("field `{name}` is {shape}")))?,
-                ),
-                Err(error) => {
-                    return Err(refuse(Reason::InvalidJson, format!("field `{name}`: {}", without_line(&error))));
-                }
+fn into_record<'a>(found: Found<'a>, wanted: &Wanted) -> Result<SourceRecord<'a>, Refusal> {
+    let bibcode = bibcode(found.bibcode, wanted.key)?;
+    let mut fields = Vec::with_capacity(wanted.fields.len());
+    for (name, raw) in wanted.fields.iter().zip(found.fields) {
+        let refuse = |reason, detail| Refusal { reason, detail, bibcode: Some(bibcode.clone().into_owned()) };
+        match raw.map(read) {
+            None => fields.push(Field::Missing),
+            Some(Ok(value)) => fields.push(
+                value
+                    .into_field()
+                    .map_err(|shape| refuse(Reason::UnusableField, format!("field `{name}` is {shape}")))?,
+            ),
+            Some(Err(error)) => {
+                return Err(refuse(Reason::InvalidJson, format!("field `{name}`: {}", without_line(&error))));
             }
         }
-        let aliases = self.aliases.map(|raw| aliases(raw, &bibcode)).unwrap_or_default();
-        Ok(SourceRecord { bibcode, fields, aliases })
     }
+    let aliases = found.aliases.map(|raw| aliases(raw, &bibcode)).unwrap_or_default();
+    Ok(SourceRecord { bibcode, fields, aliases, has_duplicates: found.has_duplicates })
 }
 
 /// The bibcodes in a string or a list of strings, in their order and each once, but the record's own.
-fn aliases(raw: &RawValue, own: &str) -> Vec<String> {
-    let mut aliases: Vec<String> = Vec::new();
-    let mut add = |raw: &str| {
-        let text: String = serde_json::from_str(raw).unwrap_or_default();
-        let alias = text.trim();
-        if is_bibcode(alias) && alias != own && !aliases.iter().any(|known| known == alias) {
-            aliases.push(alias.to_owned());
+fn aliases<'a>(raw: &'a str, own: &str) -> Vec<Cow<'a, str>> {
+    let mut aliases: Vec<Cow<'a, str>> = Vec::new();
+    let mut add = |raw: &'a str| {
+        let alias = string(raw).map(trimmed).unwrap_or_default();
+        if is_bibcode(&alias) && alias != own && !aliases.contains(&alias) {
+            aliases.push(alias);
         }
     };
-    if raw.get().starts_with('[') {
-        let items: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+    if raw.starts_with('[') {
+        let items: Vec<&'a RawValue> = serde_json::from_str(raw).unwrap_or_default();
         items.iter().map(|item| item.get()).filter(|item| item.starts_with('"')).for_each(add);
-    } else {
-        add(raw.get());
+    } else if raw.starts_with('"') {
+        add(raw);
     }
     aliases
 }
 
-fn bibcode(raw: Option<&RawValue>, key: &str) -> Result<String, Refusal> {
+fn bibcode<'a>(raw: Option<&'a str>, key: &str) -> Result<Cow<'a, str>, Refusal> {
     let refuse = |fault: &str| {
         let detail = format!("the {}{fault}", key_in_words(key));
         Refusal { reason: Reason::NoBibcode, detail, bibcode: None }
     };
-    let text: String = match raw.map(RawValue::get) {
+    let text = match raw {
         None | Some("null") => return Err(refuse(" is missing")),
         Some(raw) if raw.starts_with('"') => {
-            serde_json::from_str(raw).map_err(|error| refuse(&format!(": {}", without_line(&error))))?
+            string(raw).map_err(|error| refuse(&format!(": {}", without_line(&error))))?
         }
         Some(_) => return Err(refuse(" is not a string")),
     };
     // No key has spaces around it, and nobody would look it up with them.
-    let text = text.trim();
+    let text = trimmed(text);
     if text.is_empty() {
         return Err(refuse(" is blank"));
     }
@@ -220,85 +241,59 @@ fn bibcode(raw: Option<&RawValue>, key: &str) -> Result<String, Refusal> {
     if text.contains(char::is_control) {
         return Err(refuse(" has a control character in it"));
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
-/// Reads an object, keeping wanted keys only. Of a key that stands twice the last one counts, as everywhere in JSON.
-struct Seed<'a>(&'a Wanted<'a>);
-
-impl<'de> DeserializeSeed<'de> for Seed<'_> {
-    type Value = Found<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found<'de>, D::Error> {
-        deserializer.deserialize_map(self)
+fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     }
 }
 
-impl<'de> Visitor<'de> for Seed<'_> {
-    type Value = Found<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        let Wanted { key: of_key, fields, aliases } = self.0;
-        let mut found = Found { bibcode: None, fields: vec![None; fields.len()], aliases: None };
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            let field = fields.iter().position(|name| *name == key);
-            let of_aliases = aliases.is_some_and(|name| name == key);
-            if key == *of_key {
-                found.bibcode = Some(map.next_value()?);
-            } else if field.is_some() || of_aliases {
-                let value = map.next_value()?;
-                if let Some(at) = field {
-                    found.fields[at] = Some(value);
-                }
-                if of_aliases {
-                    found.aliases = Some(value);
-                }
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(found)
+/// The text of a JSON string: where it stands, if it has no escapes.
+fn string(raw: &str) -> Result<Cow<'_, str>, serde_json::Error> {
+    match raw.get(1..raw.len().saturating_sub(1)) {
+        Some(inside) if memchr(b'\\', inside.as_bytes()).is_none() => Ok(Cow::Borrowed(inside)),
+        _ => serde_json::from_str(raw).map(Cow::Owned),
     }
 }
 
 /// A field's value, as far as its shape can be used.
 #[derive(Clone, Debug, PartialEq)]
-enum Value {
+enum Value<'a> {
     Null,
-    Text(String),
-    List(Vec<Value>),
+    Text(Cow<'a, str>),
+    List(Vec<Value<'a>>),
     Object,
 }
 
 /// Reads a value. Numbers and booleans stay as they are written: `1.10` is a version to somebody, and an identifier may
 /// have more digits than a float.
-fn read(raw: &RawValue) -> Result<Value, serde_json::Error> {
-    let text = raw.get();
-    Ok(match text.as_bytes().first() {
-        Some(b'"') => Value::Text(serde_json::from_str(text)?),
+fn read(raw: &str) -> Result<Value<'_>, serde_json::Error> {
+    Ok(match raw.as_bytes().first() {
+        Some(b'"') => Value::Text(string(raw)?),
         Some(b'n') => Value::Null,
         Some(b'{') => Value::Object,
         Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(text)?;
-            // A list inside a list is refused by its shape alone: what is in it is not read, however deep.
-            let item =
-                |raw: &&RawValue| if raw.get().starts_with('[') { Ok(Value::List(Vec::new())) } else { read(raw) };
-            Value::List(items.iter().map(item).collect::<Result<_, _>>()?)
+            let items: Vec<&RawValue> = serde_json::from_str(raw)?;
+            Value::List(items.into_iter().map(|raw| item(raw.get())).collect::<Result<_, _>>()?)
         }
-        _ => Value::Text(text.to_owned()),
+        _ => Value::Text(Cow::Borrowed(raw)),
     })
 }
 
-impl Value {
-    /// As a list of strings, none if missing; the shape's name if it has no plain text.
-    fn into_list(self) -> Result<Option<Vec<String>>, &'static str> {
+/// Reads an element of a list. A list inside a list is refused by its shape alone: what is in it is not read, however deep.
+fn item(raw: &str) -> Result<Value<'_>, serde_json::Error> {
+    if raw.starts_with('[') { Ok(Value::List(Vec::new())) } else { read(raw) }
+}
+
+impl<'a> Value<'a> {
+    /// As a field; the shape's name if it has no plain text.
+    fn into_field(self) -> Result<Field<'a>, &'static str> {
         match self {
-            Self::Null => Ok(None),
-            Self::Text(text) => Ok(Some(vec![text])),
+            Self::Null => Ok(Field::Null),
+            Self::Text(text) => Ok(Field::Texts(vec![text])),
             Self::Object => Err("an object"),
             Self::List(values) => {
                 let mut texts = Vec::with_capacity(values.len());
@@ -310,7 +305,7 @@ impl Value {
                         Self::Object => return Err("a list of objects"),
                     }
                 }
-                Ok(Some(texts))
+                Ok(Field::Texts(texts))
             }
         }
     }
@@ -324,8 +319,13 @@ mod tests {
         vec!["title".into(), "abstract".into()]
     }
 
+    fn texts(record: &SourceRecord) -> Vec<Option<Vec<String>>> {
+        let owned = |texts: &[Cow<str>]| texts.iter().map(|text| text.clone().into_owned()).collect();
+        record.fields.iter().map(|field| field.texts().map(owned)).collect()
+    }
+
     fn fields(line: &str) -> Vec<Option<Vec<String>>> {
-        parse(line.as_bytes(), &Wanted::of("bibcode", &names())).unwrap().fields
+        texts(&parse(line.as_bytes(), &Wanted::of("bibcode", &names())).unwrap())
     }
 
     fn refusal(line: &[u8]) -> (Reason, String) {
@@ -349,8 +349,9 @@ mod tests {
 
     #[test]
     fn a_string_and_a_list_of_it_have_one_digest() {
-        let parsed = |line: &str| parse(line.as_bytes(), &Wanted::of("bibcode", &names())).unwrap();
-        let digest = |line: &str| parsed(line).metadata_digest(&names());
+        let names = names();
+        let wanted = Wanted::of("bibcode", &names);
+        let digest = |line: &str| parse(line.as_bytes(), &wanted).unwrap().metadata_digest(&names);
         assert_eq!(digest(r#"{"bibcode":"b","title":["T"]}"#), digest(r#"{"year":"2010","title":"T","bibcode":"b"}"#));
         assert_ne!(digest(r#"{"bibcode":"b","title":"T"}"#), digest(r#"{"bibcode":"b","abstract":"T"}"#));
         assert_ne!(digest(r#"{"bibcode":"b","title":""}"#), digest(r#"{"bibcode":"b"}"#));
@@ -358,12 +359,13 @@ mod tests {
 
     #[test]
     fn the_key_is_read_from_the_field_that_is_named() {
-        let read = |line: &str| parse(line.as_bytes(), &Wanted::of("_id", &names()));
-        let record = read(r#"{"_id":" 7 ","bibcode":["another field"],"title":"T"}"#).unwrap();
-        assert_eq!((record.bibcode.as_str(), &record.fields[0]), ("7", &Some(vec!["T".to_owned()])));
-        let same = parse(br#"{"bibcode":"7","title":"T"}"#, &Wanted::of("bibcode", &names())).unwrap();
-        assert_eq!(record.metadata_digest(&names()), same.metadata_digest(&names()));
-        let refused = |line: &str| read(line).unwrap_err();
+        let names = names();
+        let wanted = Wanted::of("_id", &names);
+        let record = parse(br#"{"_id":" 7 ","bibcode":["another field"],"title":"T"}"#, &wanted).unwrap();
+        assert_eq!((&*record.bibcode, &texts(&record)[0]), ("7", &Some(vec!["T".to_owned()])));
+        let same = parse(br#"{"bibcode":"7","title":"T"}"#, &Wanted::of("bibcode", &names)).unwrap();
+        assert_eq!(record.metadata_digest(&names), same.metadata_digest(&names));
+        let refused = |line: &str| parse(line.as_bytes(), &wanted).unwrap_err();
         let missing = Refusal { reason: Reason::NoBibcode, detail: "the `_id` is missing".into(), bibcode: None };
         assert_eq!(refused(r#"{"bibcode":"b","title":"T"}"#), missing);
         assert_eq!(refused(r#"{"_id":7}"#).detail, "the `_id` is not a string");
@@ -422,12 +424,13 @@ mod tests {
     /// Whatever stands among identifiers, a record is read: what is no bibcode, the record's own, and repeats are passed over.
     #[test]
     fn aliases_are_the_bibcodes_among_identifiers() {
-        let wanted = Wanted { key: "bibcode", fields: &names(), aliases: Some("identifier") };
+        let names = names();
+        let wanted = Wanted { key: "bibcode", fields: &names, aliases: Some("identifier") };
         let read = |identifier: &str| {
             let line = format!(r#"{{"bibcode":"2021ApJ...900....1A","identifier":{identifier},"title":"T"}}"#);
             let record = parse(line.as_bytes(), &wanted).unwrap();
-            assert_eq!(record.fields[0], Some(vec!["T".to_owned()]), "{identifier}");
-            record.aliases
+            assert_eq!(texts(&record)[0], Some(vec!["T".to_owned()]), "{identifier}");
+            record.aliases.into_iter().map(Cow::into_owned).collect::<Vec<String>>()
         };
         let list = r#"["arXiv:2001.00001","2020arXiv200100001A","10.1/x","2021ApJ...900....1A"," 1998A\u0026A...330..453B ",
             "2020arXiv200100001A",null,7,["2019arXiv190100001A"],{"a":"2018arXiv180100001A"},"\ud800"]"#;
