@@ -79,6 +79,15 @@ bench *args:
 merge-campaign years="30" rows="100000": release
     python3 benches/merge_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$1" "$2"
 
+# measure load on records of FILES repeated to so many megabytes, beside its parts alone, DuckDB and orjson
+load-campaign *args: release
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --locked --release --example load_parts
+    venv="{{ cache_directory() }}/sciembed/load-campaign"
+    [[ -x $venv/bin/python ]] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet duckdb orjson; }
+    "$venv/bin/python" benches/load_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$CARGO_TARGET_DIR/release/examples/load_parts" "$@"
+
 # measure what a second run costs: `grow YEAR.json.gz MODEL`, `nights [NIGHTS] [ROWS]` or `again [YEARS] [ROWS]`
 reuse-campaign what *args: release
     python3 benches/reuse_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$@"
