@@ -173,7 +173,8 @@ fn lines_that_are_no_utf8() {
     assert_published(&env, &[2010, 2011]);
 }
 
-/// Lines come whole, however long: of one that is no JSON the beginning is kept, and a long title is a title.
+/// A record that is longer than records may be is passed over and listed; where it may be so long, lines come whole: of
+/// one that is no JSON the beginning is kept, and a long title is a title.
 #[test]
 fn lines_of_fifty_megabytes() {
     const LONG: usize = 50_000_000;
@@ -181,6 +182,14 @@ fn lines_of_fifty_megabytes() {
     let long = titled("2011Test..99999A", "x".repeat(LONG));
     let no_json = [vec![b'x'; LONG], b"\n".to_vec()].concat();
     env.write("data/2011.json.gz", gzip(&[no_json, json_lines(&papers(2011, 3)), json_lines(&[long])].concat()));
+    let told = env.apply(&["--target", "load.records[2011]"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    let rejects = env.peek("load.records[2011]", "rejects");
+    let places: Vec<_> = rejects.iter().map(|row| (row["line"].clone(), row["reason"].clone())).collect();
+    assert_eq!(places, [(json!(1), json!("too_long")), (json!(5), json!("too_long"))]);
+    assert_eq!(rejects[0]["detail"], "it has more than 16777216 bytes (max_record_bytes)");
+
+    env.edit("[load.records]\n", "[load.records]\nmax_record_bytes = 60_000_000\n");
     let child = env.start(&["apply", "workflow.toml"]);
     let most = Rlimit { current: Some(1 << 30), maximum: Some(1 << 30) };
     prlimit(Some(Pid::from_child(&child)), Resource::Data, most).unwrap();

@@ -172,9 +172,8 @@ fn the_last_of_several_lines_wins() {
     assert_eq!(loaded(&env), ["b", "c", "a"]);
     let records = env.peek("load.records", "records");
     assert_eq!(records[2]["title"], json!(["3"]));
-    let lost = |line, offset| (0, line, offset, "superseded".to_owned());
-    let line = titled("a", "1").to_string().len() as u64 + 1;
-    assert_eq!(rejects(&env, "load.records"), [lost(1, 0), lost(3, 2 * line)]);
+    let lost = |line| (0, line, u64::MAX, "superseded".to_owned());
+    assert_eq!(rejects(&env, "load.records"), [lost(1), lost(3)]);
     let details = env.peek("load.records", "rejects");
     assert_eq!(details[1]["detail"], "line 2 of source 1 has the same bibcode and comes later");
     assert_eq!(details[1]["bibcode"], "a");
@@ -233,21 +232,90 @@ fn a_changed_key() {
     assert_eq!(env.run(&["get", "i2"]).code, Some(0));
 }
 
-/// A file of another kind, a JSON array or a table, is refused, and what was published from a good one stays.
+/// A file of another kind, such as a table, or an array that breaks off, is refused, and what was published stays.
 #[test]
 fn a_file_of_another_kind() {
     let env = TestEnv::of(3);
     env.applied(&[]);
     let before = env.keyed();
-    env.write("data/2011.json.gz", "[\n{\"bibcode\": \"x\", \"title\": \"X\"},\n{\"bibcode\": \"y\"}\n]\n");
+    env.write("data/2011.json.gz", "[\n{\"bibcode\": \"x\", \"title\": \"X\"},\n{\"bibcode\": \"y\"}\n");
     let told = env.apply(&[]);
     assert_eq!(told.code, Some(3), "{}", told.err);
-    assert!(told.err.contains("it holds one JSON array"), "{}", told.err);
+    assert!(told.err.contains("it ends before its last bracket closes"), "{}", told.err);
     env.write("data/2011.json.gz", "bibcode,title\nx,X\ny,Y\n");
     let told = env.apply(&[]);
     assert_eq!(told.code, Some(3), "{}", told.err);
     assert!(told.err.contains("3 of 3 were refused, line 1 as invalid_json: "), "{}", told.err);
     assert_eq!(env.keyed(), before, "what was published stays");
+}
+
+/// However records stand in a file, the same ones are loaded; each knows the line that it begins in.
+#[test]
+fn forms_are_told_by_content() {
+    let all = papers(2010, 2_000);
+    let lines = json_lines(&all);
+    let pretty = |separator: &str| {
+        let each: Vec<String> = all.iter().map(|paper| serde_json::to_string_pretty(paper).unwrap()).collect();
+        each.join(separator)
+    };
+    let env = TestEnv::over("data/papers");
+    let expected: Vec<Value> = all.iter().map(|paper| paper["bibcode"].clone()).collect();
+    let solr = json!({ "responseHeader": { "docs": ["no"] }, "response": { "numFound": 2_000, "docs": all } });
+    let array = json!(all).to_string();
+    let concatenated = lines.iter().filter(|byte| **byte != b'\n').copied().collect();
+    let forms: [Vec<u8>; 6] = [
+        lines.clone(),
+        array.into_bytes(),
+        concatenated,
+        pretty("\n").into_bytes(),
+        format!("[\n{}\n]\n", pretty(",\n")).into_bytes(),
+        gzip(&pretty(" ")),
+    ];
+    for (n, form) in forms.into_iter().enumerate() {
+        env.write("data/papers", form);
+        assert_eq!(loaded(&env), expected.iter().map(|of| of.as_str().unwrap()).collect::<Vec<_>>(), "form {n}");
+        let of_last = env.peek("load.records", "records")[1_999]["_line"].clone();
+        let height = pretty("\n").lines().count() as u64 / 2_000;
+        let line = [2_000, 1, 1, 1 + 1_999 * height, 2 + 1_999 * height, 1 + 1_999 * (height - 1)][n];
+        assert_eq!(of_last, line, "form {n}");
+    }
+    env.write("data/papers", solr.to_string());
+    env.edit("[load.records]\n", "[load.records]\nrecords = \"response.docs\"\n");
+    assert_eq!(loaded(&env).len(), 2_000);
+    env.edit("response.docs", "response.doc");
+    let told = env.apply(&[]);
+    assert!(told.err.contains("it has nothing at `records = \"response.doc\"`"), "{}", told.err);
+}
+
+/// A field may be inside another; missing, null and empty ones are counted apart, and those that stand twice.
+#[test]
+fn fields_inside_fields() {
+    let env = TestEnv::over("data/papers.json");
+    env.edit(
+        "fields = [\"title\", \"abstract\"]\n\n[prepare",
+        "fields = [\"title\", \"author.0\", \"pub.name\"]\n\n[prepare",
+    );
+    env.edit("fields = [\"title\", \"abstract\"]", "fields = [\"title\"]");
+    let lines = [
+        r#"{"bibcode": "a", "title": "A", "author": ["First", "Second"], "pub": {"name": "ApJ"}}"#,
+        r#"{"bibcode": "b", "title": "", "author": [], "pub": {"name": null}}"#,
+        r#"{"bibcode": "c", "title": "C", "title": null, "author": "Alone", "pub": "MNRAS"}"#,
+    ];
+    env.write("data/papers.json", lines.join("\n"));
+    assert_eq!(loaded(&env), ["a", "b", "c"]);
+    let records = env.peek("load.records", "records");
+    assert_eq!((&records[0]["author.0"], &records[0]["pub.name"]), (&json!(["First"]), &json!(["ApJ"])));
+    assert_eq!((&records[1]["author.0"], &records[2]["pub.name"]), (&Value::Null, &Value::Null));
+    let [record] = &env.records()[..] else { panic!("load alone has run") };
+    let counts: Vec<(&str, u64)> = record.counts.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    let fields = |name: &str| counts.iter().find(|(known, _)| *known == name).map(|(_, count)| *count);
+    assert_eq!(
+        ["field.title", "null.title", "missing.title", "empty.title"].map(fields),
+        [Some(2), Some(1), None, Some(1)]
+    );
+    assert_eq!(["field.author.0", "missing.author.0"].map(fields), [Some(1), Some(2)]);
+    assert_eq!(["field.pub.name", "null.pub.name", "missing.pub.name"].map(fields), [Some(1), Some(1), Some(1)]);
+    assert_eq!(fields("duplicate_fields"), Some(1));
 }
 
 /// A field that no record has is told, and texts without any text are no dataset.
