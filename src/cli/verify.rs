@@ -13,9 +13,10 @@ use super::print::{remark, say};
 use super::progress::Progress;
 use super::store::StoreArguments;
 use super::workflow::{SelectionArguments, Workflow};
-use super::{DoorError, Failure, tell};
+use super::{DoorError, Failure, tell, tell_alike};
 use crate::error::{Exit, exit_of_failures};
 use crate::event::Outcome;
+use crate::observe::ObserveError;
 use crate::run::{self, Options, run_id};
 use crate::store::Store;
 use crate::verify::{self, Finding, Report, mend};
@@ -34,7 +35,8 @@ const TELL_EVERY: Duration = Duration::from_secs(15);
 /// What is damaged is told with what follows from it. Files that are not known here are told too; they are no damage.
 ///
 /// --repair removes what is damaged, and nothing whole, then applies the workflow, so that it is computed and published
-/// again, and verifies once more. With --store it only removes, and says what is to be applied.
+/// again, and verifies once more. Where an input or a model is missing that this takes, it removes nothing. With --store it
+/// only removes, and says what is to be applied.
 ///
 /// Exits with 0 if all is well, and with 4 if something is damaged (and could not be mended).
 #[derive(clap::Args)]
@@ -68,6 +70,11 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         return tell_report(arguments, &root, &first, &mended);
     }
     first.findings.iter().for_each(|finding| remark(worded(finding, &root)));
+    if let Some(workflow) = &workflow
+        && !can_make_again(workflow, &arguments.machine)?
+    {
+        return Ok(Exit::Damaged);
+    }
     {
         let _held = store.lock_gc(&run_id())?;
         mended.extend(mend::put_out_of_use(&store, &first)?);
@@ -90,6 +97,23 @@ fn check(store: &Store, workflow: Option<&Workflow>) -> Result<Report, Failure> 
     let mut shown = Shown::new();
     let workflow = workflow.map(|workflow| (&workflow.graph, workflow.base.as_path()));
     Ok(verify::verify(store, workflow, &mut |what, done, total| shown.tell(what, done, total))?)
+}
+
+/// Whether every input and model is there that an apply needs, told if not: what is put out of use without them stays so.
+fn can_make_again(workflow: &Workflow, machine: &Machine) -> Result<bool, Failure> {
+    let scope = SelectionArguments::default().select(&workflow.graph)?;
+    let errors = workflow.observer(machine)?.observe(&scope).err().unwrap_or_default();
+    // What the store's damage keeps from being planned is what is to be mended.
+    let lacks = |error: &ObserveError| matches!(error, ObserveError::Source { .. } | ObserveError::Model { .. });
+    let lacking: Vec<ObserveError> = errors.into_iter().filter(lacks).collect();
+    if lacking.is_empty() {
+        return Ok(true);
+    }
+    tell_alike(lacking);
+    remark(
+        "nothing was put out of use, since it could not be made again; `--store STORE --repair` does it all the same",
+    );
+    Ok(false)
 }
 
 /// Makes again what was put out of use. A kill here loses no more than one of an apply.

@@ -132,6 +132,39 @@ fn a_paper_is_traced_by_any_of_its_names() {
     assert!(told.contains("alias") && told.contains(&format!("{JOURNAL} of minilm_2011 is the same paper")), "{told}");
 }
 
+/// Rows that gave way are found under the paper that they are an alias of, in a copy and in a view.
+#[test]
+fn what_gave_way_is_no_damage() {
+    let env = with_aliases();
+    env.edit(
+        MERGE,
+        &format!("{MERGE}{}", MERGE.replace("merge.all", "merge.view") + "label = \"view\"\nview = true\n"),
+    );
+    // Of one year: a paper and its e-print. Of two years: two papers that list each other.
+    let [one, two, three] = ["2010ApJ...700....1B", "2010arXiv1002.0002B", "2010ApJ...800....1C"];
+    let mut older = papers(2010, 2);
+    older.push(renamed(EPRINT, json!([EPRINT])));
+    older.push(renamed(two, json!([])));
+    older.push(renamed(one, json!([two])));
+    older.push(renamed(three, json!([JOURNAL])));
+    env.write_year(2010, &older);
+    let mut newer = papers(2011, 2);
+    newer.push(renamed(JOURNAL, json!([EPRINT, three])));
+    env.write_year(2011, &newer);
+    env.applied(&[]);
+    assert_eq!(counts(&env, "superseded")["rejected.alias"], 3);
+    let told = env.run(&["verify", "workflow.toml"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    // 6 and 3 rows of the years, and twice the 6 that stay.
+    assert!(told.out.contains("21 published rows"), "{}", told.out);
+
+    env.edit("aliases = \"identifier\"\n", "");
+    env.applied(&[]);
+    let told = env.run(&["verify", "workflow.toml"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    assert!(told.out.contains("27 published rows"), "{}", told.out);
+}
+
 /// Naming the field changes the records, and what is made of their aliases; texts and vectors stay what they were.
 #[test]
 fn only_what_has_aliases_changes() {

@@ -223,6 +223,25 @@ fn a_store_alone_is_only_put_in_order() {
     assert_eq!(env.keyed(), whole);
 }
 
+/// What could not be made again is not put out of use either.
+#[test]
+fn nothing_is_removed_that_cannot_be_made_again() {
+    let env = project();
+    let whole = env.keyed();
+    fs::rename(env.path("data/2010.json.gz"), env.path("away")).unwrap();
+    let vectors = env.records().into_iter().find_map(|record| record.outputs.get("vectors").copied()).unwrap();
+    flip(&env.blob(&vectors.digest));
+    let told = env.run(&REPAIR);
+    assert_eq!(told.code, Some(4), "{}{}", told.out, told.err);
+    assert!(told.err.contains("failed to plan load.records[2010]"), "{}", told.err);
+    assert!(told.err.contains("nothing was put out of use, since it could not be made again"), "{}", told.err);
+    assert!(env.blob(&vectors.digest).exists());
+    fs::rename(env.path("away"), env.path("data/2010.json.gz")).unwrap();
+    let told = env.run(&REPAIR);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    assert_eq!(env.keyed(), whole);
+}
+
 /// Changes the bytes of a file, which is at that path.
 type Change<'a> = &'a dyn Fn(&Path, &mut Vec<u8>);
 
