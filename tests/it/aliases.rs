@@ -61,6 +61,10 @@ fn an_eprint_becomes_a_paper() {
     // The paper's own text was embedded under its old bibcode.
     assert_eq!(told.embedded_and_reused(), (0, 3), "{}", told.out);
     assert_eq!(counts(&env, "superseded")["rejected.alias"], 1);
+    let merged = "1 dataset: 5 vectors from 2, 0 superseded, 1 left out as aliases of another paper";
+    assert!(told.out.contains(merged), "{}", told.out);
+    assert!(told.out.contains("left out   1 in merge.all;"), "{}", told.out);
+    assert!(told.err.contains("merge.all: 5 rows, 1 left out"), "{}", told.err);
     let [dropped] = &env.peek("merge.all", "superseded")[..] else { panic!("one row was dropped") };
     let expected = json!({
         "bibcode": EPRINT, "dataset": "minilm_2010", "row": 1, "winner": "minilm_2011", "alias_of": JOURNAL,
@@ -122,6 +126,8 @@ fn a_paper_is_traced_by_any_of_its_names() {
         }
     }
     assert_eq!(traced("minilm_2010", EPRINT)["source"]["line"], 2);
+    let told = env.run(&["explain", "--dataset", "minilm", EPRINT]);
+    assert!(told.out.starts_with(&format!("{JOURNAL}, of which {EPRINT} is an alias\n")), "{}", told.out);
     let table = "SELECT count(*) AS n FROM papers WHERE dataset = 'DATASET'";
     for (dataset, papers) in [("minilm", 5), ("view", 5), ("minilm_2010", 3)] {
         let told = env.run(&["catalog", "--format", "json", &table.replace("DATASET", dataset)]);
