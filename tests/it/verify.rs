@@ -174,7 +174,7 @@ fn all_is_as_it_was_written() {
     let told = env.run(&VERIFY);
     assert_eq!((told.code, &*told.err), (Some(0), ""), "{}", told.out);
     assert!(told.out.ends_with("\nall is as it was written\n"), "{}", told.out);
-    for part in ["3 datasets", "17 published rows", "9 references", "9 records", "2 segments", "1 journals"] {
+    for part in ["3 datasets", "17 published rows", "9 references", "9 records", "2 segments", "1 journal,"] {
         assert!(told.out.contains(part), "{part}: {}", told.out);
     }
     assert_eq!(env.run(&["verify", "--store", "store"]).code, Some(0));
