@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{NodeKey, RowKey};
 use crate::fingerprint::{Fingerprint, StaleReason};
 use crate::graph::StepId;
+use crate::record::Pace;
 
 /// What progress counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +82,9 @@ pub enum Event {
         counts: BTreeMap<String, u64>,
         /// Counts of this run: embedded, reused.
         run_counts: BTreeMap<String, u64>,
+        /// What an embedder computed in this run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pace: Option<Pace>,
         /// How long it took.
         seconds: f64,
     },

@@ -127,6 +127,12 @@ impl<'a> Observer<'a> {
     /// # Errors
     /// One error per step that cannot be planned.
     pub fn observe(&mut self, scope: &Scope) -> Result<Observed, Vec<ObserveError>> {
+        let (observed, errors) = self.observe_what_can_be(scope);
+        if errors.is_empty() { Ok(observed) } else { Err(errors) }
+    }
+
+    /// The same, but what can be observed is also given where some steps cannot: those are marked as faulty.
+    pub fn observe_what_can_be(&mut self, scope: &Scope) -> (Observed, Vec<ObserveError>) {
         let mut observed = Observed::default();
         observed.accept_failures = self.accept_failures;
         let mut errors = Vec::new();
@@ -136,9 +142,12 @@ impl<'a> Observer<'a> {
             } else {
                 self.look_at_step(&mut observed, index)
             };
-            errors.extend(seen.err());
+            if let Err(error) = seen {
+                observed.faulty.insert(index);
+                errors.push(error);
+            }
         }
-        if errors.is_empty() { Ok(observed) } else { Err(errors) }
+        (observed, errors)
     }
 
     /// Observes a step that may run, and so publish.

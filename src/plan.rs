@@ -32,6 +32,8 @@ pub struct Observed {
     pub accept_failures: bool,
     /// How the rows of embed steps differ from what stands, where that was counted.
     pub changes: BTreeMap<StepIndex, RowChanges>,
+    /// Steps that could not be observed, such as a load whose file is missing: they are planned as blocked by themselves.
+    pub faulty: BTreeSet<StepIndex>,
     /// The fingerprint of each step that has one, and its key: see [`Self::settle`].
     fingerprints: BTreeMap<StepIndex, (NodeKey, Fingerprint)>,
 }
@@ -40,10 +42,15 @@ impl Observed {
     /// Works the fingerprint of a step out of what is known now. To be called upstreams first, and again for all steps
     /// below one whose record landed: a workflow has thousands of steps, and a run plans after each.
     pub fn settle(&mut self, graph: &Graph, index: StepIndex) {
-        match self.work_out(graph, index) {
+        match self.work_out(graph, index, None) {
             Some(fingerprint) => self.fingerprints.insert(index, (fingerprint.key(), fingerprint)),
             None => self.fingerprints.remove(&index),
         };
+    }
+
+    /// The fingerprint of a step as far as it is known: an upstream output that is not known yet is [`UNKNOWN`] in it.
+    pub fn foreseen(&self, graph: &Graph, index: StepIndex) -> Option<Fingerprint> {
+        self.work_out(graph, index, Some(UNKNOWN))
     }
 
     /// The fingerprint of a step; none while an output that it consumes is not known.
@@ -83,9 +90,10 @@ impl Observed {
         self.last_record(index)?.outputs.get(name).copied()
     }
 
-    fn work_out(&self, graph: &Graph, index: StepIndex) -> Option<Fingerprint> {
+    /// `unknown` stands for the outputs that are not known yet; without it there is no fingerprint then.
+    fn work_out(&self, graph: &Graph, index: StepIndex, unknown: Option<Digest>) -> Option<Fingerprint> {
         let step = &graph.steps[index];
-        let consumed = |from: StepIndex, name: &str| self.output(from, name).map(|output| output.digest);
+        let consumed = |from: StepIndex, name: &str| self.output(from, name).map(|output| output.digest).or(unknown);
         Some(match &step.config {
             Config::Load(config) => {
                 let sources: Vec<(String, Digest)> =
@@ -100,9 +108,10 @@ impl Observed {
             Config::Persist(config) => {
                 let vectors = consumed(step.upstreams[0], "vectors")?;
                 let records = consumed(load_above(graph, index)?, "records")?;
-                let embedded = self.record(step.upstreams[0])?;
-                let failed = embedded.outputs.get(FAILED).map(|failed| failed.digest);
-                Fingerprint::of_persist(config, &step.id.cells, vectors, records, embedded.description(), failed)
+                let embedded = self.record(step.upstreams[0]);
+                let description = embedded.map(Record::description).or(unknown)?;
+                let failed = embedded.and_then(|record| record.outputs.get(FAILED)).map(|failed| failed.digest);
+                Fingerprint::of_persist(config, &step.id.cells, vectors, records, description, failed)
             }
             Config::Merge(config) => {
                 let set = |&from: &StepIndex| {
@@ -116,6 +125,9 @@ impl Observed {
         })
     }
 }
+
+/// Stands in a foreseen fingerprint for the digest of what is not made yet.
+pub const UNKNOWN: Digest = Digest::from_bytes([0; Digest::LEN]);
 
 /// The load step that a step's rows come from.
 pub fn load_above(graph: &Graph, index: StepIndex) -> Option<StepIndex> {
@@ -134,8 +146,8 @@ pub enum State {
     Fresh,
     /// It must run.
     Stale(StaleReason),
-    /// Whether it must run is not known before this upstream step has run.
-    Pending(StepId),
+    /// Whether it must run is not known before these upstream steps have run.
+    Pending(Vec<StepId>),
     /// It cannot run: these steps have no record for the workflow as it stands, and are not among those that may run.
     Blocked(Vec<StepId>),
 }
@@ -175,7 +187,7 @@ pub struct PlannedStep {
 pub struct Work {
     /// How many rows.
     pub rows: WorkRows,
-    /// Rows a second when this step last computed any.
+    /// Rows a second when this step last computed enough of them to tell.
     pub rate: Option<f64>,
 }
 
@@ -267,12 +279,13 @@ pub fn plan(graph: &Graph, scope: &Scope, observed: &Observed) -> Plan {
 fn planned(graph: &Graph, scope: &Scope, observed: &Observed, above: &Plan, index: StepIndex) -> PlannedStep {
     let upstreams = &graph.steps[index].upstreams;
     let missing = missing(graph, scope, observed, above, index);
-    let waiting = upstreams.iter().find(|up| above.step(**up).is_some_and(|step| step.state != State::Fresh));
-    let state = match (waiting, observed.fingerprint(index)) {
+    let waiting = upstreams.iter().filter(|up| above.step(**up).is_some_and(|step| step.state != State::Fresh));
+    let waiting: Vec<StepId> = waiting.map(|&up| graph.steps[up].id.clone()).collect();
+    let state = match (waiting.is_empty(), observed.fingerprint(index)) {
         _ if !missing.is_empty() => State::Blocked(missing),
-        (None, Some(fingerprint)) => own_state(graph, index, fingerprint, observed),
-        (Some(&upstream), _) => State::Pending(graph.steps[upstream].id.clone()),
-        (None, None) => unreachable!("a step whose upstreams are all fresh knows what it consumes"),
+        (true, Some(fingerprint)) => own_state(graph, index, fingerprint, observed),
+        (false, _) => State::Pending(waiting),
+        (true, None) => unreachable!("a step whose upstreams are all fresh knows what it consumes"),
     };
     let key = observed.key(index);
     let rows = rows(observed, index, key.as_ref());
@@ -283,6 +296,9 @@ fn planned(graph: &Graph, scope: &Scope, observed: &Observed, above: &Plan, inde
 /// The steps that this one needs, directly or through a step that is blocked itself, that may not run and have no record.
 /// What they publish is not asked for: a merge reads from the store.
 fn missing(graph: &Graph, scope: &Scope, observed: &Observed, above: &Plan, index: StepIndex) -> Vec<StepId> {
+    if observed.faulty.contains(&index) {
+        return vec![graph.steps[index].id.clone()];
+    }
     let mut missing = Vec::new();
     for &upstream in &graph.steps[index].upstreams {
         match above.step(upstream).map(|step| &step.state) {
@@ -346,11 +362,8 @@ fn work(graph: &Graph, observed: &Observed, index: StepIndex) -> Option<Work> {
         Some(changes) => WorkRows::Exact(*changes),
         None => at_most(graph, observed, index).unwrap_or(WorkRows::Unknown),
     };
-    let rate = observed.last_record(index).and_then(|record| {
-        let computed = *record.provenance.counts.get("embedded").filter(|rows| **rows > 0)?;
-        Some(computed as f64 / record.provenance.seconds)
-    });
-    Some(Work { rows, rate: rate.filter(|rate| rate.is_finite()) })
+    let rate = observed.last_record(index).and_then(Record::pace).and_then(|pace| pace.rate());
+    Some(Work { rows, rate })
 }
 
 /// The rows of the nearest step above whose number is known: an embed step computes no more than these.
@@ -459,7 +472,7 @@ mod tests {
     fn below_a_stale_step_everything_is_pending_until_its_record_lands() {
         let graph = graph("");
         let mut observed = observed(b"1");
-        let pending = State::Pending(id(NodeKind::Load, "records"));
+        let pending = State::Pending(vec![id(NodeKind::Load, "records")]);
         assert_eq!(states(&graph, &observed), [State::Stale(StaleReason::NeverApplied), pending]);
         land(&graph, &mut observed, 0, "records", b"records");
         assert_eq!(states(&graph, &observed), [State::Fresh, State::Stale(StaleReason::NeverApplied)]);
@@ -541,7 +554,8 @@ mod tests {
         let mut observed = with_sources(&[(0, b"a"), (2, b"b")]);
         let (first, second) = (graph.steps[1].id.clone(), graph.steps[3].id.clone());
         assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Blocked(vec![first.clone()]));
-        assert_eq!(state_of_merge(&graph, None, &observed), State::Pending(first.clone()));
+        let both = State::Pending(vec![first.clone(), second.clone()]);
+        assert_eq!(state_of_merge(&graph, None, &observed), both);
         land_year(&graph, &mut observed, 2, b"b");
         assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Blocked(vec![first.clone()]));
         land_year(&graph, &mut observed, 0, b"a");
@@ -551,7 +565,7 @@ mod tests {
         assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Blocked(vec![first]));
         // The selected one was edited: it runs, and the merge waits for it.
         observed.sources.extend(with_sources(&[(0, b"a"), (2, b"B")]).sources);
-        assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Pending(second));
+        assert_eq!(state_of_merge(&graph, Some("2011"), &observed), State::Pending(vec![second]));
     }
 
     #[test]

@@ -51,6 +51,13 @@ impl Record {
         self.outputs.iter().filter(|(name, _)| *name != SUPERSEDED).map(|(name, file)| (name.clone(), *file)).collect()
     }
 
+    /// The pace of the embedder that computed its rows, if any were computed. Of an older record the whole step's.
+    pub fn pace(&self) -> Option<Pace> {
+        let rows = self.provenance.counts.get("embedded").copied().unwrap_or(0);
+        let pace = self.provenance.pace.unwrap_or(Pace { rows, seconds: self.provenance.seconds });
+        Some(pace).filter(|pace| pace.rate().is_some())
+    }
+
     /// Whether it stands without rows that could not be embedded.
     pub fn lacks_rows(&self) -> bool {
         self.counts.get(FAILED).is_some_and(|rows| *rows > 0)
@@ -89,6 +96,32 @@ pub struct SourceFile {
     pub bytes: u64,
 }
 
+/// Rows that an embedder computed, and how long it took: what a coming run is estimated by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// The rows.
+    pub rows: u64,
+    /// Seconds spent in the embedder: neither in finding what stands, nor in writing tables.
+    pub seconds: f64,
+}
+
+impl Pace {
+    /// Rows and seconds from which on a pace is trusted over a longer one of before.
+    const FIRM: Self = Self { rows: 256, seconds: 1.0 };
+
+    /// Rows a second; none if nothing was computed.
+    pub fn rate(&self) -> Option<f64> {
+        let rate = self.rows as f64 / self.seconds;
+        (self.rows > 0 && rate.is_finite()).then_some(rate)
+    }
+
+    /// What is known after a run: its own pace, unless that stands on little and the one before it on more.
+    pub fn after(self, last: Option<Self>) -> Self {
+        let firm = self.rows >= Self::FIRM.rows && self.seconds >= Self::FIRM.seconds;
+        last.filter(|last| !firm && last.rows > self.rows).unwrap_or(self)
+    }
+}
+
 /// Who made a record, when and where. Never part of a key or of a keyed output.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
@@ -102,6 +135,9 @@ pub struct Provenance {
     pub started: u64,
     /// Seconds that the step took.
     pub seconds: f64,
+    /// Of an embed step: the pace of its embedder, of this run or a longer one before it. Older records do not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Pace>,
     /// Counts of this very run: rows embedded, rows reused.
     pub counts: BTreeMap<String, u64>,
     /// What it ran on: the runtime library, the CPU's class.
@@ -135,4 +171,21 @@ pub enum RecordState {
         /// The output's name.
         output: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_rows_tell_no_pace_where_more_did() {
+        let (year, night, slow) =
+            (Pace { rows: 5000, seconds: 90.0 }, Pace { rows: 3, seconds: 0.3 }, Pace { rows: 300, seconds: 20.0 });
+        assert_eq!(night.after(Some(year)), year);
+        assert_eq!(Pace::default().after(Some(year)), year);
+        assert_eq!(night.after(None), night);
+        assert_eq!(slow.after(Some(year)), slow);
+        assert_eq!(year.after(Some(night)), year);
+        assert_eq!((Pace::default().rate(), Pace { rows: 3, seconds: 1.5 }.rate()), (None, Some(2.0)));
+    }
 }

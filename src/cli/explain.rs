@@ -1,6 +1,7 @@
 //! `sciembed explain`: where a published row came from, down to the line of a source file.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use chrono::DateTime;
 
@@ -8,10 +9,14 @@ use super::datasets::{DatasetArguments, look_up, tell_unknown};
 use super::environment::Machine;
 use super::print::{remark, say};
 use super::workflow::WorkflowArguments;
-use super::{Failure, inputs};
+use super::{DoorError, Failure, inputs};
 use crate::dataset::Dataset;
 use crate::error::Exit;
+use crate::event::{Detail, Event};
+use crate::graph::StepId;
+use crate::history::{PastRun, runs};
 use crate::lineage::{Lineage, LineageError, MadeBy, SetAside, Trace, published_by, store_of};
+use crate::store::Store;
 
 /// Characters of a field or text that fit on its line.
 const SHOWN_CHARACTERS: usize = 100;
@@ -48,10 +53,13 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let against = arguments.against.as_deref();
         return inputs::explain(&workflow, &arguments.machine, node, against, arguments.json);
     }
+    if Path::new(&arguments.what).extension().is_some_and(|extension| extension == "toml") {
+        return Err(no_node(&arguments.what)?.into());
+    }
     let datasets = arguments.datasets.open()?;
     let bibcode = arguments.what.trim();
     let Some((dataset, _)) = look_up(&datasets, bibcode)? else {
-        if !tell_set_aside(arguments, &datasets, bibcode)? {
+        if !tell_set_aside(arguments, &datasets, bibcode)? && !tell_removed(arguments, &datasets, bibcode)? {
             tell_unknown(&datasets, bibcode);
         }
         return Ok(Exit::Error);
@@ -64,6 +72,16 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         say(worded(&trace))?;
     }
     Ok(Exit::Done)
+}
+
+/// No bibcode ends like a workflow's file.
+fn no_node(workflow: &str) -> Result<DoorError, Failure> {
+    let read = WorkflowArguments::new(PathBuf::from(workflow), Vec::new()).read()?;
+    let mut nodes: Vec<String> =
+        read.graph.steps.iter().map(|step| format!("{}.{}", step.id.kind, step.id.node)).collect();
+    nodes.dedup();
+    let example = nodes.first().cloned().unwrap_or_default();
+    Ok(DoorError::NoNode { workflow: workflow.to_owned(), example, nodes: nodes.join(", ") })
 }
 
 fn lineage(arguments: &Arguments, dataset: &Dataset) -> Result<Lineage, LineageError> {
@@ -88,9 +106,43 @@ fn tell_set_aside(arguments: &Arguments, datasets: &[Dataset], bibcode: &str) ->
     Ok(told)
 }
 
+/// Says of a paper that no dataset holds which run was the last to remove it from one, if any did.
+fn tell_removed(arguments: &Arguments, datasets: &[Dataset], bibcode: &str) -> Result<bool, Failure> {
+    let mut roots = BTreeSet::new();
+    for dataset in datasets {
+        roots.insert(lineage(arguments, dataset)?.store().root().to_owned());
+    }
+    let mut told = false;
+    for root in roots {
+        let removals = removals(&runs(&Store::open(&root)?)?, bibcode);
+        for (step, (run, now)) in &removals {
+            let now = now.as_ref().map_or(String::new(), |now| format!(", which holds it as {now} now"));
+            remark(format!("{bibcode} was removed from {step} in run {run}{now}"));
+        }
+        told |= !removals.is_empty();
+    }
+    Ok(told)
+}
+
+/// For each step the last run that removed a paper, and the bibcode that it has since, where it has one.
+fn removals(runs: &[PastRun], bibcode: &str) -> BTreeMap<StepId, (String, Option<String>)> {
+    let mut removals = BTreeMap::new();
+    for run in runs {
+        for entry in &run.entries {
+            if let Event::StepDetail { step, detail: Detail::Removed { rows } } = &entry.event
+                && let Some(row) = rows.iter().find(|row| row.bibcode == bibcode)
+            {
+                removals.insert(step.clone(), (run.id.clone(), row.now.clone()));
+            }
+        }
+    }
+    removals
+}
+
 /// One block for each hand-over, the published row first.
 fn worded(trace: &Trace) -> String {
-    let mut lines = vec![trace.bibcode.clone()];
+    let alias = trace.asked.as_ref().map_or(String::new(), |asked| format!(", of which {asked} is an alias"));
+    let mut lines = vec![format!("{}{alias}", trace.bibcode)];
     let mut tell = |what: &str, text: String| lines.push(format!("  {what:8}  {text}"));
     for dataset in &trace.datasets {
         tell("dataset", format!("row {} of {}, set {}", dataset.row, dataset.dataset, dataset.set.short()));

@@ -62,7 +62,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 fn worded(store: &Store, plan: &GcPlan, arguments: &Arguments) -> String {
-    let mut lines = vec![format!("store {}", store.root().display())];
+    let root = store.root().canonicalize().unwrap_or_else(|_| store.root().to_owned());
+    let mut lines = vec![format!("store {}; what nothing leads to any more:", root.display())];
     let mut line = |what: &str, tally: Tally| lines.push(format!("  {what:32}  {}", told(tally)));
     plan.tallies().into_iter().for_each(|(reason, tally)| line(reason.words(), tally));
     line("in all", plan.total());

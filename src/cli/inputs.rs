@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::environment::Machine;
 use super::log;
-use super::plan::words;
+use super::plan::{listed, words};
 use super::print::say;
 use super::workflow::WorkflowArguments;
 use super::{DoorError, Failure};
@@ -14,13 +14,20 @@ use crate::digest::NodeKey;
 use crate::error::Exit;
 use crate::fingerprint::Fingerprint;
 use crate::history::{PastRun, runs};
-use crate::plan::{PlannedStep, plan};
+use crate::plan::{PlannedStep, State, UNKNOWN, plan};
 use crate::run::RunError;
 
 /// A step's inputs on one side, and where they are from.
-struct Side<'a> {
+struct Side {
     from: String,
-    known: Option<(NodeKey, &'a Fingerprint)>,
+    key: Option<NodeKey>,
+    inputs: Option<Fingerprint>,
+}
+
+impl Side {
+    fn of(from: String, known: Option<(NodeKey, &Fingerprint)>) -> Self {
+        Self { from, key: known.map(|(key, _)| key), inputs: known.map(|(_, inputs)| inputs.clone()) }
+    }
 }
 
 /// Shows the inputs of the steps of a node, or of one step.
@@ -51,14 +58,14 @@ pub fn explain(
     };
     let steps: Vec<&PlannedStep> = plan.steps.iter().filter(asked).collect();
     for step in steps {
-        let known = observed.key(step.index).zip(observed.fingerprint(step.index));
-        let now = Side { from: "now".to_owned(), known };
+        let inputs = observed.foreseen(&workflow.graph, step.index);
+        let now = Side { from: "now".to_owned(), key: observed.key(step.index), inputs };
         let then = match past {
             Some(run) => applied_by(run, step),
             None => {
                 let last = observed.references.get(&step.index);
                 let from = last.map_or("never applied".to_owned(), |last| format!("last applied in run {}", last.run));
-                Side { from, known: last.map(|last| (last.key, &last.fingerprint)) }
+                Side::of(from, last.map(|last| (last.key, &last.fingerprint)))
             }
         };
         if as_json { say(format!("{:#}", json_of(step, &now, &then)))? } else { print(step, &now, &then)? }
@@ -66,18 +73,18 @@ pub fn explain(
     Ok(Exit::Done)
 }
 
-fn applied_by<'a>(run: &'a PastRun, step: &PlannedStep) -> Side<'a> {
+fn applied_by(run: &PastRun, step: &PlannedStep) -> Side {
     let known = run.fingerprint(&step.step);
     let told = if known.is_some() { "run" } else { "not applied by run" };
-    Side { from: format!("{told} {}", run.id), known }
+    Side::of(format!("{told} {}", run.id), known)
 }
 
 /// A name, and its values then and now; none where it is not there.
 type Line = (String, Option<String>, Option<String>);
 
 fn lines(now: &Side, then: &Side) -> Vec<Line> {
-    let (now, then) = (now.known.map(|(_, inputs)| told(inputs)), then.known.map(|(_, inputs)| told(inputs)));
-    let (now, then) = (now.unwrap_or_default(), then.unwrap_or_default());
+    let told = |side: &Side| side.inputs.as_ref().map(told).unwrap_or_default();
+    let (now, then) = (told(now), told(then));
     let names: BTreeSet<&String> = now.iter().chain(&then).map(|(name, _)| name).collect();
     let of = |side: &[(String, String)], name: &String| {
         side.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
@@ -87,7 +94,7 @@ fn lines(now: &Side, then: &Side) -> Vec<Line> {
 
 /// Configuration, inputs with their digests, and names that are in no key.
 fn told(inputs: &Fingerprint) -> Vec<(String, String)> {
-    let mut told = vec![("revision".to_owned(), inputs.revision.to_string())];
+    let mut told = vec![(format!("revision of {} steps", inputs.kind), inputs.revision.to_string())];
     told.extend(inputs.config.iter().map(|(name, value)| (format!("config {name}"), value.clone())));
     let numbered = inputs.inputs.iter().enumerate();
     told.extend(numbered.map(|(at, (role, digest))| (format!("input {at} {role}"), digest.to_string())));
@@ -98,12 +105,15 @@ fn told(inputs: &Fingerprint) -> Vec<(String, String)> {
 fn print(step: &PlannedStep, now: &Side, then: &Side) -> Result<(), DoorError> {
     let (state, detail) = words(step);
     say(format!("{}  {state}  {detail}", step.step))?;
-    let key = |side: &Side| side.known.map_or("no key".to_owned(), |(key, _)| format!("key {key}"));
+    let key = |side: &Side| side.key.map_or("no key".to_owned(), |key| format!("key {key}"));
     say(format!("  now: {}", key(now)))?;
     say(format!("  {}: {}", then.from, key(then)))?;
     for (name, then, now) in lines(now, then) {
         let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
-        if then == now {
+        if is_unknown(&now) {
+            let before = then.map_or(String::new(), |then| format!(" (then {then})"));
+            say(format!("    {name}: not known until {}{before}", awaited(step)))?;
+        } else if then == now {
             say(format!("    {name}: {}", shown(&now)))?;
         } else {
             say(format!("  - {name}: {}\n  + {name}: {}", shown(&then), shown(&now)))?;
@@ -112,11 +122,25 @@ fn print(step: &PlannedStep, now: &Side, then: &Side) -> Result<(), DoorError> {
     Ok(())
 }
 
+/// Whether a value is that of an input which is not made yet.
+fn is_unknown(value: &Option<String>) -> bool {
+    value.as_ref().is_some_and(|value| *value == UNKNOWN.to_string())
+}
+
+/// What a step waits for.
+fn awaited(step: &PlannedStep) -> String {
+    match &step.state {
+        State::Pending(steps) | State::Blocked(steps) if steps.len() == 1 => format!("{} has run", listed(steps)),
+        State::Pending(steps) | State::Blocked(steps) => format!("{} have run", listed(steps)),
+        State::Fresh | State::Stale(_) => "what is above it has run".to_owned(),
+    }
+}
+
 fn json_of(step: &PlannedStep, now: &Side, then: &Side) -> Value {
-    let side = |side: &Side| json!({ "from": side.from, "key": side.known.map(|(key, _)| key), "fingerprint": side.known.map(|(_, inputs)| inputs) });
+    let side = |side: &Side| json!({ "from": side.from, "key": side.key, "fingerprint": side.inputs.as_ref().filter(|_| side.key.is_some()) });
     let differing: Vec<Value> = lines(now, then)
         .into_iter()
-        .filter(|(_, then, now)| then != now)
+        .filter(|(_, then, now)| then != now && !is_unknown(now))
         .map(|(name, then, now)| json!({ "what": name, "then": then, "now": now }))
         .collect();
     json!({ "step": step.step.to_string(), "state": words(step).0, "now": side(now), "then": side(then), "differing": differing })

@@ -10,7 +10,7 @@ use super::store::StoreArguments;
 use super::{DoorError, Failure};
 use crate::error::Exit;
 use crate::event::{Detail, Event, Outcome};
-use crate::graph::NodeKind;
+use crate::graph::{NodeKind, StepId};
 use crate::history::{Entry, PastRun, runs};
 
 /// Show the runs of a store, newest first; with --run, all that happened in one of them.
@@ -18,7 +18,7 @@ use crate::history::{Entry, PastRun, runs};
 pub struct Arguments {
     #[command(flatten)]
     store: StoreArguments,
-    /// Show what happened in this run: its id, or the beginning of it
+    /// Show what happened in this run: its id, the beginning of it, or `latest`
     #[arg(long, value_name = "RUN")]
     run: Option<String>,
     /// Show this many runs at most
@@ -44,14 +44,22 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// The newest run whose id begins so.
+/// The one run whose id begins so, or the newest, which is called `latest`.
 ///
 /// # Errors
-/// [`DoorError::NoRun`].
+/// [`DoorError::NoRun`]; [`DoorError::SeveralRuns`].
 pub fn find<'a>(runs: &'a [PastRun], id: &str) -> Result<&'a PastRun, DoorError> {
-    let known = || runs.iter().rev().take(3).map(|run| run.id.clone()).collect::<Vec<_>>().join(", ");
-    let found = runs.iter().rev().find(|run| run.id.starts_with(id));
-    found.ok_or_else(|| DoorError::NoRun { run: id.to_owned(), known: known() })
+    let newest = |runs: &[&PastRun]| runs.iter().take(3).map(|run| run.id.clone()).collect::<Vec<_>>().join(", ");
+    let all: Vec<&PastRun> = runs.iter().rev().collect();
+    if let Some(latest) = all.first().filter(|_| id == "latest") {
+        return Ok(latest);
+    }
+    let found: Vec<&PastRun> = all.iter().copied().filter(|run| run.id.starts_with(id)).collect();
+    match found[..] {
+        [one] => Ok(one),
+        [] => Err(DoorError::NoRun { run: id.to_owned(), known: newest(&all) }),
+        _ => Err(DoorError::SeveralRuns { run: id.to_owned(), count: found.len(), newest: newest(&found) }),
+    }
 }
 
 fn say_run(run: &PastRun, as_json: bool) -> Result<(), DoorError> {
@@ -67,10 +75,32 @@ fn say_run(run: &PastRun, as_json: bool) -> Result<(), DoorError> {
             "counts": counts,
         }));
     }
-    let told: Vec<String> =
-        counts.iter().filter(|(_, count)| **count > 0).map(|(name, n)| format!("{n} {name}")).collect();
     let seconds = run.seconds.map_or(String::new(), |seconds| format!(" in {seconds:.1} s"));
-    say(format!("{}  {}  {}  {state}{seconds}: {}", run.id, at(run.started * 1000), run.workflow, told.join(", ")))
+    say(format!("{}  {}  {}  {state}{seconds}: {}", run.id, at(run.started * 1000), run.workflow, told(&counts)))
+}
+
+fn told(counts: &BTreeMap<&str, u64>) -> String {
+    let counted = counts.iter().filter(|(_, count)| **count > 0);
+    let told: Vec<String> = counted.map(|(name, n)| format!("{n} {}", numbered(name, *n))).collect();
+    if told.is_empty() { "no step done".to_owned() } else { told.join(", ") }
+}
+
+/// What is counted, of one or of many.
+fn numbered(name: &str, count: u64) -> String {
+    if count == 1 { name.replacen("steps", "step", 1) } else { name.to_owned() }
+}
+
+/// The overrides that a run was given, as they were written.
+pub fn with_overrides(run: &PastRun) -> String {
+    let given = run.entries.iter().find_map(|entry| match &entry.event {
+        Event::RunStarted { overrides, .. } => Some(worded_overrides(overrides)),
+        _ => None,
+    });
+    given.unwrap_or_default()
+}
+
+fn worded_overrides(overrides: &[String]) -> String {
+    if overrides.is_empty() { String::new() } else { format!(" with --set {}", overrides.join(" --set ")) }
 }
 
 /// How a run ended, or who is at it.
@@ -85,22 +115,28 @@ pub fn state(run: &PastRun) -> String {
     }
 }
 
-/// Steps, and rows of embed steps.
+/// Steps, and rows of embed steps: of those that were not done what they had sealed, which the next run finds.
 fn counts(run: &PastRun) -> BTreeMap<&'static str, u64> {
     let mut counts = BTreeMap::new();
+    let mut sealed: BTreeMap<&StepId, u64> = BTreeMap::new();
     for entry in &run.entries {
         match &entry.event {
             Event::StepFinished { step, run_counts, .. } => {
+                sealed.remove(step);
                 *counts.entry("steps done").or_default() += 1;
                 let row = |name| run_counts.get(name).copied().filter(|_| step.kind == NodeKind::Embed).unwrap_or(0);
                 *counts.entry("new").or_default() += row("embedded");
                 *counts.entry("reused").or_default() += row("reused");
                 *counts.entry("removed").or_default() += row("removed");
             }
+            Event::StepDetail { step, detail: Detail::Sealed { vectors, .. } } => {
+                *sealed.entry(step).or_default() += vectors;
+            }
             Event::StepFailed { .. } => *counts.entry("steps failed").or_default() += 1,
             _ => {}
         }
     }
+    counts.insert("sealed in steps not done", sealed.into_values().sum());
     counts
 }
 
@@ -115,9 +151,7 @@ fn say_entry(entry: &Entry, as_json: bool) -> Result<(), DoorError> {
 fn worded(event: &Event) -> Vec<String> {
     vec![match event {
         Event::RunStarted { run, workflow, overrides, version, .. } => {
-            let with =
-                if overrides.is_empty() { String::new() } else { format!(" with --set {}", overrides.join(" --set ")) };
-            format!("run {run} of {workflow} begins, sciembed {version}{with}")
+            format!("run {run} of {workflow} begins, sciembed {version}{}", worded_overrides(overrides))
         }
         Event::StepStarted { step, reason } => format!("{step}: starts ({})", reason.describe(step)),
         Event::StepProgress { .. } => return Vec::new(),
@@ -152,4 +186,41 @@ fn detailed(step: &str, detail: &Detail) -> Vec<String> {
 pub fn at(milliseconds: u64) -> String {
     let time = i64::try_from(milliseconds).ok().and_then(DateTime::from_timestamp_millis);
     time.filter(|_| milliseconds > 0).map_or("-".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn past(lines: &[&str]) -> PastRun {
+        let entries = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        PastRun {
+            id: String::new(),
+            workflow: String::new(),
+            started: 0,
+            outcome: None,
+            seconds: None,
+            holder: None,
+            entries,
+        }
+    }
+
+    /// What a killed run had sealed is not lost, and the log says so; of a step that was done it is among the new ones.
+    #[test]
+    fn what_was_sealed_is_counted() {
+        let step = |year: u16| format!(r#""step":{{"kind":"embed","node":"minilm","cells":{{"year":"{year}"}}}}"#);
+        let sealed = |year, vectors: u16| {
+            format!(
+                r#"{{"event":"step_detail",{},"detail":{{"kind":"sealed","vectors":{vectors},"done":0,"total":9}}}}"#,
+                step(year)
+            )
+        };
+        let done = format!(
+            r#"{{"event":"step_finished",{},"counts":{{}},"run_counts":{{"embedded":9}},"seconds":1.0}}"#,
+            step(2010)
+        );
+        let run = past(&[&sealed(2010, 4), &sealed(2010, 5), &done, &sealed(2011, 600), &sealed(2011, 83)]);
+        assert_eq!(told(&counts(&run)), "9 new, 683 sealed in steps not done, 1 step done");
+        assert_eq!(told(&counts(&past(&[]))), "no step done");
+    }
 }

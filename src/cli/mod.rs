@@ -102,6 +102,20 @@ enum DoorError {
     #[error("find run {run}")]
     #[diagnostic(code(sciembed::cli::no_run), help("`sciembed log WORKFLOW` lists the runs; the newest are: {known}"))]
     NoRun { run: String, known: String },
+    /// The beginning of several runs' ids.
+    #[error("tell which run is meant by {run}: {count} begin so")]
+    #[diagnostic(
+        code(sciembed::cli::several_runs),
+        help("name one by more of its id, or `latest`; the newest of these are: {newest}")
+    )]
+    SeveralRuns { run: String, count: usize, newest: String },
+    /// A workflow without a node of it.
+    #[error("explain {workflow}: no node of it was named")]
+    #[diagnostic(
+        code(sciembed::cli::no_node),
+        help("name a node behind it, as in `sciembed explain {workflow} {example}`; its nodes are {nodes}")
+    )]
+    NoNode { workflow: String, example: String, nodes: String },
     /// Output.
     #[error("write the output: {0}")]
     #[diagnostic(code(sciembed::cli::output), help("free space where the output goes, or send it elsewhere"))]

@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 use arrow_json::LineDelimitedWriter;
 
 use super::environment::Machine;
+use super::print::remark;
 use super::workflow::WorkflowArguments;
 use super::{DoorError, Failure};
 use crate::error::Exit;
@@ -48,6 +49,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let output = output(record, arguments)?;
     let load = load_above(&workflow.graph, index).and_then(|load| observed.record(load));
     let files = load.map_or(Vec::new(), |load| load.sources.iter().map(|source| source.name.clone()).collect());
+    if output.rows == 0 {
+        remark(empty(record, arguments));
+    }
     print(&observer.store, output, arguments.limit.unwrap_or(usize::MAX), &files)
 }
 
@@ -81,9 +85,21 @@ fn record<'a>(observed: &'a Observed, index: StepIndex, step: &str) -> Result<&'
     observed.record(index).ok_or_else(|| refused(step, reason, "apply the workflow first".to_owned()))
 }
 
-fn output(record: &Record, arguments: &Arguments) -> Result<Output, DoorError> {
+/// The tables of a step, and the one that is meant.
+fn tables<'a>(record: &Record, arguments: &'a Arguments) -> (Vec<&'static str>, &'a str) {
     let known: Vec<&str> = TABLES.into_iter().filter(|table| record.outputs.contains_key(*table)).collect();
     let wanted = arguments.table.as_deref().or(known.first().copied()).unwrap_or("records");
+    (known, wanted)
+}
+
+/// Why nothing is printed.
+fn empty(record: &Record, arguments: &Arguments) -> String {
+    let (known, wanted) = tables(record, arguments);
+    format!("{wanted} of {} has no rows; its tables are {}", arguments.step, known.join(", "))
+}
+
+fn output(record: &Record, arguments: &Arguments) -> Result<Output, DoorError> {
+    let (known, wanted) = tables(record, arguments);
     let output = record.outputs.get(wanted).filter(|_| known.contains(&wanted));
     output.copied().ok_or_else(|| {
         let help = match known.len() {

@@ -10,7 +10,7 @@ use super::{DoorError, Failure};
 use crate::error::Exit;
 use crate::graph::{Scope, StepId};
 use crate::observe::Observer;
-use crate::plan::{Basis, Plan, PlannedStep, Rows, State, Work, WorkRows, plan};
+use crate::plan::{Basis, Observed, Plan, PlannedStep, Rows, State, Work, WorkRows, plan};
 use crate::record::RowChanges;
 use crate::run::RunError;
 
@@ -53,11 +53,20 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// # Errors
 /// What keeps steps from being planned.
 pub fn counted(observer: &mut Observer, scope: &Scope) -> Result<Plan, Failure> {
-    let failed = |errors| RunError::Observe { errors };
-    let mut observed = observer.observe(scope).map_err(failed)?;
-    observer.count_rows(scope, &mut observed).map_err(|error| failed(vec![error]))?;
-    observer.remember();
+    let mut observed = observer.observe(scope).map_err(|errors| RunError::Observe { errors })?;
+    count_and_remember(observer, scope, &mut observed)?;
     Ok(plan(observer.graph, scope, &observed))
+}
+
+/// Counts the rows of embed steps where that can be, and keeps the digests that were taken.
+///
+/// # Errors
+/// What keeps them from being counted.
+pub fn count_and_remember(observer: &mut Observer, scope: &Scope, observed: &mut Observed) -> Result<(), Failure> {
+    let counted = observer.count_rows(scope, observed);
+    counted.map_err(|error| RunError::Observe { errors: vec![error] })?;
+    observer.remember();
+    Ok(())
 }
 
 fn print(plan: &Plan) -> Result<(), DoorError> {
@@ -113,7 +122,7 @@ pub fn words(step: &PlannedStep) -> (&'static str, String) {
     match &step.state {
         State::Fresh => ("fresh", rows),
         State::Stale(reason) => ("stale", format!("{}{aside}", reason.describe(&step.step))),
-        State::Pending(upstream) => ("pending", format!("on {upstream}{aside}")),
+        State::Pending(upstreams) => ("pending", format!("on {}{aside}", listed(upstreams))),
         State::Blocked(missing) => ("blocked", format!("by {}", lacking(missing))),
     }
 }
@@ -174,13 +183,11 @@ fn step_json(step: &PlannedStep) -> Value {
         State::Stale(reason) => (Some(reason), Some(reason.describe(&step.step))),
         State::Fresh | State::Pending(_) | State::Blocked(_) => (None, None),
     };
-    let upstream = match &step.state {
-        State::Pending(upstream) => Some(upstream.to_string()),
-        State::Fresh | State::Stale(_) | State::Blocked(_) => None,
-    };
-    let missing: &[StepId] = match &step.state {
-        State::Blocked(missing) => missing,
-        State::Fresh | State::Stale(_) | State::Pending(_) => &[],
+    let names = |steps: &[StepId]| steps.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (upstreams, missing) = match &step.state {
+        State::Pending(upstreams) => (names(upstreams), Vec::new()),
+        State::Blocked(missing) => (Vec::new(), names(missing)),
+        State::Fresh | State::Stale(_) => (Vec::new(), Vec::new()),
     };
     json!({
         "step": step.step.to_string(),
@@ -190,8 +197,8 @@ fn step_json(step: &PlannedStep) -> Value {
         "state": words(step).0,
         "reason": reason,
         "reason_text": told,
-        "pending_on": upstream,
-        "blocked_by": missing.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "pending_on": upstreams,
+        "blocked_by": missing,
         "key": step.key,
         "rows": step.rows,
         "work": step.work,

@@ -8,7 +8,7 @@ use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, P
 
 use super::print::remark;
 use crate::event::{Event, Unit};
-use crate::graph::StepId;
+use crate::graph::{NodeKind, StepId};
 
 /// Time between plain lines of one step: often enough to see life, seldom enough for a log.
 const PLAIN_EVERY: Duration = Duration::from_secs(15);
@@ -47,7 +47,7 @@ impl Progress {
             Event::StepNote { step, note } => self.line(&format!("{step}: {note}")),
             Event::StepFinished { step, counts, run_counts, seconds, .. } => {
                 self.clear(step);
-                self.line(&format!("{step}: {} ({seconds:.1} s)", told_counts(counts, run_counts)));
+                self.line(&format!("{step}: {} ({seconds:.1} s)", told_counts(step.kind, counts, run_counts)));
             }
             Event::StepFailed { step, .. } => {
                 self.clear(step);
@@ -99,10 +99,17 @@ impl Progress {
     }
 }
 
-fn told_counts(counts: &BTreeMap<String, u64>, run_counts: &BTreeMap<String, u64>) -> String {
+fn told_counts(kind: NodeKind, counts: &BTreeMap<String, u64>, run_counts: &BTreeMap<String, u64>) -> String {
     let mut told = format!("{} rows", counts.get("rows").copied().unwrap_or(0));
     let set_aside = counts.iter().filter(|(name, _)| matches!(name.as_str(), "rejected" | "truncated"));
     for (name, count) in run_counts.iter().chain(set_aside).filter(|(_, count)| **count > 0) {
+        let name = match (kind, name.as_str()) {
+            // A merge refuses nothing: another row stands for what it leaves out.
+            (NodeKind::Merge, "rejected") => "left out",
+            // What `truncate` of a prepare node cuts is another thing.
+            (NodeKind::Embed, "truncated") => "longer than the model reads",
+            (_, name) => name,
+        };
         told.push_str(&format!(", {count} {name}"));
     }
     told

@@ -1,18 +1,27 @@
 //! `sciembed status`: who is at work and how far, what is published, and what an apply would go on with.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 
 use super::environment::Machine;
-use super::log::{at, state};
-use super::plan::{counted, totals, words};
+use super::log::{at, state, with_overrides};
+use super::plan::{count_and_remember, totals, words};
 use super::print::{duration, say};
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure};
+use crate::dataset;
 use crate::error::Exit;
 use crate::event::{Detail, Event};
 use crate::graph::{NodeKind, StepId};
 use crate::history::{PastRun, runs};
-use crate::plan::{Plan, PlannedStep, State};
+use crate::node::with_causes;
+use crate::observe::{ObserveError, Observer};
+use crate::plan::{Plan, PlannedStep, State, plan};
+use crate::published;
+use crate::run::RunError;
+use crate::store::{Holder, Store};
 
 /// Show what of a workflow is published, stale or partly done, and who is at work on it.
 #[derive(clap::Args)]
@@ -34,24 +43,62 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut observer = workflow.observer(&arguments.machine)?;
     // It tells what is; whether rows that were left out should be tried again is for plan to say.
     observer.accept_failures = true;
-    let plan = counted(&mut observer, &scope)?;
+    let (mut observed, faults) = observer.observe_what_can_be(&scope);
+    // A damaged store is no fault of a step.
+    if faults.iter().any(|fault| fault.step().is_none()) {
+        return Err(RunError::Observe { errors: faults }.into());
+    }
+    count_and_remember(&mut observer, &scope, &mut observed)?;
+    let plan = plan(&workflow.graph, &scope, &observed);
     let mut runs = runs(&observer.store)?;
     runs.retain(|run| run.workflow == workflow.graph.name);
+    let at_work = at_work(&plan, &observer.store);
+    let faults: Vec<Fault> = faults.iter().filter_map(Fault::of).collect();
     if arguments.json {
-        say(format!("{:#}", as_json(&plan, &runs)))?
+        say(format!("{:#}", as_json(&plan, &runs, &at_work, &faults)))?;
     } else {
-        print(&plan, &runs)?
+        print(&plan, &runs, &at_work, &faults)?;
+        tell_former(&former(&observer))?;
     }
-    Ok(Exit::Done)
+    Ok(if faults.is_empty() { Exit::Done } else { Exit::Error })
 }
 
-fn print(plan: &Plan, runs: &[PastRun]) -> Result<(), DoorError> {
+/// A step that cannot be planned, and why.
+struct Fault<'a> {
+    step: &'a StepId,
+    error: String,
+}
+
+impl<'a> Fault<'a> {
+    fn of(error: &'a ObserveError) -> Option<Self> {
+        Some(Self { step: error.step()?, error: with_causes(error) })
+    }
+}
+
+/// The runs that hold the locks of steps: what is being computed right now, whether or not any of it is sealed.
+fn at_work<'a>(plan: &'a Plan, store: &Store) -> BTreeMap<&'a StepId, Holder> {
+    let stale = plan.steps.iter().filter(|step| step.state != State::Fresh);
+    stale.filter_map(|step| Some((&step.step, store.lock_holder(&step.key?)?))).collect()
+}
+
+fn print(
+    plan: &Plan,
+    runs: &[PastRun],
+    at_work: &BTreeMap<&StepId, Holder>,
+    faults: &[Fault],
+) -> Result<(), DoorError> {
     for run in runs.iter().filter(|run| run.holder.is_some()) {
         say(format!("{}  {}, since {}", run.id, state(run), at(run.started * 1000)))?;
         under_way(run).iter().try_for_each(|step| say(format!("  {}", step.told())))?;
     }
     if let Some(last) = runs.iter().rev().find(|run| run.holder.is_none()) {
-        say(format!("last run {}  {}, began {}", last.id, state(last), at(last.started * 1000)))?;
+        say(format!(
+            "last run {}  {}{}, began {}",
+            last.id,
+            state(last),
+            with_overrides(last),
+            at(last.started * 1000)
+        ))?;
     }
     let publishes = |step: &&PlannedStep| matches!(step.step.kind, NodeKind::Persist | NodeKind::Merge);
     let published: Vec<&PlannedStep> =
@@ -62,10 +109,40 @@ fn print(plan: &Plan, runs: &[PastRun]) -> Result<(), DoorError> {
         plan.steps.iter().filter(publishes).count()
     ))?;
     for step in plan.steps.iter().filter(|step| step.state != State::Fresh) {
-        let (state, detail) = words(step);
+        let fault = faults.iter().find(|fault| *fault.step == step.step);
+        let (state, detail) = match (fault, at_work.get(&step.step)) {
+            (Some(fault), _) => ("faulty", format!("failed to {}", fault.error)),
+            (None, Some(holder)) => ("running", format!("in run {}", holder.run)),
+            (None, None) => words(step),
+        };
         say(format!("{state:10}  {}: {detail}", step.step))?;
     }
     say(totals(plan))
+}
+
+/// Datasets that steps of this workflow published which it has no longer, such as a year that left the matrix.
+fn former(observer: &Observer) -> Vec<String> {
+    let graph = observer.graph;
+    let dirs: BTreeSet<PathBuf> =
+        graph.steps.iter().filter_map(|step| Some(observer.directory(&step.dataset()?))).collect();
+    let is_former = |dir: &Path, name: &str| {
+        let owner = published::provenance(dir, name).map(|by| by.owner).filter(|owner| owner.workflow == graph.name);
+        owner.is_some_and(|owner| graph.steps.iter().all(|step| step.id.to_string() != owner.step))
+    };
+    let of_dir = |dir: &PathBuf| {
+        let names = dataset::names(dir).unwrap_or_default();
+        names.into_iter().filter(|name| is_former(dir, name)).collect::<Vec<_>>()
+    };
+    dirs.iter().flat_map(of_dir).collect()
+}
+
+fn tell_former(names: &[String]) -> Result<(), DoorError> {
+    let are = match names.len() {
+        0 => return Ok(()),
+        1 => "1 dataset is".to_owned(),
+        count => format!("{count} datasets are"),
+    };
+    say(format!("{are} published that no step of this workflow publishes any more: {}", names.join(", ")))
 }
 
 /// An embed step of a living run, as far as it has sealed.
@@ -111,7 +188,7 @@ fn under_way(run: &PastRun) -> Vec<UnderWay<'_>> {
     steps.into_iter().map(|(step, ..)| step).collect()
 }
 
-fn as_json(plan: &Plan, runs: &[PastRun]) -> Value {
+fn as_json(plan: &Plan, runs: &[PastRun], at_work: &BTreeMap<&StepId, Holder>, faults: &[Fault]) -> Value {
     let running: Vec<Value> = runs
         .iter()
         .filter_map(|run| {
@@ -123,5 +200,9 @@ fn as_json(plan: &Plan, runs: &[PastRun]) -> Value {
             Some(json!({ "run": run.id, "started": run.started, "pid": holder.pid, "host": holder.host, "embedding": steps }))
         })
         .collect();
-    json!({ "running": running, "plan": super::plan::as_json(plan) })
+    let at_work: Vec<Value> =
+        at_work.iter().map(|(step, holder)| json!({ "step": step.to_string(), "run": holder.run })).collect();
+    let faults: Vec<Value> =
+        faults.iter().map(|fault| json!({ "step": fault.step.to_string(), "error": fault.error })).collect();
+    json!({ "running": running, "at_work": at_work, "faults": faults, "plan": super::plan::as_json(plan) })
 }

@@ -6,6 +6,7 @@ use super::plan::{lacking, listed, totals};
 use super::print::say;
 use crate::event::{Event, Outcome};
 use crate::graph::{NodeKind, StepId};
+use crate::record::Pace;
 use crate::run::Report;
 
 /// Counts over all steps that finished, by node kind.
@@ -13,10 +14,12 @@ use crate::run::Report;
 pub struct Summary {
     counts: BTreeMap<(NodeKind, String), u64>,
     steps: BTreeMap<NodeKind, u64>,
-    embed_seconds: f64,
+    pace: Pace,
     seconds: f64,
     rejecting: Vec<(StepId, u64)>,
     removing: Vec<(StepId, u64)>,
+    /// What load steps noted, such as a field that no record has, each with the steps that noted it.
+    noted: Vec<(String, Vec<StepId>)>,
     run: String,
     /// How far the embed steps are that did not finish.
     under_way: BTreeMap<StepId, (u64, u64)>,
@@ -26,14 +29,15 @@ impl Summary {
     /// Takes an event in.
     pub fn add(&mut self, event: &Event) {
         match event {
-            Event::StepFinished { step, counts, run_counts, seconds, .. } => {
+            Event::StepFinished { step, counts, run_counts, pace, .. } => {
                 self.under_way.remove(step);
                 *self.steps.entry(step.kind).or_default() += 1;
                 for (name, count) in counts.iter().chain(run_counts) {
                     *self.counts.entry((step.kind, name.clone())).or_default() += count;
                 }
-                if step.kind == NodeKind::Embed {
-                    self.embed_seconds += seconds;
+                if let Some(Pace { rows, seconds }) = pace {
+                    self.pace.rows += rows;
+                    self.pace.seconds += seconds;
                 }
                 let publishes = matches!(step.kind, NodeKind::Persist | NodeKind::Merge);
                 if let Some(&removed) = run_counts.get("removed").filter(|count| publishes && **count > 0) {
@@ -46,9 +50,18 @@ impl Summary {
             Event::StepProgress { step, done, total: Some(total), .. } if step.kind == NodeKind::Embed => {
                 self.under_way.insert(step.clone(), (*done, *total));
             }
+            Event::StepNote { step, note } if step.kind == NodeKind::Load => self.note(step, note),
             Event::RunStarted { run, .. } => self.run.clone_from(run),
             Event::RunFinished { seconds, .. } => self.seconds = *seconds,
             _ => {}
+        }
+    }
+
+    /// What many years note alike is told once.
+    fn note(&mut self, step: &StepId, note: &str) {
+        match self.noted.iter_mut().find(|(known, _)| known == note) {
+            Some((_, steps)) => steps.push(step.clone()),
+            None => self.noted.push((note.to_owned(), vec![step.clone()])),
         }
     }
 
@@ -68,13 +81,19 @@ impl Summary {
         }
         for (step, rejected) in &self.rejecting {
             let (word, table) = match step.kind {
-                NodeKind::Merge => ("superseded", "superseded"),
+                NodeKind::Merge => ("left out  ", "superseded"),
                 _ => ("rejected  ", "rejects"),
             };
             tell(format!("  {word} {rejected} in {step}; list them: sciembed peek {workflow} '{step}' {table}"));
         }
         for (step, removed) in &self.removing {
             tell(format!("  removed    {removed} from {step}; list them: sciembed log {workflow} --run {}", self.run));
+        }
+        for (note, steps) in &self.noted {
+            // They end in any order.
+            let mut steps = steps.clone();
+            steps.sort_unstable();
+            tell(format!("  note       {}: {note}", listed(&steps)));
         }
         for (step, missing) in report.plan.blocked() {
             tell(format!("  blocked    {step} by {}", lacking(missing)));
@@ -125,8 +144,8 @@ impl Summary {
         let count = |name| self.count(NodeKind::Embed, name);
         let mut told =
             format!("  embedded   {} new, {} reused, {} removed", count("embedded"), count("reused"), count("removed"));
-        if count("embedded") > 0 && self.embed_seconds > 0.0 {
-            told.push_str(&format!(", {:.1} papers/s", count("embedded") as f64 / self.embed_seconds));
+        if let Some(rate) = self.pace.rate() {
+            told.push_str(&format!(", {rate:.1} papers/s"));
         }
         if count("failed") > 0 {
             told.push_str(&format!("; {} failed and left out, as the manifests list", count("failed")));
@@ -145,8 +164,12 @@ impl Summary {
 
     fn merged(&self) -> String {
         let count = |name| self.count(NodeKind::Merge, name);
+        let aliases = match count("rejected.alias") {
+            0 => String::new(),
+            aliases => format!(", {aliases} left out as aliases of another paper"),
+        };
         format!(
-            "  merged     {}: {} vectors from {}, {} superseded{}",
+            "  merged     {}: {} vectors from {}, {} superseded{aliases}{}",
             self.datasets(NodeKind::Merge),
             count("rows"),
             count("sets"),

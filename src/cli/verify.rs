@@ -13,9 +13,10 @@ use super::print::{remark, say};
 use super::progress::Progress;
 use super::store::StoreArguments;
 use super::workflow::{SelectionArguments, Workflow};
-use super::{DoorError, Failure, tell};
+use super::{DoorError, Failure, tell, tell_alike};
 use crate::error::{Exit, exit_of_failures};
 use crate::event::Outcome;
+use crate::observe::ObserveError;
 use crate::run::{self, Options, run_id};
 use crate::store::Store;
 use crate::verify::{self, Finding, Report, mend};
@@ -23,7 +24,7 @@ use crate::verify::{self, Finding, Report, mend};
 /// Time between plain lines: often enough to see life, seldom enough for a log.
 const TELL_EVERY: Duration = Duration::from_secs(15);
 
-/// Check every bit of the store and of what is published; --repair makes again what is damaged.
+/// Check every bit of the store and of what is published; --repair puts out of use what is damaged, and applies.
 ///
 /// Every blob is digested again and compared with its name; records, references, journals, segments and converted models
 /// are compared with the digests that they carry. Given a workflow, every published file is compared with the digest that
@@ -33,8 +34,12 @@ const TELL_EVERY: Duration = Duration::from_secs(15);
 ///
 /// What is damaged is told with what follows from it. Files that are not known here are told too; they are no damage.
 ///
-/// --repair removes what is damaged, and nothing whole, then applies the workflow, so that it is computed and published
-/// again, and verifies once more. With --store it only removes, and says what is to be applied.
+/// The catalog is not checked: it is derived from all this, and `sciembed catalog rebuild` makes it again.
+///
+/// --repair removes what is damaged, and nothing whole, then applies the workflow, so that what it needs is computed and
+/// published again, and verifies once more. Segments, journals and converted models are only removed, or cut to what is
+/// sound: what they held is computed again when it is needed, and a run's lost story stays lost. Where an input or a model is missing that this takes, it removes nothing. With --store it
+/// only removes, and says what is to be applied.
 ///
 /// Exits with 0 if all is well, and with 4 if something is damaged (and could not be mended).
 #[derive(clap::Args)]
@@ -68,6 +73,11 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         return tell_report(arguments, &root, &first, &mended);
     }
     first.findings.iter().for_each(|finding| remark(worded(finding, &root)));
+    if let Some(workflow) = &workflow
+        && !can_make_again(workflow, &arguments.machine)?
+    {
+        return Ok(Exit::Damaged);
+    }
     {
         let _held = store.lock_gc(&run_id())?;
         mended.extend(mend::put_out_of_use(&store, &first)?);
@@ -90,6 +100,23 @@ fn check(store: &Store, workflow: Option<&Workflow>) -> Result<Report, Failure> 
     let mut shown = Shown::new();
     let workflow = workflow.map(|workflow| (&workflow.graph, workflow.base.as_path()));
     Ok(verify::verify(store, workflow, &mut |what, done, total| shown.tell(what, done, total))?)
+}
+
+/// Whether every input and model is there that an apply needs, told if not: what is put out of use without them stays so.
+fn can_make_again(workflow: &Workflow, machine: &Machine) -> Result<bool, Failure> {
+    let scope = SelectionArguments::default().select(&workflow.graph)?;
+    let errors = workflow.observer(machine)?.observe(&scope).err().unwrap_or_default();
+    // What the store's damage keeps from being planned is what is to be mended.
+    let lacks = |error: &ObserveError| matches!(error, ObserveError::Source { .. } | ObserveError::Model { .. });
+    let lacking: Vec<ObserveError> = errors.into_iter().filter(lacks).collect();
+    if lacking.is_empty() {
+        return Ok(true);
+    }
+    tell_alike(lacking);
+    remark(
+        "nothing was put out of use, since it could not be made again; `--store STORE --repair` does it all the same",
+    );
+    Ok(false)
 }
 
 /// Makes again what was put out of use. A kill here loses no more than one of an apply.
@@ -144,12 +171,24 @@ fn seen_from(root: &Path, path: &Path) -> String {
 }
 
 fn summed(report: &Report) -> String {
-    let checked: Vec<String> = report.checked.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let checked: Vec<String> =
+        report.checked.iter().map(|(what, count)| format!("{count} {}", numbered(what, *count))).collect();
     let found = match report.findings.len() {
         0 => "all is as it was written".to_owned(),
-        count => format!("{count} damaged: `sciembed verify WORKFLOW --repair` makes it again"),
+        count => {
+            format!("{count} damaged: `sciembed verify WORKFLOW --repair` puts it out of use, and applies the workflow")
+        }
     };
     if checked.is_empty() { found } else { format!("checked {}\n{found}", checked.join(", ")) }
+}
+
+/// What is counted, of one or of many: the first noun, up to "of" or "in", is the one that is counted.
+fn numbered(what: &str, count: u64) -> String {
+    let end = [" of ", " in "].iter().filter_map(|word| what.find(word)).min().unwrap_or(what.len());
+    match what[..end].strip_suffix('s') {
+        Some(one) if count == 1 => format!("{one}{}", &what[end..]),
+        _ => what.to_owned(),
+    }
 }
 
 /// Shows what is looked at: a bar on a terminal, lines otherwise.
@@ -187,5 +226,18 @@ impl Drop for Shown {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        let words = ["references", "published rows", "rows of segments", "lists of tables' rows"];
+        let one = ["reference", "published row", "row of segments", "list of tables' rows"];
+        assert_eq!(words.map(|what| numbered(what, 1)), one);
+        assert_eq!(words.map(|what| numbered(what, 2)), words);
     }
 }

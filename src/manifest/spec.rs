@@ -106,7 +106,7 @@ pub struct Load {
     pub max_record_bytes: u64,
 
     /// What a missing file, or a glob that matches none, means: `"error"` (the default), or `"skip"` to count it as
-    /// empty and list it.
+    /// empty, which the run's summary notes.
     #[serde(default)]
     pub missing: Missing,
 }

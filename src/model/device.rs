@@ -86,7 +86,7 @@ impl fmt::Display for Processor {
     }
 }
 
-/// Settles `device`; the text says why where `auto` did not get a GPU.
+/// Settles `device`; the text says why where there is a GPU and `auto` did not get it.
 ///
 /// # Errors
 /// [`ModelError::NoCuda`] for `cuda` on a machine that lacks something for it.
@@ -98,7 +98,8 @@ fn settle_with(device: Device, env: &Environment, driver: &Path) -> Result<(Proc
     match (device, cuda_lacks(env.runtime(), driver)) {
         (Device::Cpu, _) => Ok((Processor::Cpu, None)),
         (Device::Cuda | Device::Auto, None) => Ok((Processor::Cuda, None)),
-        (Device::Auto, Some(missing)) => Ok((Processor::Cpu, Some(format!("no GPU: {missing}")))),
+        // Where there is no NVIDIA driver nobody expects a GPU.
+        (Device::Auto, Some(missing)) => Ok((Processor::Cpu, driver.exists().then_some(missing))),
         (Device::Cuda, Some(missing)) => Err(ModelError::NoCuda { missing }),
     }
 }
@@ -134,10 +135,14 @@ mod tests {
         fs::write(dir.path().join(CUDA_PROVIDER), "").unwrap();
         assert!(complaint().contains("nvidiactl is missing"));
         let (processor, why) = settle_with(Device::Auto, &env, &driver).unwrap();
-        assert_eq!(processor, Processor::Cpu);
-        assert!(why.unwrap().contains("no NVIDIA driver"));
+        assert_eq!((processor, why), (Processor::Cpu, None));
 
         fs::write(&driver, "").unwrap();
+        fs::remove_file(dir.path().join(CUDA_PROVIDER)).unwrap();
+        let (processor, why) = settle_with(Device::Auto, &env, &driver).unwrap();
+        assert_eq!(processor, Processor::Cpu);
+        assert!(why.unwrap().contains("this is not the GPU build"));
+        fs::write(dir.path().join(CUDA_PROVIDER), "").unwrap();
         assert_eq!(settle_with(Device::Auto, &env, &driver).unwrap(), (Processor::Cuda, None));
         assert_eq!(settle_with(Device::Cpu, &env, &driver).unwrap(), (Processor::Cpu, None));
     }

@@ -16,7 +16,7 @@ use super::{Context, NodeError, with_causes};
 use crate::digest::RowKey;
 use crate::embedder::{Description, Embedder, EmbedderError, Embedding};
 use crate::event::{Detail, Unit};
-use crate::record::Output;
+use crate::record::{Output, Pace};
 use crate::store::segment::{SegmentHeader, SegmentRow, SegmentWriter};
 
 /// Texts handed to the embedder at once: enough that rows of equal length find each other, few enough to hold.
@@ -33,6 +33,15 @@ const BREATH: Duration = Duration::from_millis(200);
 /// The texts that could not be embedded, and why.
 pub type Failed = BTreeMap<RowKey, String>;
 
+/// What came of computing.
+#[derive(Default)]
+pub struct Computed {
+    /// The texts that have no vector.
+    pub failed: Failed,
+    /// The others, and how long the embedder took.
+    pub pace: Pace,
+}
+
 /// Embeds the texts whose keys are missing, each distinct text once, and seals their vectors as segments.
 ///
 /// # Errors
@@ -44,7 +53,7 @@ pub fn compute(
     keys: &[RowKey],
     mut missing: HashSet<RowKey>,
     embedder: &mut dyn Embedder,
-) -> Result<Failed, NodeError> {
+) -> Result<Computed, NodeError> {
     let mut work = Work::start(context, plan, texts, missing.len() as u64, embedder)?;
     let mut window: Vec<(RowKey, String)> = Vec::with_capacity(WINDOW_ROWS);
     let mut keys = keys.iter();
@@ -63,7 +72,7 @@ pub fn compute(
     }
     work.embed(embedder, &window)?;
     work.seal()?;
-    Ok(work.failed)
+    Ok(Computed { failed: work.failed, pace: work.pace })
 }
 
 /// The state of computing: what is finished but not sealed, and since when.
@@ -74,6 +83,7 @@ struct Work<'a> {
     done: u64,
     total: u64,
     failed: Failed,
+    pace: Pace,
     /// Texts that failed since the last one that did not.
     failures_in_a_row: usize,
     /// A text that the embedder did digest.
@@ -106,6 +116,7 @@ impl<'a> Work<'a> {
             done: texts.rows - missing,
             total: texts.rows,
             failed: Failed::new(),
+            pace: Pace::default(),
             failures_in_a_row: 0,
             good: None,
         })
@@ -166,12 +177,13 @@ impl<'a> Work<'a> {
         done: &mut [bool],
     ) -> Result<(), Ended> {
         let texts: Vec<&str> = part.iter().map(|(_, text)| text.as_str()).collect();
-        let mut stopped = Ok(());
+        let (mut stopped, begun) = (Ok(()), Instant::now());
         let embedded = embedder.embed(&texts, &mut |row, embedding| {
             done[row] = true;
             stopped = self.take(part[row], embedding);
             if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
+        self.pace.seconds += begun.elapsed().as_secs_f64();
         stopped.map_err(Ended::Fatal)?;
         embedded.map_err(|error| match error.may_be_of_texts() {
             true => Ended::OfTexts(error),
@@ -184,6 +196,7 @@ impl<'a> Work<'a> {
         match self.segments.push(SegmentRow { key: *key, vector, tokens, tokens_dropped }) {
             Ok(()) => {
                 self.done += 1;
+                self.pace.rows += 1;
                 self.failures_in_a_row = 0;
                 if self.good.is_none() {
                     self.good = Some(text.clone());

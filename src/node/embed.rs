@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use super::compute::{Failed, compute};
+use super::compute::{Computed, Failed, compute};
 use super::gather::{Gathered, failed_rows, failed_table, gather};
 use super::{Context, Made, NodeError};
 use crate::digest::{EmbedderKey, RowKey};
@@ -68,15 +68,17 @@ pub fn run<'e>(
     let mut vectors = Vectors::find(context.store, plan.shape(), &keys, &note)?;
     let new = vectors.missing().count() as u64;
     (context.progress)(texts.rows - new, Some(texts.rows), Unit::Rows);
-    let mut failed = Failed::new();
+    let mut computed = Computed::default();
     if new > 0 {
         let missing = vectors.missing().copied().collect();
-        failed = compute(context, plan, texts, &keys, missing, start().map_err(Box::new)?)?;
+        computed = compute(context, plan, texts, &keys, missing, start().map_err(Box::new)?)?;
         vectors.look()?;
     }
+    let Computed { failed, pace } = computed;
     let failures = tell_failed(context, plan, texts, &keys, &failed)?;
     let gathered = gather(context, plan, texts, &keys, &failed, &vectors)?;
     let mut made = made(plan, texts, new - failed.len() as u64, &gathered, vectors.sources());
+    made.pace = Some(pace);
     if let Some(failures) = failures {
         made.count("failed", failures.rows);
         made.outputs.insert(table::FAILED.into(), failures);

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use error::{NodeError, with_causes};
 
 use crate::event::{Detail, Unit};
-use crate::record::Output;
+use crate::record::{Output, Pace};
 use crate::store::Store;
 
 /// What a node may use of the world around it.
@@ -64,6 +64,8 @@ pub struct Made {
     pub counts: BTreeMap<String, u64>,
     /// Counts of this very run: `embedded`, `reused`.
     pub run_counts: BTreeMap<String, u64>,
+    /// Of an embed step: what its embedder computed in this run.
+    pub pace: Option<Pace>,
     /// Facts that later nodes state: the model, its dim.
     pub facts: BTreeMap<String, String>,
     /// What it ran on.

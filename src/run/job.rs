@@ -32,7 +32,7 @@ use crate::observe::Observer;
 use crate::plan::{Observed, PlannedStep, load_above};
 use crate::pool::Panicked;
 use crate::published::{Owner, Publication, PublishError};
-use crate::record::{Output, Provenance, Record, Reference, SourceFile};
+use crate::record::{Output, Pace, Provenance, Record, Reference, SourceFile};
 use crate::store::{Store, durable, pretty_json};
 use crate::table::FAILED;
 
@@ -62,6 +62,8 @@ pub struct Landed {
     pub reference: Reference,
     /// Counts of this run.
     pub run_counts: BTreeMap<String, u64>,
+    /// What an embedder computed in this run.
+    pub pace: Option<Pace>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -99,6 +101,8 @@ enum Work {
         texts: Output,
         model: Box<ResolvedModel>,
         previous: Option<Output>,
+        /// What is known of the embedder's pace.
+        pace: Option<Pace>,
     },
     Persist {
         config: PersistConfig,
@@ -129,6 +133,13 @@ impl Work {
             }
         }
     }
+}
+
+/// What is told of a run alone.
+#[derive(Default)]
+struct OfRun {
+    counts: BTreeMap<String, u64>,
+    pace: Option<Pace>,
 }
 
 /// How a set is shown.
@@ -214,14 +225,14 @@ impl Job {
         };
         let (store, base) = (self.store.clone(), self.base.clone());
         let context = Context { store: &store, base: &base, cancel, progress: &progress, note: &note, detail: &detail };
-        let (mut record, run_counts) = self.make(&context, started, at)?;
+        let (mut record, OfRun { counts: run_counts, pace }) = self.make(&context, started, at)?;
         if let Err(error) = self.publish(&record, at) {
             record = self.make_again(&context, error, started, at)?;
             self.publish(&record, at)?;
         }
         self.store.write_reference(&self.workflow, &self.reference)?;
         let seconds = started.elapsed().as_secs_f64();
-        Ok(Landed { record, reference: self.reference.clone(), run_counts, seconds })
+        Ok(Landed { record, reference: self.reference.clone(), run_counts, pace, seconds })
     }
 
     /// A blob turned out not to have the bytes that its name says: it is put out of use, and the set is built again from
@@ -243,14 +254,9 @@ impl Job {
     }
 
     /// Makes the outputs and records them, or takes the record that stands already.
-    fn make(
-        &mut self,
-        context: &Context,
-        started: Instant,
-        at: u64,
-    ) -> Result<(Record, BTreeMap<String, u64>), NodeError> {
+    fn make(&mut self, context: &Context, started: Instant, at: u64) -> Result<(Record, OfRun), NodeError> {
         if let Some(record) = self.publishing.as_ref().and_then(|publishing| publishing.built.as_ref()) {
-            return Ok((record.clone(), BTreeMap::new()));
+            return Ok((record.clone(), OfRun::default()));
         }
         let sources = match &self.work {
             Work::Load { sources, .. } => sources.clone(),
@@ -260,14 +266,14 @@ impl Job {
         self.work.consumed().iter().try_for_each(|output| self.store.verify_blob(output))?;
         let made = self.make_outputs(context)?;
         let record = record(self.key, &made, sources, self.provenance(&made, started, at));
-        Ok((self.store.write_record(record)?, made.run_counts))
+        Ok((self.store.write_record(record)?, OfRun { counts: made.run_counts, pace: made.pace }))
     }
 
     fn make_outputs(&mut self, context: &Context) -> Result<Made, NodeError> {
         match &self.work {
             Work::Load { config, sources } => load::run(context, config, sources),
             Work::Prepare { config, records } => prepare::run(context, config, records),
-            Work::Embed { config, texts, model, previous } => {
+            Work::Embed { config, texts, model, previous, pace: _ } => {
                 let plan = EmbedPlan {
                     key: model.key,
                     ingredients: &model.ingredients,
@@ -316,12 +322,14 @@ impl Job {
     }
 
     fn provenance(&self, made: &Made, started: Instant, at: u64) -> Provenance {
+        let last = if let Work::Embed { pace, .. } = &self.work { *pace } else { None };
         Provenance {
             run: self.options.run.clone(),
             host: durable::host(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: at,
             seconds: started.elapsed().as_secs_f64(),
+            pace: made.pace.map(|pace| pace.after(last)),
             counts: made.run_counts.clone(),
             machine: made.machine.clone(),
         }
@@ -406,7 +414,9 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
             let model = observer.models.get(&index).expect("observing resolved every embed step's model");
             let model = Box::new(model.clone());
             let previous = observed.last_output(index, "vectors");
-            Work::Embed { config: config.clone(), texts: consumed(upstreams[0], "texts"), model, previous }
+            let same = |record: &&Record| record.facts.get("embedder") == Some(&model.key.to_string());
+            let pace = observed.last_record(index).filter(same).and_then(Record::pace);
+            Work::Embed { config: config.clone(), texts: consumed(upstreams[0], "texts"), model, previous, pace }
         }
         Config::Persist(config) => {
             let load = load_above(graph, index).expect("every dataset's rows come from a load step");
@@ -434,7 +444,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
     }
 }
 
-fn recorded<'a>(observed: &'a Observed, index: StepIndex) -> &'a Record {
+fn recorded(observed: &Observed, index: StepIndex) -> &Record {
     observed.record(index).expect("a stale step's inputs are recorded")
 }
 

@@ -329,7 +329,7 @@ impl Dispatcher<'_> {
 
     fn land(&mut self, index: StepIndex, landed: Landed) -> Result<(), RunError> {
         let step = self.observer.graph.steps[index].id.clone();
-        let Landed { record, reference, run_counts, seconds } = landed;
+        let Landed { record, reference, run_counts, pace, seconds } = landed;
         self.landed.insert(index);
         let (counts, key) = (record.counts.clone(), Some(record.key));
         let fingerprint = Some(Box::new(reference.fingerprint.clone()));
@@ -338,7 +338,7 @@ impl Dispatcher<'_> {
         // It was published just now: reading it all again to see that would stall the run.
         self.observed.published.remove(&index);
         self.renew(index)?;
-        self.tell(Event::StepFinished { step, key, fingerprint, counts, run_counts, seconds })
+        self.tell(Event::StepFinished { step, key, fingerprint, counts, run_counts, pace, seconds })
     }
 
     fn fail(&mut self, index: StepIndex, error: NodeError) -> Result<(), RunError> {

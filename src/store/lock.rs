@@ -74,6 +74,11 @@ impl Store {
         Ok(LockOutcome::Busy(read_holder(&path).unwrap_or_else(Holder::unknown)))
     }
 
+    /// Who holds the lock on a node key and lives; none if nobody does.
+    pub fn lock_holder(&self, key: &NodeKey) -> Option<Holder> {
+        self.living(&self.locks().join(key.to_string()))
+    }
+
     pub(super) fn locks(&self) -> PathBuf {
         self.root.join("locks")
     }

@@ -1,7 +1,7 @@
 //! The rows of a merge, each against the row of the part that it came from.
 //!
 //! Which rows of a part were left out stands in a table of the merge's record: a bit is held for each row of a part. That
-//! such a paper can be found all the same, in another row, is checked too.
+//! such a paper can be found all the same, by its bibcode or as an alias, is checked too.
 
 use std::collections::HashMap;
 
@@ -14,6 +14,7 @@ use super::rows::Listed;
 use super::sets::{Fault, MergedPart, Set};
 use crate::graph::{bibcodes_file, embeddings_file, keys_file, part_file};
 use crate::index::keys::KeyIndex;
+use crate::manifest::config::Dtype;
 use crate::record::Output;
 use crate::store::StoreError;
 
@@ -43,15 +44,59 @@ impl Bits {
 
 impl Verifier<'_> {
     /// Checks each row of a merge; says how many rows can be found in it.
+    ///
+    /// A copy holds the rows of its parts one below the other, less those that were left out. A view holds the files of its
+    /// parts, and so all their rows.
     pub(super) fn merged(&self, set: &Set) -> Result<u64, Fault> {
         let Some(parts) = self.parts(set)? else { return Ok(0) };
+        let (view, dtype) = (set.manifest.view, set.manifest.dtype);
         let index = KeyIndex::open(&set.folder.join(keys_file(set.name)))?;
         let list = set.folder.join(bibcodes_file(set.name));
         let mut listed = Listed::open(&list)?;
+        let copy = (!view).then(|| Cursor::of_file(&set.folder.join(embeddings_file(set.name, dtype))));
+        let mut copy = copy.transpose()?;
+        let (mut row, mut found) = (0, 0);
+        for part in &parts {
+            let mut came_from = self.rows_of(set, part)?;
+            for own in 0.. {
+                if !came_from.advance()? {
+                    break;
+                }
+                let bibcode = came_from.bibcode().unwrap_or_default();
+                let wrong = |what: &str| {
+                    let wrong = format!("row {row} ({bibcode} of {}): {what}", part.says.dataset);
+                    Err(Fault::Row { wrong, by: Vec::new() })
+                };
+                let left_out = part.left_out.has(own);
+                if !leads(&index, bibcode, (!left_out).then_some(row)) {
+                    return wrong("the key index does not lead there");
+                }
+                if left_out && !view {
+                    continue;
+                }
+                if let Some(what) = copy.as_mut().map_or(Ok(None), |copy| differs(copy, &came_from, dtype))? {
+                    return wrong(what);
+                }
+                if listed.advance()?.as_deref() != Some(bibcode) {
+                    return wrong("the list of bibcodes has another paper there");
+                }
+                row += 1;
+                found += u64::from(!left_out);
+            }
+        }
+        if copy.map_or(Ok(false), |mut copy| copy.advance())? || listed.advance()?.is_some() {
+            let wrong = format!("it goes on after {row} rows, and what it came from does not");
+            return Err(Fault::Row { wrong, by: Vec::new() });
+        }
+        Ok(found)
+    }
+
+    /// The rows of a part: as the store holds them, or as a view does, whose files have the bytes of the part's.
+    fn rows_of(&self, set: &Set, part: &Part) -> Result<Cursor, StoreError> {
         if set.manifest.view {
-            self.view(set, &parts, &index, &mut listed)
+            Cursor::of_file(&set.folder.join(part_file(&part.says.dataset, set.manifest.dtype)))
         } else {
-            self.copy(set, &parts, &index, &mut listed)
+            Cursor::of_blob(self.store, &part.embeddings.digest)
         }
     }
 
@@ -91,80 +136,25 @@ impl Verifier<'_> {
         }
         Ok(Some(left_out))
     }
+}
 
-    /// A copy holds the rows of its parts one below the other, less those that a later part holds too.
-    fn copy(&self, set: &Set, parts: &[Part], index: &KeyIndex, listed: &mut Listed) -> Result<u64, Fault> {
-        let dtype = set.manifest.dtype;
-        let mut published = Cursor::of_file(&set.folder.join(embeddings_file(set.name, dtype)))?;
-        let (mut row, mut open) = (0, published.advance()?);
-        for part in parts {
-            let mut came_from = Cursor::of_blob(self.store, &part.embeddings.digest)?;
-            for own in 0.. {
-                if !came_from.advance()? {
-                    break;
-                }
-                let bibcode = came_from.bibcode().unwrap_or_default();
-                let wrong = |what: &str| {
-                    let wrong = format!("row {row} ({bibcode} of {}): {what}", part.says.dataset);
-                    Err(Fault::Row { wrong, by: Vec::new() })
-                };
-                match index.row(bibcode) {
-                    Some(_) if part.left_out.has(own) => continue,
-                    Some(found) if found == row => {}
-                    _ => return wrong("the key index does not lead there"),
-                }
-                if !open || published.bibcode() != Some(bibcode) {
-                    return wrong("another paper is there");
-                }
-                let same =
-                    ["metadata_digest", "row_key"].iter().all(|name| published.bytes(name) == came_from.bytes(name));
-                if !same || published.vector(dtype) != came_from.vector(dtype) {
-                    return wrong("it is not the row that it came from");
-                }
-                if listed.advance()?.as_deref() != Some(bibcode) {
-                    return wrong("the list of bibcodes has another paper there");
-                }
-                (row, open) = (row + 1, published.advance()?);
-            }
-        }
-        if open || listed.advance()?.is_some() {
-            let wrong = format!("it goes on after {row} rows, and what it came from does not");
-            return Err(Fault::Row { wrong, by: Vec::new() });
-        }
-        Ok(row as u64)
+/// Whether a bibcode leads to its row, or, where its row was left out, to the one that stands for it: a later one of the
+/// same bibcode, or the paper that it is an alias of.
+fn leads(index: &KeyIndex, bibcode: &str, row: Option<usize>) -> bool {
+    let found = index.row(bibcode);
+    match row {
+        Some(_) => found == row,
+        None => found.or_else(|| index.row_of_alias(bibcode)).is_some(),
     }
+}
 
-    /// A view holds the files of its parts, whose bytes are those of the parts: its rows are theirs, one below the other.
-    fn view(&self, set: &Set, parts: &[Part], index: &KeyIndex, listed: &mut Listed) -> Result<u64, Fault> {
-        let (mut row, mut found) = (0, 0);
-        for part in parts {
-            let mut held = Cursor::of_file(&set.folder.join(part_file(&part.says.dataset, set.manifest.dtype)))?;
-            for own in 0.. {
-                if !held.advance()? {
-                    break;
-                }
-                let bibcode = held.bibcode().unwrap_or_default();
-                let wrong = |what: &str| {
-                    let wrong = format!("row {row} ({bibcode} of {}): {what}", part.says.dataset);
-                    Err(Fault::Row { wrong, by: Vec::new() })
-                };
-                match index.row(bibcode) {
-                    Some(_) if part.left_out.has(own) => {}
-                    Some(at) if at == row => found += 1,
-                    _ => return wrong("the key index does not lead there"),
-                }
-                if listed.advance()?.as_deref() != Some(bibcode) {
-                    return wrong("the list of bibcodes has another paper there");
-                }
-                row += 1;
-            }
-        }
-        if listed.advance()?.is_some() {
-            let wrong = format!("its list goes on after {row} rows");
-            return Err(Fault::Row { wrong, by: Vec::new() });
-        }
-        Ok(found)
+/// What is wrong with the next row of a copy, which came from the given one.
+fn differs(copy: &mut Cursor, came_from: &Cursor, dtype: Dtype) -> Result<Option<&'static str>, StoreError> {
+    if !copy.advance()? || copy.bibcode() != came_from.bibcode() {
+        return Ok(Some("another paper is there"));
     }
+    let same = ["metadata_digest", "row_key"].iter().all(|name| copy.bytes(name) == came_from.bytes(name));
+    Ok((!same || copy.vector(dtype) != came_from.vector(dtype)).then_some("it is not the row that it came from"))
 }
 
 /// The datasets and rows that a table of rows that were left out names.

@@ -215,7 +215,7 @@ impl Verifier<'_> {
         };
         let (files, rows) = match kind {
             Kind::Segment => ("segments", "rows of segments"),
-            _ => ("lists of tables' rows", "rows in these"),
+            _ => ("lists of tables' rows", "rows in lists of tables' rows"),
         };
         self.report.count(files, 1);
         match checked {

@@ -61,6 +61,10 @@ fn an_eprint_becomes_a_paper() {
     // The paper's own text was embedded under its old bibcode.
     assert_eq!(told.embedded_and_reused(), (0, 3), "{}", told.out);
     assert_eq!(counts(&env, "superseded")["rejected.alias"], 1);
+    let merged = "1 dataset: 5 vectors from 2, 0 superseded, 1 left out as aliases of another paper";
+    assert!(told.out.contains(merged), "{}", told.out);
+    assert!(told.out.contains("left out   1 in merge.all;"), "{}", told.out);
+    assert!(told.err.contains("merge.all: 5 rows, 1 left out"), "{}", told.err);
     let [dropped] = &env.peek("merge.all", "superseded")[..] else { panic!("one row was dropped") };
     let expected = json!({
         "bibcode": EPRINT, "dataset": "minilm_2010", "row": 1, "winner": "minilm_2011", "alias_of": JOURNAL,
@@ -122,6 +126,8 @@ fn a_paper_is_traced_by_any_of_its_names() {
         }
     }
     assert_eq!(traced("minilm_2010", EPRINT)["source"]["line"], 2);
+    let told = env.run(&["explain", "--dataset", "minilm", EPRINT]);
+    assert!(told.out.starts_with(&format!("{JOURNAL}, of which {EPRINT} is an alias\n")), "{}", told.out);
     let table = "SELECT count(*) AS n FROM papers WHERE dataset = 'DATASET'";
     for (dataset, papers) in [("minilm", 5), ("view", 5), ("minilm_2010", 3)] {
         let told = env.run(&["catalog", "--format", "json", &table.replace("DATASET", dataset)]);
@@ -130,6 +136,39 @@ fn a_paper_is_traced_by_any_of_its_names() {
     let rejects = "SELECT bibcode, reason, detail FROM rejects WHERE dataset = 'view'";
     let told = env.run(&["catalog", "--format", "json", rejects]).out;
     assert!(told.contains("alias") && told.contains(&format!("{JOURNAL} of minilm_2011 is the same paper")), "{told}");
+}
+
+/// Rows that gave way are found under the paper that they are an alias of, in a copy and in a view.
+#[test]
+fn what_gave_way_is_no_damage() {
+    let env = with_aliases();
+    env.edit(
+        MERGE,
+        &format!("{MERGE}{}", MERGE.replace("merge.all", "merge.view") + "label = \"view\"\nview = true\n"),
+    );
+    // Of one year: a paper and its e-print. Of two years: two papers that list each other.
+    let [one, two, three] = ["2010ApJ...700....1B", "2010arXiv1002.0002B", "2010ApJ...800....1C"];
+    let mut older = papers(2010, 2);
+    older.push(renamed(EPRINT, json!([EPRINT])));
+    older.push(renamed(two, json!([])));
+    older.push(renamed(one, json!([two])));
+    older.push(renamed(three, json!([JOURNAL])));
+    env.write_year(2010, &older);
+    let mut newer = papers(2011, 2);
+    newer.push(renamed(JOURNAL, json!([EPRINT, three])));
+    env.write_year(2011, &newer);
+    env.applied(&[]);
+    assert_eq!(counts(&env, "superseded")["rejected.alias"], 3);
+    let told = env.run(&["verify", "workflow.toml"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    // 6 and 3 rows of the years, and twice the 6 that stay.
+    assert!(told.out.contains("21 published rows"), "{}", told.out);
+
+    env.edit("aliases = \"identifier\"\n", "");
+    env.applied(&[]);
+    let told = env.run(&["verify", "workflow.toml"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    assert!(told.out.contains("27 published rows"), "{}", told.out);
 }
 
 /// Naming the field changes the records, and what is made of their aliases; texts and vectors stay what they were.

@@ -109,6 +109,28 @@ fn an_unknown_paper() {
     assert_eq!(told.err, aside);
 }
 
+#[test]
+fn a_paper_that_is_gone() {
+    let env = project();
+    env.write_year(2010, &[paper(2011, 0)]);
+    env.applied(&[]);
+    let told = env.run(&["explain", &bibcode(2010, 0)]);
+    assert_eq!((told.code, told.out.as_str()), (Some(1), ""));
+    assert!(
+        told.err.contains(&format!("{} was removed from persist.yearly[2010] in run $RUN", bibcode(2010, 0))),
+        "{}",
+        told.err
+    );
+}
+
+#[test]
+fn a_workflow_without_a_node() {
+    let told = project().run(&["explain", "workflow.toml"]);
+    assert_eq!(told.code, Some(1));
+    assert!(told.err.contains("failed to explain workflow.toml: no node of it was named"), "{}", told.err);
+    assert!(told.err.contains("its nodes are load.records, prepare.texts, embed.minilm,"), "{}", told.err);
+}
+
 /// A text that is not the one whose vector is published ends the chain.
 #[test]
 fn a_damaged_table_is_told() {

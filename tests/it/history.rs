@@ -60,6 +60,30 @@ fn vectors_are_taken_from_finished_tables_too() {
     whole.iter().for_each(|(name, digest)| assert_eq!(env.keyed().get(name), Some(digest), "{name}"));
 }
 
+/// A night's few papers, or none, tell less of the time that a year takes than the year did.
+#[test]
+fn a_few_new_papers_do_not_become_the_pace() {
+    let env = project(200);
+    let pace = || {
+        let records = env.records().into_iter().filter(|record| record.outputs.contains_key("vectors"));
+        let last = records.max_by_key(|record| record.counts["rows"]).unwrap();
+        (last.provenance.counts["embedded"], last.provenance.pace.unwrap())
+    };
+    let (embedded, year) = pace();
+    assert_eq!((embedded, year.rows), (200, 200));
+    assert!(year.seconds > 0.0);
+    env.write_year(2010, &papers(2010, 203));
+    env.applied(&[]);
+    assert_eq!(pace(), (3, year));
+    // The same texts under another bibcode: nothing is computed.
+    let mut renamed = papers(2010, 203);
+    renamed.push(paper(2010, 0));
+    renamed[203]["bibcode"] = json!("2010Renamed..0001A");
+    env.write_year(2010, &renamed);
+    env.applied(&[]);
+    assert_eq!(pace(), (0, year));
+}
+
 /// However many nights a year grew: few segments, and one table to look in.
 #[test]
 fn a_year_of_nights_leaves_few_files() {
@@ -93,6 +117,61 @@ fn status_and_log_tell_how_it_stands() {
     let unknown = env.run(&["log", "workflow.toml", "--run", "x"]);
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.err.contains("failed to find run x"), "{}", unknown.err);
+}
+
+/// One year's file is missing: the others are shown all the same, and what keeps that year from being planned.
+#[test]
+fn status_of_a_year_without_its_file() {
+    let env = TestEnv::of(3);
+    env.applied(&[]);
+    fs::remove_file(env.path("data/2010.json.gz")).unwrap();
+    let status = env.run(&["status", "workflow.toml"]);
+    assert_eq!(status.code, Some(1), "{}{}", status.out, status.err);
+    assert!(status.out.contains("published   1 of 2 datasets"), "{}", status.out);
+    assert!(
+        status.out.contains("\nfaulty      load.records[2010]: failed to plan load.records[2010]"),
+        "{}",
+        status.out
+    );
+    assert!(status.out.contains("\nblocked     persist.yearly[2010]: by load.records[2010]"), "{}", status.out);
+    assert!(!status.out.contains("[2011]"), "{}", status.out);
+    env.edit("[2010, 2011]", "[2011]");
+    let status = env.run(&["status", "workflow.toml"]);
+    assert_eq!(status.code, Some(0), "{}{}", status.out, status.err);
+    let former = "\n1 dataset is published that no step of this workflow publishes any more: minilm_2010\n";
+    assert!(status.out.ends_with(former), "{}", status.out);
+}
+
+/// What is not made yet is not known, and everything else of a pending step is what it was.
+#[test]
+fn a_pending_steps_inputs_are_not_shown_as_removed() {
+    let env = project(3);
+    env.edit("prefix = \"\"", "prefix = \"A paper: \"");
+    for step in ["embed.minilm", "persist.yearly"] {
+        let told = env.run(&["explain", "workflow.toml", step]);
+        assert_eq!(told.code, Some(0), "{}", told.err);
+        assert!(!told.out.contains("\n  - ") && !told.out.contains("\n  + "), "{}", told.out);
+        assert!(told.out.contains("  now: no key\n"), "{}", told.out);
+    }
+    let told = env.run(&["explain", "workflow.toml", "embed.minilm"]);
+    let unknown = "    input 0 texts: not known until prepare.texts[2010] has run (then ";
+    assert!(told.out.contains(unknown), "{}", told.out);
+    let json = env.run(&["explain", "workflow.toml", "embed.minilm", "--json"]);
+    let json: Value = serde_json::from_slice(&json.bytes).unwrap();
+    assert_eq!(json["differing"], json!([]));
+}
+
+/// Half a day of runs begins alike.
+#[test]
+fn a_run_is_named_without_doubt() {
+    let env = project(2);
+    env.write_year(2010, &papers(2010, 3));
+    env.applied(&[]);
+    let several = env.run(&["log", "workflow.toml", "--run", "2"]);
+    assert_eq!(several.code, Some(1), "{}", several.out);
+    assert!(several.err.contains("failed to tell which run is meant by 2: 2 begin so"), "{}", several.err);
+    let latest = env.run(&["log", "workflow.toml", "--run", "latest"]);
+    assert!(latest.out.contains("embedded 1"), "{}{}", latest.out, latest.err);
 }
 
 /// Old and new side by side, against what was applied last and against an earlier run.

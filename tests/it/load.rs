@@ -326,6 +326,14 @@ fn a_misspelt_field() {
     env.edit("fields = [\"title\", \"abstract\"]", "fields = [\"abstrct\"]");
     let told = env.apply(&[]);
     assert!(told.err.contains("no record has a field `abstrct`"), "{}", told.err);
+    let empty = env.run(&["peek", "workflow.toml", "load.records[2010]", "rejects"]);
+    assert_eq!((empty.code, empty.out.as_str()), (Some(0), ""));
+    assert_eq!(empty.err, "rejects of load.records[2010] has no rows; its tables are records, rejects\n");
+    assert!(
+        told.out.contains("\n  note       load.records[2010], load.records[2011]: no record has a field `abstrct`\n"),
+        "{}",
+        told.out
+    );
     assert_eq!(told.code, Some(3), "{}", told.err);
     assert!(told.err.contains("none has text in abstrct"), "{}", told.err);
 }

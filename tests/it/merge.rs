@@ -65,7 +65,7 @@ fn the_later_year_wins_and_the_loser_can_be_looked_at() {
     let told = env.applied(&[]);
     assert!(told.out.contains("5 vectors from 2, 1 superseded"), "{}", told.out);
     assert!(
-        told.out.contains("superseded 1 in merge.all; list them: sciembed peek workflow.toml 'merge.all' superseded")
+        told.out.contains("left out   1 in merge.all; list them: sciembed peek workflow.toml 'merge.all' superseded")
     );
     let bibcode = paper(2011, 1)["bibcode"].clone();
     let [loser] = &env.peek("merge.all", "superseded")[..] else { panic!("one row lost") };

@@ -313,7 +313,7 @@ fn json_agrees_with_the_lines() {
     for (line, step) in lines.out.lines().zip(steps) {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!((words[0], words[1]), (step["step"].as_str().unwrap(), step["state"].as_str().unwrap()));
-        let told = step["reason_text"].as_str().or(step["pending_on"].as_str()).unwrap_or_default();
+        let told = step["reason_text"].as_str().or(step["pending_on"][0].as_str()).unwrap_or_default();
         assert!(line.contains(told), "{line}: {told}");
     }
     assert_eq!(lines.out.lines().count(), steps.len() + 1);

@@ -79,6 +79,25 @@ fn killed_in_the_middle_of_embedding() {
     assert_resumed(&env, sealed);
 }
 
+/// Long before anything is sealed, status tells which step is at work.
+#[test]
+fn a_step_at_work_is_shown() {
+    let env = project();
+    let set = ["workflow.toml", "--set", "embed.minilm.model=fake://16?delay_us=5000"];
+    let mut child = env.start(&[&["apply"], &set[..]].concat());
+    wait_until("embedding has begun", || !files(&env.path("store/vectors")).is_empty());
+    let status = env.run(&[&["status"], &set[..]].concat());
+    child.kill().unwrap();
+    assert_eq!(env.wait(child).code, None);
+    assert!(status.out.contains("\nrunning     embed.minilm[2010]: in run $RUN"), "{}{}", status.out, status.err);
+    let status = env.run(&[&["status"], &set[..]].concat());
+    assert!(status.out.contains("\nstale       embed.minilm[2010]: never applied"), "{}", status.out);
+    let last = "  killed with --set embed.minilm.model=fake://16?delay_us=5000, began";
+    assert!(status.out.contains(last), "{}", status.out);
+    let log = env.run(&["log", "workflow.toml"]);
+    assert!(log.out.contains("  killed: 2 steps done\n"), "{}", log.out);
+}
+
 /// SIGINT and SIGTERM alike: what is finished is sealed, exit 130, and the next apply goes on from there.
 #[test]
 fn interrupted_in_order() {

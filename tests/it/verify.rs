@@ -174,7 +174,7 @@ fn all_is_as_it_was_written() {
     let told = env.run(&VERIFY);
     assert_eq!((told.code, &*told.err), (Some(0), ""), "{}", told.out);
     assert!(told.out.ends_with("\nall is as it was written\n"), "{}", told.out);
-    for part in ["3 datasets", "17 published rows", "9 references", "9 records", "2 segments", "1 journals"] {
+    for part in ["3 datasets", "17 published rows", "9 references", "9 records", "2 segments", "1 journal,"] {
         assert!(told.out.contains(part), "{part}: {}", told.out);
     }
     assert_eq!(env.run(&["verify", "--store", "store"]).code, Some(0));
@@ -220,6 +220,25 @@ fn a_store_alone_is_only_put_in_order() {
     assert!(told.out.contains(" of tests"), "{}", told.out);
     env.applied(&[]);
     assert_eq!(env.run(&VERIFY).code, Some(0));
+    assert_eq!(env.keyed(), whole);
+}
+
+/// What could not be made again is not put out of use either.
+#[test]
+fn nothing_is_removed_that_cannot_be_made_again() {
+    let env = project();
+    let whole = env.keyed();
+    fs::rename(env.path("data/2010.json.gz"), env.path("away")).unwrap();
+    let vectors = env.records().into_iter().find_map(|record| record.outputs.get("vectors").copied()).unwrap();
+    flip(&env.blob(&vectors.digest));
+    let told = env.run(&REPAIR);
+    assert_eq!(told.code, Some(4), "{}{}", told.out, told.err);
+    assert!(told.err.contains("failed to plan load.records[2010]"), "{}", told.err);
+    assert!(told.err.contains("nothing was put out of use, since it could not be made again"), "{}", told.err);
+    assert!(env.blob(&vectors.digest).exists());
+    fs::rename(env.path("away"), env.path("data/2010.json.gz")).unwrap();
+    let told = env.run(&REPAIR);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
     assert_eq!(env.keyed(), whole);
 }
 

@@ -15,7 +15,7 @@ use super::live::Live;
 use super::{Sweep, measured};
 use crate::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use crate::manifest::config::Dtype;
-use crate::record::Record;
+use crate::record::{Pace, Record};
 use crate::store::record::list;
 use crate::store::segment::Segment;
 use crate::store::{Store, StoreError};
@@ -116,15 +116,9 @@ fn tables(live: &Live) -> BTreeMap<EmbedderKey, Tables> {
 fn copies(key: EmbedderKey, live: &Live) -> OnlyCopies {
     let mine: Vec<&Record> = live.all_records().filter(|record| embedder(record) == Some(key)).collect();
     let model = mine.iter().find_map(|record| record.facts.get("model").cloned());
-    let (mut embedded, mut seconds) = (0, 0.0);
-    for record in &mine {
-        let rows = record.provenance.counts.get("embedded").copied().unwrap_or(0);
-        if rows > 0 {
-            embedded += rows;
-            seconds += record.provenance.seconds;
-        }
-    }
-    let rate = (embedded > 0 && seconds > 0.0).then(|| embedded as f64 / seconds);
+    let paces = || mine.iter().filter_map(|record| record.pace());
+    let all = Pace { rows: paces().map(|pace| pace.rows).sum(), seconds: paces().map(|pace| pace.seconds).sum() };
+    let rate = all.rate();
     OnlyCopies { embedder: key, model, rows: 0, bytes: 0, kept: 0, rate }
 }
 
