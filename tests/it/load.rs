@@ -269,7 +269,7 @@ fn forms_are_told_by_content() {
         concatenated,
         pretty("\n").into_bytes(),
         format!("[\n{}\n]\n", pretty(",\n")).into_bytes(),
-        gzip(&pretty(" ")),
+        gzip(pretty(" ").as_bytes()),
     ];
     for (n, form) in forms.into_iter().enumerate() {
         env.write("data/papers", form);
