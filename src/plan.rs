@@ -384,7 +384,16 @@ mod tests {
 
     fn load(input: &str) -> LoadConfig {
         let (key, fields) = ("bibcode".into(), vec!["title".into()]);
-        LoadConfig { input: input.into(), key, fields, aliases: None, missing: Default::default() }
+        LoadConfig {
+            input: input.into(),
+            key,
+            fields,
+            aliases: None,
+            missing: Default::default(),
+            condition: None,
+            sample: None,
+            limit: None,
+        }
     }
 
     fn graph(prefix: &str) -> Graph {

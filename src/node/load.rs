@@ -268,7 +268,7 @@ impl<'a> SourceReader<'a> {
 }
 
 fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Parsed {
-    let LoadConfig { key, fields, aliases, input: _, missing: _ } = config;
+    let LoadConfig { key, fields, aliases, input: _, missing: _, condition: _, sample: _, limit: _ } = config;
     let wanted = Wanted { key, fields, aliases: aliases.as_deref() };
     let (mut records, mut offsets, mut rejects, mut lines) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for line in chunk.lines() {
