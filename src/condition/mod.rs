@@ -16,7 +16,7 @@
 //! | `not`, `and`, `or`, parentheses | as ever: `not` binds closest, then `and`, then `or` |
 //!
 //! A field is a path: names and numbers joined by dots (`doctype`, `pub.name`, `author.0`, the first of a list). A name
-//! that is a word of this language, or has other characters than letters, digits and `_`, stands in backquotes. Texts
+//! that meets a list is looked up in each element: `authors.name` is the list of all authors' names. A name that is a word of this language, or has other characters than letters, digits and `_`, stands in backquotes. Texts
 //! stand in single or double quotes; the quote itself, or a backquote in a name, is written twice. Words of the language
 //! may be in capitals. `not` and parentheses nest [`MAX_DEPTH`] levels deep.
 //!
@@ -34,7 +34,7 @@
 //! - An object compares as something that cannot be read: it is unequal to everything.
 //!
 //! A condition prints in one canonical form ([`std::fmt::Display`]), which is in the keys of steps, and so may not change.
-//! This room reads no records: whoever does looks up [`Condition::paths`] and asks [`Condition::holds`]. Read next:
+//! This room reads no records: `source/selection.rs` looks up [`Condition::paths`] and asks [`Condition::holds`]. Read next:
 //! `parse.rs`, then `evaluate.rs`.
 
 mod error;
