@@ -10,7 +10,7 @@ fn lines() -> Vec<Value> {
         json!({
             "bibcode": bibcode(n),
             "title": [format!("Paper {n}")],
-            "doctype": if n % 4 == 0 { "eprint" } else { "article" },
+            "doctype": if n.is_multiple_of(4) { "eprint" } else { "article" },
             "year": (2000 + n).to_string(),
             "authors": [{ "name": format!("Author {n}") }, { "name": "Everybody" }],
             "citation_count": if n == 7 { Value::Null } else { json!(n) },
