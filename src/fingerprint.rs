@@ -8,6 +8,7 @@
 //! | load: aliases | yes, where it is set | it decides a column of the records |
 //! | load: records | yes, where it is set | it says where the records are |
 //! | load: max_record_bytes | yes, where it is not the default | it decides which records are too long |
+//! | load: where, sample, limit | yes, where they are set | they decide which records there are; `where` in its printed form |
 //! | load: content digests of the source files, in order | yes | they are the input |
 //! | load: paths, sizes, times of the source files | no | a moved or touched file is the same file |
 //! | prepare: fields, prefix, suffix, delimiters, lowercase, truncate | yes | they make the text |
@@ -87,7 +88,8 @@ impl Fingerprint {
 
     /// Of a load step over these files, in order.
     pub fn of_load(config: &LoadConfig, sources: &[(String, Digest)]) -> Self {
-        let LoadConfig { input, key, fields, aliases, records, max_record_bytes, missing: _ } = config;
+        let LoadConfig { input, key, fields, aliases, records, max_record_bytes, missing: _, condition, sample, limit } =
+            config;
         let mut fingerprint = Self::empty(NodeKind::Load);
         fingerprint.set("fields", list(fields));
         // Every record's key was `bibcode` once: those steps' keys stay what they were.
@@ -102,6 +104,16 @@ impl Fingerprint {
         }
         if *max_record_bytes != DEFAULT_MAX_RECORD_BYTES {
             fingerprint.set("max_record_bytes", max_record_bytes.to_string());
+        }
+        // In its printed form: spaces and parentheses that change nothing make no step stale.
+        if let Some(condition) = condition {
+            fingerprint.set("where", quoted(&condition.to_string()));
+        }
+        if let Some(sample) = sample {
+            fingerprint.set("sample", sample.to_string());
+        }
+        if let Some(limit) = limit {
+            fingerprint.set("limit", limit.to_string());
         }
         fingerprint.names.insert("input".into(), quoted(input));
         for (index, (name, digest)) in sources.iter().enumerate() {
@@ -431,6 +443,9 @@ mod tests {
             records: None,
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
             missing: Default::default(),
+            condition: None,
+            sample: None,
+            limit: None,
         }
     }
 
@@ -497,6 +512,38 @@ mod tests {
         let id = StepId { kind: NodeKind::Load, node: "records".into(), cells: BTreeMap::new() };
         let reason = StaleReason::Changed(of(Some("identifier")).changes_since(&of(None)));
         assert_eq!(reason.describe(&id), r#"load.records.aliases (none) -> "identifier""#);
+    }
+
+    /// Which records are taken enters where it is said; how a condition is written does not.
+    #[test]
+    fn the_selection_of_a_load_enters_where_it_is_set() {
+        use crate::condition::{Condition, Fraction};
+        let of = |change: &dyn Fn(&mut LoadConfig)| {
+            let mut config = load("bibcode");
+            change(&mut config);
+            Fingerprint::of_load(&config, &[("a/x.json".into(), Digest::of(b"x"))])
+        };
+        let condition = |text: &str| {
+            let condition = Condition::parse(text).unwrap();
+            of(&move |config| config.condition = Some(condition.clone()))
+        };
+        let base = of(&|_| {});
+        let all = [
+            base.clone(),
+            condition("year >= 2010"),
+            condition("year >= 2011"),
+            of(&|config| config.sample = Fraction::new(0.5)),
+            of(&|config| config.sample = Fraction::new(0.25)),
+            of(&|config| config.limit = std::num::NonZeroU64::new(5)),
+            of(&|config| config.limit = std::num::NonZeroU64::new(6)),
+        ];
+        let keys: BTreeSet<_> = all.iter().map(Fingerprint::key).collect();
+        assert_eq!(keys.len(), all.len());
+        assert_eq!(base.key().to_string(), "3875f9c81fcce48f515459d80467735d1c353e4d78620801f3d7bc8f629f0983");
+        assert_eq!(condition("(year>=2010)").key(), all[1].key());
+        let told: Vec<String> = all[1..].iter().map(|new| new.changes_since(&base)[0].to_string()).collect();
+        assert_eq!(told[0], r#"where (none) -> "year >= 2010""#);
+        assert_eq!((told[2].as_str(), told[4].as_str()), ("sample (none) -> 0.5", "limit (none) -> 5"));
     }
 
     #[test]

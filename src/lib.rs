@@ -11,6 +11,7 @@
 //! ```text
 //! GROUND FLOOR: pure and synchronous
 //!   digest       names by content: Digest, NodeKey, EmbedderKey, RowKey
+//!   condition    which records a load takes: the language of `where`, the draw of `sample`
 //!   manifest     what the user wrote, with spans; every fault at once
 //!   table        the Arrow schemas that pass between nodes
 //!   graph        names resolved into a typed, acyclic graph of steps
@@ -48,6 +49,8 @@
 //! [`run::apply`] the steps that [`graph::Graph::select`] gives. To read what came of it: [`dataset::Dataset::open`].
 
 pub mod digest;
+
+pub mod condition;
 pub mod manifest;
 pub mod table;
 

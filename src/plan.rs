@@ -405,6 +405,9 @@ mod tests {
             records: None,
             max_record_bytes: 1 << 24,
             missing: Default::default(),
+            condition: None,
+            sample: None,
+            limit: None,
         }
     }
 

@@ -127,7 +127,18 @@ impl Summary {
 
     fn loaded(&self) -> String {
         let count = |name| self.count(NodeKind::Load, name);
-        format!("  loaded     {} rows in, {} kept, {} rejected", count("rows_in"), count("rows"), count("rejected"))
+        let mut told = format!(
+            "  loaded     {} rows in, {} kept, {} rejected",
+            count("rows_in"),
+            count("rows"),
+            count("rejected")
+        );
+        for (name, words) in [("not_selected", "not selected"), ("beyond_limit", "beyond the limit")] {
+            if count(name) > 0 {
+                told.push_str(&format!(", {} {words}", count(name)));
+            }
+        }
+        told
     }
 
     fn prepared(&self) -> String {

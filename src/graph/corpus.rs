@@ -10,7 +10,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use super::{Graph, resolve};
 use crate::manifest::{Faults, Source, json_schema};
 
-const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 15] = [
+const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 16] = [
     "cycle",
     "duplicate_dataset",
     "duplicate_name",
@@ -25,6 +25,7 @@ const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 15] = [
     "unknown_node",
     "unused_axis",
     "view_of_view",
+    "where",
     "wrong_upstream",
 ];
 

@@ -24,7 +24,7 @@ pub fn resolve(source: &Source, overrides: &[String]) -> Result<Graph, Faults> {
 }
 
 fn build(workflow: &Workflow, reading: &Reading, text: &Text, faults: &mut Vec<Fault>) -> Graph {
-    manifest::check(workflow, reading, faults);
+    manifest::check(workflow, reading, text, faults);
     let mut nodes = names::nodes(workflow, reading);
     if nodes.is_empty() && reading.removed.is_empty() {
         faults.push(no_nodes(reading));

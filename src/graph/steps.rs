@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 
 use super::expand::Spread;
 use super::{Config, NodeKind, Step, StepId, StepIndex};
+use crate::condition::Condition;
 use crate::manifest::config::{EmbedConfig, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig};
 use crate::manifest::spec::Workflow;
 use crate::manifest::{Code, Fault, Matrix, NAME_FORM, Reading, Span, Values, bad_label, is_name};
@@ -84,6 +85,10 @@ impl Maker<'_> {
                     records: load.records.clone(),
                     max_record_bytes: load.max_record_bytes,
                     missing: load.missing,
+                    // One that cannot be read is a fault already, and then there is no graph.
+                    condition: load.condition.as_deref().and_then(|condition| Condition::parse(condition).ok()),
+                    sample: load.sample,
+                    limit: load.limit,
                 })
             }
             NodeKind::Prepare => {

@@ -8,14 +8,15 @@ use super::config::DEFAULT_KEY;
 use super::fault::{Code, Fault};
 use super::parse::Reading;
 use super::spec::{Load, VERSION, Workflow};
-use super::text::Span;
+use super::text::{Span, Text};
+use crate::condition::Condition;
 
 /// Columns that the records table has besides the fields; see `table.rs`.
 const RESERVED_COLUMNS: [&str; 4] = ["_metadata_digest", "_source", "_line", "_aliases"];
 
 /// Reports what is wrong within single sections.
-pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fault>) {
-    let mut check = Check { reading, faults };
+pub(crate) fn check(workflow: &Workflow, reading: &Reading, text: &Text, faults: &mut Vec<Fault>) {
+    let mut check = Check { reading, text, faults };
     check.version(workflow.version);
     check.name(&["name"], &workflow.name, "the workflow", true);
     check.filled(&["store"], &workflow.store);
@@ -26,6 +27,7 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, faults: &mut Vec<Fau
         check.list(&["load", name, "fields"], "field", &load.fields);
         check.key_apart(name, load);
         check.aliases(name, load);
+        check.condition(name, load);
     }
     for (name, prepare) in &workflow.prepare {
         check.node("prepare", name);
@@ -74,6 +76,7 @@ pub(crate) fn bad_label(label: &str, span: Span) -> Fault {
 
 struct Check<'a> {
     reading: &'a Reading,
+    text: &'a Text,
     faults: &'a mut Vec<Fault>,
 }
 
@@ -141,6 +144,22 @@ impl Check<'_> {
         let message = format!("`{field}` is the key of a record, and cannot list its aliases");
         let fault = Fault::new(Code::InvalidValue, message).at(span, "the key of every record");
         self.faults.push(fault.help("name the field with the other bibcodes of a paper, such as `identifier`"));
+    }
+
+    /// A `where` is read here for its mistakes, which are told at the very word, and again where steps are made.
+    fn condition(&mut self, node: &str, load: &Load) {
+        let (Some(condition), path) = (&load.condition, ["load", node, "where"]) else { return };
+        let Some(span) = self.reading.places.value(&path) else { return };
+        if condition.trim().is_empty() {
+            return self.filled(&path, condition);
+        }
+        let Err(error) = Condition::parse(condition) else { return };
+        let place = match self.text.start_of(span, condition) {
+            Some(start) => Span::from(error.span()).shift(start),
+            None => span,
+        };
+        let message = format!("`load.{node}.where` is no condition");
+        self.faults.push(Fault::new(Code::Condition, message).at(place, error.to_string()).help(error.remedy()));
     }
 
     /// Where an element of a list was written, or the list itself.

@@ -5,9 +5,12 @@
 //! destructures these structs so that a new field does not compile until somebody has decided.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::condition::{Condition, Fraction};
 
 /// What a missing input file means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +47,12 @@ pub struct LoadConfig {
     pub max_record_bytes: u64,
     /// What a missing input means.
     pub missing: Missing,
+    /// The condition on a record to be taken.
+    pub condition: Option<Condition>,
+    /// The part of the records to be taken, drawn by their keys.
+    pub sample: Option<Fraction>,
+    /// How many records that pass both are taken, at most: the first ones.
+    pub limit: Option<NonZeroU64>,
 }
 
 /// The resolved configuration of one `prepare` instance.

@@ -38,6 +38,8 @@ pub enum Code {
     UnknownAxis,
     /// An axis that no node uses.
     UnusedAxis,
+    /// A `where` that cannot be read.
+    Condition,
     /// An override that cannot be applied.
     Override,
     /// The workflow has no node.
@@ -78,6 +80,7 @@ impl Code {
             Self::Template => "sciembed::manifest::template",
             Self::UnknownAxis => "sciembed::manifest::unknown_axis",
             Self::UnusedAxis => "sciembed::manifest::unused_axis",
+            Self::Condition => "sciembed::manifest::condition",
             Self::Override => "sciembed::manifest::override",
             Self::NoNodes => "sciembed::graph::no_nodes",
             Self::DuplicateName => "sciembed::graph::duplicate_name",

@@ -8,13 +8,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::config::{DEFAULT_KEY, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Missing, Pooling, Precision};
+use crate::condition::Fraction;
 
 /// The version of the manifest that this program reads.
 pub const VERSION: u32 = 1;
@@ -109,6 +110,27 @@ pub struct Load {
     /// empty, which the run's summary notes.
     #[serde(default)]
     pub missing: Missing,
+
+    /// The condition on a record to be taken, such as `"doctype in ('article', 'eprint') and year >= 2010"`. It compares
+    /// fields, which need not be among `fields`, with texts in quotes, numbers, `true` or `false`, by `=`, `!=`, `<`,
+    /// `<=`, `>`, `>=`, `in (..)`, `not in (..)`, `contains '..'` and `starts with '..'`, or asks `is null` or
+    /// `is not null`; `and`, `or`, `not` and parentheses join. `pub.name` is a field of an object, `author.0` the first
+    /// of a list; other names stand in backquotes. A list passes where one of its elements does; a text such as
+    /// `"2010"` compares with a number as one; what is missing or null compares with nothing. Default: all records.
+    #[serde(default, rename = "where")]
+    #[schemars(length(min = 1))]
+    pub condition: Option<String>,
+
+    /// The part of the records to take, drawn by the BLAKE3 of their bibcodes: above 0, and 1 at most. The same papers are
+    /// drawn in every run, and a larger part holds a smaller one. Default: all records.
+    #[serde(default)]
+    pub sample: Option<Fraction>,
+
+    /// How many records to take, at most, for each value of the axes: the first ones, in the order of the files, that pass
+    /// `where` and `sample`. They are counted before it is settled which of several with one key counts. Default: all
+    /// records.
+    #[serde(default)]
+    pub limit: Option<NonZeroU64>,
 }
 
 /// Makes one text of each paper: the fields in order, between prefix and suffix.

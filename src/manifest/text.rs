@@ -42,6 +42,10 @@ impl From<Range<usize>> for Span {
     }
 }
 
+/// What a TOML string may open with, longest first; the value of an override may have no quotes at all. An end of line
+/// that follows three quotes is no part of the value.
+const OPENINGS: [&str; 9] = ["\"\"\"\r\n", "'''\r\n", "\"\"\"\n", "'''\n", "\"\"\"", "'''", "\"", "'", ""];
+
 /// The combined text. Piece 0 is the manifest, the others are the overrides in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
@@ -65,6 +69,17 @@ impl Text {
 
     pub fn slice(&self, span: Span) -> &str {
         &self.combined[span.range()]
+    }
+
+    /// Where a string's value starts within the span of the string, so that a place in the one is a place in the other.
+    /// None where escapes, or ends of lines, make what was written differ from its value.
+    pub fn start_of(&self, span: Span, value: &str) -> Option<usize> {
+        let written = self.slice(span);
+        let opening = OPENINGS.into_iter().find(|opening| {
+            let rest = written.strip_prefix(opening).and_then(|rest| rest.strip_prefix(value));
+            rest == Some(opening.trim_end())
+        })?;
+        Some(span.start + opening.len())
     }
 
     pub fn manifest(&self) -> &str {
@@ -114,5 +129,24 @@ mod tests {
         assert_eq!((text.piece(*b), text.piece(*c)), (1, 2));
         assert_eq!(text.local(2, *c), 0..3);
         assert_eq!(text.name(2), "--set");
+    }
+
+    #[test]
+    fn a_string_starts_behind_its_quotes() {
+        for (written, value, start) in [
+            ("\"x = 1\"", "x = 1", Some(1)),
+            ("'x = 1'", "x = 1", Some(1)),
+            ("\"\"\"x = 1\"\"\"", "x = 1", Some(3)),
+            ("'''\n x = '1''''", " x = '1'", Some(4)),
+            ("\"'x' = 1\"", "'x' = 1", Some(1)),
+            ("x = 1", "x = 1", Some(0)),
+            ("\"\"", "", Some(1)),
+            ("\"x = \\\"1\\\"\"", "x = \"1\"", None),
+            ("\"\"\"x \\\n= 1\"\"\"", "x = 1", None),
+        ] {
+            let text = Text::new(&Source { name: "t".into(), text: format!("k={written}") }, &[]);
+            let span = Span::new(2, 2 + written.len());
+            assert_eq!(text.start_of(span, value), start.map(|start| start + 2), "{written}");
+        }
     }
 }

@@ -105,7 +105,7 @@ fn first_word(text: &str) -> String {
 
 fn plain_expected(expected: &str) -> &str {
     match expected {
-        "a nonzero usize" => "a whole number, 1 or more",
+        "a nonzero usize" | "a nonzero u64" => "a whole number, 1 or more",
         "u64" | "usize" => "a whole number, 0 or more",
         "u32" => "a whole number",
         "a boolean" => "`true` or `false`",

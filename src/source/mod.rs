@@ -2,7 +2,8 @@
 //!
 //! Bytes flow from [`files`] (a path or glob becomes a sorted list) through [`codec`] (decompressed, by magic bytes) into
 //! [`chunks`] (whole records, in chunks of bounded size: a record a line, or found by a walk over brackets, as `layout.rs`
-//! tells) and [`record`] (the text of one becomes a record or a reason for reject).
+//! tells) and [`record`] (the text of one becomes a record or a reason for reject);
+//! [`selection`] says which records are taken.
 //! This room knows the shapes of ADS; it knows nothing of nodes, and writes nothing.
 
 pub mod chunks;
@@ -13,5 +14,6 @@ pub mod files;
 mod layout;
 pub mod record;
 mod scan;
+pub mod selection;
 
 pub use error::SourceError;

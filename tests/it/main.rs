@@ -35,5 +35,6 @@ mod resume;
 mod reuse;
 mod rooms;
 mod same_bytes;
+mod selection;
 mod two_runs;
 mod verify;

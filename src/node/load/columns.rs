@@ -16,6 +16,7 @@ use crate::digest::MetadataDigest;
 use crate::manifest::config::LoadConfig;
 use crate::source::chunks::{Chunk, Piece};
 use crate::source::record::{Field, Reason, Refusal, SourceRecord, Wanted, parse};
+use crate::source::selection::Selection;
 use crate::table;
 
 /// What became of a chunk.
@@ -26,8 +27,12 @@ pub struct Columns {
     pub keys: Vec<u128>,
     /// What was refused.
     pub rejects: Vec<Reject>,
-    /// Records and rejects.
+    /// Records, rejects, and what was not selected.
     pub pieces: u64,
+    /// Records that the condition and the draw leave out.
+    pub not_selected: u64,
+    /// In how many records each field of the condition is, of those that were looked at.
+    pub asked: Vec<u64>,
     /// How the wanted fields were found.
     pub fields: Vec<FieldCounts>,
     /// Records in which a wanted field stands twice or more.
@@ -81,14 +86,22 @@ impl FieldCounts {
 
 /// Parses a chunk of the file with this ordinal.
 pub fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Columns {
-    let LoadConfig { key, fields, aliases, records: _, max_record_bytes, input: _, missing: _ } = config;
+    let LoadConfig { key, fields, aliases, max_record_bytes, condition, sample, .. } = config;
     let wanted = Wanted { key, fields, aliases: aliases.as_deref() };
+    let selection = Selection::new(condition.as_ref(), *sample);
+    let (mut asked, mut not_selected) = (vec![0; selection.fields().len()], 0);
     let (mut records, mut rejects) = (Vec::new(), Vec::new());
     let mut counts = vec![FieldCounts::default(); fields.len()];
     let pieces = chunk.pieces();
     for piece in &pieces {
-        match parse_piece(piece, &wanted, *max_record_bytes) {
-            Ok(record) => {
+        let taken = parse_piece(piece, &wanted, *max_record_bytes).and_then(|record| {
+            // What could be parsed is UTF-8.
+            let text = str::from_utf8(piece.bytes).unwrap_or_default();
+            Ok(selection.takes(text, &record.bibcode, &mut asked)?.then_some(record))
+        });
+        match taken {
+            Ok(None) => not_selected += 1,
+            Ok(Some(record)) => {
                 counts.iter_mut().zip(&record.fields).for_each(|(counts, field)| counts.see(field));
                 records.push((record, piece.line));
             }
@@ -101,6 +114,8 @@ pub fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Columns {
         batch: batch(&records, source, &wanted),
         rejects,
         pieces: pieces.len() as u64,
+        not_selected,
+        asked,
         fields: counts,
     }
 }

@@ -21,6 +21,7 @@ use rayon::slice::ParallelSliceMut;
 
 use super::rejects::{Reject, Rejects};
 use super::{Context, Made, NodeError};
+use crate::condition::Condition;
 use crate::event::Unit;
 use crate::manifest::config::{LoadConfig, Missing};
 use crate::pool::map_ordered;
@@ -55,6 +56,10 @@ struct Loader<'a> {
     rejects: Rejects,
     keys: Keys,
     pieces: u64,
+    not_selected: u64,
+    beyond_limit: u64,
+    /// In how many records each field of the condition is, of those that were looked at.
+    asked: Vec<u64>,
 }
 
 impl<'a> Loader<'a> {
@@ -69,6 +74,9 @@ impl<'a> Loader<'a> {
             rejects: Rejects::new(context.store)?,
             keys: Keys::default(),
             pieces: 0,
+            not_selected: 0,
+            beyond_limit: 0,
+            asked: vec![0; config.condition.as_ref().map_or(0, |condition| condition.fields().len())],
         })
     }
 
@@ -91,9 +99,19 @@ impl<'a> Loader<'a> {
     }
 
     fn take(&mut self, columns: Columns) -> Result<(), NodeError> {
-        let Columns { batch, keys, rejects, pieces, fields, duplicate_fields } = columns;
-        let batch = batch.map_err(NodeError::arrow("records"))?;
+        let Columns { batch, mut keys, rejects, pieces, not_selected, asked, fields, duplicate_fields } = columns;
+        let mut batch = batch.map_err(NodeError::arrow("records"))?;
         self.pieces += pieces;
+        self.not_selected += not_selected;
+        self.asked.iter_mut().zip(asked).for_each(|(all, here)| *all += here);
+        if let Some(limit) = self.config.limit {
+            // A row that a later one stands for was one of the first all the same.
+            let left = limit.get().saturating_sub(self.records.rows());
+            let kept = batch.num_rows().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.beyond_limit += (batch.num_rows() - kept) as u64;
+            batch = batch.slice(0, kept);
+            keys.truncate(kept);
+        }
         self.duplicate_fields += duplicate_fields;
         self.counts.iter_mut().zip(fields).for_each(|(all, counts)| all.add(counts));
         rejects.into_iter().try_for_each(|reject| self.rejects.push(reject))?;
@@ -134,6 +152,17 @@ impl<'a> Loader<'a> {
         if self.duplicate_fields > 0 {
             made.count("duplicate_fields", self.duplicate_fields);
         }
+        if self.config.condition.is_some() || self.config.sample.is_some() {
+            made.count("not_selected", self.not_selected);
+        }
+        if self.config.limit.is_some() {
+            made.count("beyond_limit", self.beyond_limit);
+        }
+        let asked = self.config.condition.iter().flat_map(Condition::fields).zip(&self.asked);
+        for (field, _) in asked.filter(|(_, present)| **present == 0 && self.pieces > 0) {
+            let field = if field.starts_with('`') { field.clone() } else { format!("`{field}`") };
+            (self.context.note)(format!("no record has a field {field}, which `where` asks for"));
+        }
         if let Some(field) = &self.config.aliases {
             made.count("aliases", self.aliases);
             if self.aliases == 0 && has_records {
@@ -146,7 +175,7 @@ impl<'a> Loader<'a> {
     fn refuse_nothing(&self) -> Result<(), NodeError> {
         let input = self.config.input.clone();
         match self.rejects.first() {
-            Some(first) if self.records.rows() == 0 => {
+            Some(first) if self.records.rows() == 0 && self.not_selected == 0 => {
                 Err(NodeError::NothingKept { input, lines: self.pieces, first: first.to_owned() })
             }
             _ if self.pieces == 0 && self.config.missing == Missing::Error => {
