@@ -192,7 +192,7 @@ fn nesting_is_bounded() {
 
 fn literals() -> impl Strategy<Value = Literal> {
     prop_oneof![
-        "[a-c'\" ]{0,3}".prop_map(Literal::Text),
+        "[ab'\"]{0,2}".prop_map(Literal::Text),
         (-3i64..=3).prop_map(|number| Literal::Number(number.to_string())),
         (-6i32..=6).prop_map(|halves| Literal::Number(format!("{:?}", f64::from(halves) / 2.0))),
         any::<bool>().prop_map(Literal::Boolean),
@@ -218,8 +218,8 @@ fn asked() -> impl Strategy<Value = Test> {
         1 => prop::collection::vec(literals(), 1..4).prop_map(Test::NotIn),
         1 => Just(Test::Null),
         1 => Just(Test::NotNull),
-        1 => "[a-c']{0,2}".prop_map(Test::Contains),
-        1 => "[a-c']{0,2}".prop_map(Test::StartsWith),
+        1 => "[ab']{0,2}".prop_map(Test::Contains),
+        1 => "[ab']{0,2}".prop_map(Test::StartsWith),
     ]
 }
 
@@ -262,7 +262,7 @@ fn condition(sketch: &Sketch) -> Condition {
 fn values() -> impl Strategy<Value = Value<'static>> {
     const NUMBERS: [&str; 8] = ["-2", "-1.0", "0", "-0", "1", "1.5", "2e0", "3"];
     let text =
-        prop_oneof!["[a-c' ]{0,4}", prop::sample::select(&NUMBERS[..]).prop_map(str::to_owned), Just("true".into())];
+        prop_oneof!["[ab']{0,2}", prop::sample::select(&NUMBERS[..]).prop_map(str::to_owned), Just("true".into())];
     let leaf = prop_oneof![
         1 => Just(Value::Missing),
         1 => Just(Value::Null),
@@ -364,6 +364,11 @@ proptest! {
         let condition = condition(&sketch);
         prop_assert_eq!(Condition::parse(&condition.to_string()), Ok(condition));
     }
+}
+
+proptest! {
+    // Two values must meet in one test, and it must decide: that is rare.
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     /// It holds where the naive evaluator says so.
     #[test]
