@@ -116,6 +116,19 @@ impl Writer {
         }
     }
 
+    /// A stage of ionisation in small capitals, as in `H{\sc i}`: H I. False if it is none.
+    pub(super) fn stage(&mut self, text: &str) -> bool {
+        let stage = text.trim();
+        if stage.is_empty() || !stage.bytes().all(|byte| matches!(byte.to_ascii_lowercase(), b'i' | b'v' | b'x')) {
+            return false;
+        }
+        if self.out.ends_with(char::is_alphanumeric) {
+            self.out.push(' ');
+        }
+        self.out.push_str(&stage.to_ascii_uppercase());
+        true
+    }
+
     /// `\stackrel{<}{\sim}` and its like: one sign above the other.
     fn stacked(&mut self, above: &str, below: &str, mode: Mode) {
         let (above, below) = (self.rendered(above, mode), self.rendered(below, mode));
@@ -137,8 +150,10 @@ const ROMAN: [&str; 26] = [
     "XVIII", "XIX", "XX", "XXI", "XXII", "XXIII", "XXIV", "XXV", "XXVI",
 ];
 
-/// Whether a part of a formula needs parentheses to stay one part: a sign or a space behind its first character.
+/// Whether a part of a formula needs parentheses to stay one part: a sign or a space between its ends, which the charge
+/// of `^{6+}` is not.
 fn is_compound(part: &str) -> bool {
     let enclosed = part.starts_with('(') && part.find(')') == Some(part.len() - 1);
-    !enclosed && part.chars().skip(1).any(|sign| " +-−±/·×=".contains(sign))
+    let last = part.char_indices().next_back().map_or(0, |(at, _)| at);
+    !enclosed && part[..last].chars().skip(1).any(|sign| " +-−±/·×=".contains(sign))
 }

@@ -18,6 +18,9 @@ use self::symbols::{Command, Meaning};
 /// Groups within groups that are read; what is deeper stays as it is.
 const MAX_DEPTH: usize = 12;
 
+/// Sizes and shapes that stages of ionisation are set in.
+const SMALL: [&str; 5] = ["footnotesize", "sc", "scriptsize", "small", "tiny"];
+
 /// Makes LaTeX readable.
 pub(super) fn latex(text: &str) -> Cow<'_, str> {
     if memchr3(b'\\', b'$', b'{', text.as_bytes()).is_none() {
@@ -58,6 +61,8 @@ impl Writer {
                 b'\\' => self.command(special, mode),
                 b'$' => self.dollar(special, mode),
                 b'{' => self.group(special, mode),
+                // `<~` is less or about, as people type it.
+                b'~' if self.out.ends_with(['<', '>']) => self.kept(special, 1),
                 b'~' => self.replaced(special, 1, " "),
                 _ => self.script(special),
             };
@@ -66,11 +71,11 @@ impl Writer {
         self.depth -= 1;
     }
 
-    /// What a stretch of text becomes, apart.
+    /// What a stretch of text becomes by itself, whatever stands before it.
     fn rendered(&mut self, text: &str, mode: Mode) -> String {
-        let before = self.out.len();
+        let before = std::mem::take(&mut self.out);
         self.write(text, mode);
-        self.out.split_off(before)
+        std::mem::replace(&mut self.out, before)
     }
 
     /// Writes something in the place of the first bytes, and gives the rest.
@@ -88,10 +93,25 @@ impl Writer {
     fn dollar<'t>(&mut self, text: &'t str, mode: Mode) -> &'t str {
         match scan::formula(text).filter(|_| mode == Mode::Text) {
             Some((formula, rest)) => {
+                self.tie_before();
                 self.write(formula, Mode::Math);
-                rest
+                match rest.strip_prefix('~') {
+                    Some(word) if word.starts_with(char::is_alphabetic) => self.replaced(rest, 1, " "),
+                    _ => rest,
+                }
             }
             None => self.kept(text, 1),
+        }
+    }
+
+    /// A `~` that ties a word to the formula after it becomes a space. In prose alone it means about: `z~3`.
+    fn tie_before(&mut self) {
+        let Some(before) = self.out.strip_suffix('~') else { return };
+        let mut last = before.chars().rev();
+        let word = |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphabetic() || letter == '.');
+        if word(last.next()) && word(last.next()) {
+            self.out.pop();
+            self.out.push(' ');
         }
     }
 
@@ -107,7 +127,11 @@ impl Writer {
             self.put_script(sign, inner);
             return rest;
         }
-        let begins_known = scan::name(inner.trim_start()).is_some_and(|name| symbols::find(name).is_some());
+        let name = scan::name(inner.trim_start());
+        if name.is_some_and(|name| SMALL.contains(&name) && self.stage(&inner.trim_start()[1 + name.len()..])) {
+            return rest;
+        }
+        let begins_known = name.is_some_and(|name| symbols::find(name).is_some());
         if begins_known || accents::is_accented(inner) || scan::formula(inner).is_some() {
             self.write(inner, mode);
             return rest;
@@ -125,6 +149,8 @@ impl Writer {
         }
         let Some(sign) = text[1..].chars().next() else { return self.kept(text, 1) };
         match sign {
+            // About, where it stands over no letter.
+            '~' => self.replaced(text, 2, "~"),
             '%' | '&' | '$' | '#' | '_' | '{' | '}' => self.replaced(text, 2, &text[1..2]),
             ',' | ':' | ';' | ' ' => self.replaced(text, 2, " "),
             '!' | '-' | '/' | '@' => self.replaced(text, 2, ""),
@@ -172,6 +198,9 @@ impl Writer {
             Meaning::Enclosing(inner) => {
                 let after = after.trim_start_matches(' ');
                 let Some((group, rest)) = scan::group(after) else { return after };
+                if name == "textsc" && self.stage(group) {
+                    return rest;
+                }
                 self.write(group, if inner == Mode::Text { inner } else { mode });
                 rest
             }
@@ -193,11 +222,7 @@ impl Writer {
 
     /// What is not known, with its groups: a reader can guess more from the whole than from a part.
     fn unknown<'t>(&mut self, text: &'t str, bytes: usize) -> &'t str {
-        let mut end = bytes;
-        while let Some((_, rest)) = scan::group(&text[end..]) {
-            end = text.len() - rest.len();
-        }
-        self.kept(text, end)
+        self.kept(text, bytes + scan::groups(&text[bytes..]))
     }
 }
 

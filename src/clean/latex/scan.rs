@@ -39,15 +39,22 @@ pub(super) fn group(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// What a command or a script at the end of the text before takes: a group, a command with its group, or a character.
+/// The bytes of the groups at the beginning of the text.
+pub(super) fn groups(text: &str) -> usize {
+    let mut after = text;
+    while let Some((_, rest)) = group(after) {
+        after = rest;
+    }
+    text.len() - after.len()
+}
+
+/// What a command or a script at the end of the text before takes: a group, a command with its groups, or a character.
 pub(super) fn argument(text: &str) -> Option<(&str, &str)> {
     if let Some(group) = group(text) {
         return Some(group);
     }
     if let Some(name) = name(text) {
-        let end = 1 + name.len();
-        let end = group(&text[end..]).map_or(end, |(_, rest)| text.len() - rest.len());
-        return Some(text.split_at(end));
+        return Some(text.split_at(1 + name.len() + groups(&text[1 + name.len()..])));
     }
     let first = text.chars().next().filter(|first| !"{}\\$ ".contains(*first))?;
     Some(text.split_at(first.len_utf8()))
@@ -85,15 +92,17 @@ fn unescaped_dollar(text: &str) -> Option<usize> {
     None
 }
 
-/// As pandoc tells: nothing blank just inside the dollars, and no digit after them. With a space inside, it takes a
-/// command or a script to be a formula.
+/// As pandoc tells: nothing blank just inside the dollars, and no number on both sides of the second, as in "$5-$10". With
+/// a space inside, it takes a command or a script to be a formula.
 fn is_formula(inner: &str, rest: &str) -> bool {
     if inner.trim().is_empty() || inner.contains("\n\n") {
         return false;
     }
-    let tight = !inner.starts_with(char::is_whitespace) && !inner.ends_with(char::is_whitespace);
-    let money = inner.starts_with(|first: char| first.is_ascii_digit()) && inner.ends_with(char::is_whitespace);
-    if tight { !rest.starts_with(|next: char| next.is_ascii_digit()) || marked(inner) } else { marked(inner) && !money }
+    let digit = |text: &str| text.starts_with(|first: char| first.is_ascii_digit());
+    if inner.starts_with(char::is_whitespace) || inner.ends_with(char::is_whitespace) {
+        return inner.contains('\\') || (marked(inner) && !digit(inner));
+    }
+    !(digit(inner) && digit(rest)) || marked(inner)
 }
 
 fn marked(inner: &str) -> bool {

@@ -1,7 +1,7 @@
 //! The table of commands: what a reader sees in the place of each.
 //!
 //! Those of LaTeX and of astronomers' packages that stand in abstracts often. People's own macros are no part of it, but
-//! for the solar ones, which everybody calls alike.
+//! for units and lines that everybody calls alike.
 
 use super::Mode;
 
@@ -71,7 +71,7 @@ const fn structure(name: &'static str) -> Command {
 }
 
 /// Sorted by name.
-const COMMANDS: [Command; 341] = [
+const COMMANDS: [Command; 366] = [
     unit("AA", "Å"),
     unit("AE", "Æ"),
     structure("Big"),
@@ -80,7 +80,16 @@ const COMMANDS: [Command; 341] = [
     structure("Bigr"),
     letter("Box", "□"),
     letter("Delta", "Δ"),
+    unit("GHz", "GHz"),
     letter("Gamma", "Γ"),
+    unit("GeV", "GeV"),
+    unit("Gpc", "Gpc"),
+    unit("Gyr", "Gyr"),
+    unit("HI", "H I"),
+    unit("HII", "H II"),
+    unit("Ha", "Hα"),
+    unit("Halpha", "Hα"),
+    unit("Hz", "Hz"),
     letter("Im", "Im"),
     unit("L", "Ł"),
     unit("LaTeX", "LaTeX"),
@@ -89,8 +98,13 @@ const COMMANDS: [Command; 341] = [
     nothing("Large"),
     sign("Leftrightarrow", "⇔"),
     unit("Lsun", "L⊙"),
+    unit("Lya", "Lyα"),
+    unit("MHz", "MHz"),
     enclosing("MakeUppercase", Mode::Text),
+    unit("MeV", "MeV"),
+    unit("Mpc", "Mpc"),
     unit("Msun", "M⊙"),
+    unit("Myr", "Myr"),
     unit("O", "Ø"),
     unit("OE", "Œ"),
     letter("Omega", "Ω"),
@@ -104,6 +118,7 @@ const COMMANDS: [Command; 341] = [
     unit("Rsun", "R⊙"),
     unit("S", "§"),
     letter("Sigma", "Σ"),
+    unit("TeV", "TeV"),
     unit("TeX", "TeX"),
     letter("Theta", "Θ"),
     letter("Upsilon", "Υ"),
@@ -152,6 +167,7 @@ const COMMANDS: [Command; 341] = [
     structure("check"),
     letter("chi", "χ"),
     unit("circ", "∘"),
+    unit("cm", "cm"),
     sign("cong", "≅"),
     unit("copyright", "©"),
     function("cos"),
@@ -176,6 +192,7 @@ const COMMANDS: [Command; 341] = [
     sign("doteq", "≐"),
     unit("dots", "..."),
     sign("downarrow", "↓"),
+    unit("eV", "eV"),
     unit("earth", "⊕"),
     unit("eg", "e.g."),
     letter("ell", "ℓ"),
@@ -209,9 +226,11 @@ const COMMANDS: [Command; 341] = [
     sign("gta", "≳"),
     sign("gtrsim", "≳"),
     sign("gtsim", "≳"),
+    unit("ha", "Hα"),
     structure("hat"),
     letter("hbar", "ħ"),
     enclosing("hbox", Mode::Text),
+    unit("hii", "H II"),
     structure("href"),
     unit("i", "ı"),
     unit("ie", "i.e."),
@@ -225,8 +244,11 @@ const COMMANDS: [Command; 341] = [
     nothing("it"),
     nothing("itshape"),
     letter("kappa", "κ"),
+    unit("keV", "keV"),
     function("ker"),
+    unit("km", "km"),
     unit("kms", "km/s"),
+    unit("kpc", "kpc"),
     unit("l", "ł"),
     sign("la", "≲"),
     letter("lambda", "λ"),
@@ -256,6 +278,7 @@ const COMMANDS: [Command; 341] = [
     sign("lta", "≲"),
     sign("ltsim", "≲"),
     unit("lvert", "|"),
+    unit("lya", "Lyα"),
     sign("mapsto", "↦"),
     enclosing("mathbb", Mode::Math),
     enclosing("mathbf", Mode::Math),
@@ -305,6 +328,7 @@ const COMMANDS: [Command; 341] = [
     unit("par", " "),
     sign("parallel", "∥"),
     letter("partial", "∂"),
+    unit("pc", "pc"),
     sign("perp", "⊥"),
     letter("phi", "φ"),
     letter("pi", "π"),
@@ -412,6 +436,7 @@ const COMMANDS: [Command; 341] = [
     structure("widehat"),
     structure("widetilde"),
     letter("xi", "ξ"),
+    unit("yr", "yr"),
     letter("zeta", "ζ"),
 ];
 

@@ -27,6 +27,7 @@ fn formulas_become_signs() {
         (r"$\Lambda$CDM, $\Lambda\text{CDM}$, $\log g$, $2\log x$", "ΛCDM, ΛCDM, log g, 2 log x"),
         (r"$\left(x\right)$, \ion{O}{3}, \ion{Fe}{ii}", "(x), O III, Fe II"),
         (r"$\stackrel{<}{\sim} 1$", "≲ 1"),
+        (r"PKS 0405$-$123, $0.85\pm0.2 $, 2$-$10 keV", "PKS 0405-123, 0.85±0.2 , 2-10 keV"),
         (r"$\Delta m$, \(x_1\)", "Δm, x1"),
     ]);
 }
@@ -49,8 +50,16 @@ fn fonts_are_not_seen() {
         (r"{\it Herschel} and \textit{Planck}, {\bf bold}, \emph{so}", "Herschel and Planck, bold, so"),
         (r"5\% of A\&A at \$5, a\_b", "5% of A&A at $5, a_b"),
         (r"10\,km, word\\ word", "10 km, word  word"),
+        (r"H{\sc i}, [O{\sc iii}], \textsc{ii} and H{\small II}", "H I, [O III], II and H II"),
+        (r"the~$\Delta x$, $5$~kpc, z~3, $<~5$, C$^{6+}$, \~10", "the Δx, 5 kpc, z~3, <~5, C^6+, ~10"),
         (r"{\sc galfit}, \texttt{emcee}", "galfit, emcee"),
     ]);
+}
+
+/// What a part is made of never reaches into what stands before it.
+#[test]
+fn parts_stand_by_themselves() {
+    becomes(&[(r"a  \stackrel\over<b", "a  /<b"), (r"$x^\frac{a}{b}$", "x^(a/b)")]);
 }
 
 #[test]
@@ -60,6 +69,7 @@ fn what_is_not_known_stays() {
         r"{HST} sets {a, b}",
         "costs $5 million and $10 million",
         "US$5",
+        "$5-$10 million",
         "{",
         "$",
         "\\",
