@@ -27,17 +27,13 @@ pub fn records() -> Vec<SourceRecord> {
 }
 
 pub fn texts() -> Vec<String> {
-    let config = PrepareConfig {
-        fields: fields(),
-        prefix: String::new(),
-        suffix: String::new(),
-        delimiter: "\n\n".into(),
-        list_delimiter: "; ".into(),
-        lowercase: false,
-        truncate: 3000,
-    };
-    let text = |record: SourceRecord| {
-        prepare::text(&config, record.fields.into_iter().map(Option::unwrap_or_default).collect())
-    };
-    records().into_iter().filter_map(text).map(|text| text.text).collect()
+    let config = PrepareConfig { truncate: 3000, ..PrepareConfig::of(&["title", "abstract"]) };
+    let text = |record: &SourceRecord| prepared(&config, record);
+    records().iter().filter_map(text).collect()
+}
+
+/// The text of a record whose fields are those of the configuration.
+pub fn prepared(config: &PrepareConfig, record: &SourceRecord) -> Option<String> {
+    let fields = record.fields.iter().map(|values| values.iter().flatten().map(String::as_str));
+    prepare::text(config, fields).map(|text| text.text)
 }
