@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr_iter, memrchr_iter};
 
-use super::tag::{self, Pair, Tag};
+use super::tag::{self, Gap, Pair, Tag};
 
 /// Takes out tags.
 pub(super) fn html(text: &str) -> Cow<'_, str> {
@@ -26,13 +26,24 @@ pub(super) fn html(text: &str) -> Cow<'_, str> {
         let Some(tag) = tag::read(kept.bytes()).filter(|tag| is_whole(tag, &mut ends)) else { continue };
         kept.take(tag.bytes);
         changed = true;
-        let apart = kept.begins_blank() || at.checked_sub(1).is_none_or(|before| bytes[before].is_ascii_whitespace());
-        if tag.block && !apart {
-            kept.put(b" ");
-        }
+        let before = at.checked_sub(1).map(|before| bytes[before]);
+        kept.put(left(tag.gap, before, kept.bytes()).as_bytes());
     }
     kept.put(&bytes[..end]);
     if changed { Cow::Owned(kept.into_string()) } else { Cow::Borrowed(text) }
+}
+
+/// What a tag leaves between the byte before it and the text after it.
+fn left(gap: Gap, before: Option<u8>, text: &[u8]) -> &'static str {
+    let (Some(before), Some(after)) = (before, text.first()) else { return "" };
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
+    let signed = ["+", "-", "\u{2212}", ""].iter().filter_map(|sign| text.strip_prefix(sign.as_bytes()));
+    match gap {
+        Gap::Numbers if before.is_ascii_digit() && signed.flat_map(<[u8]>::first).any(u8::is_ascii_digit) => "^",
+        Gap::Words if letter(before) && letter(*after) => " ",
+        Gap::Always if !before.is_ascii_whitespace() && !after.is_ascii_whitespace() => " ",
+        _ => "",
+    }
 }
 
 /// Whether the element of this tag ends further on, where it must.
@@ -68,10 +79,6 @@ impl Kept {
         &self.buffer[self.start..]
     }
 
-    fn begins_blank(&self) -> bool {
-        self.bytes().first().is_none_or(u8::is_ascii_whitespace)
-    }
-
     /// Puts bytes before the others. There is room: what is put was taken from the text, or is less than a tag.
     fn put(&mut self, bytes: &[u8]) {
         let start = self.start - bytes.len();
@@ -96,9 +103,11 @@ mod tests {
     #[test]
     fn tags_go_and_words_stay_apart() {
         for (text, clean) in [
-            ("H<SUB>2</SUB>O at 10<SUP>5</SUP> K", "H2O at 105 K"),
+            ("H<SUB>2</SUB>O at 10<SUP>5</SUP> K, 9<SUP>-3</SUP>", "H2O at 10^5 K, 9^-3"),
             ("One.<P />Two.<BR>Three. <BR /> Four", "One. Two. Three.  Four"),
             ("see <A href=\"http://pdg.lbl.gov\">this page</A>.", "see this page."),
+            ("km s<SUP>-1</SUP>, <SUP>13</SUP>CO, 2010<SUP>th</SUP>", "km s-1, 13CO, 2010th"),
+            ("Contents<A href=\"x.pdf\">PDF</A>, GW <A href=\"y\">1</A>s", "Contents PDF, GW 1s"),
             ("<b>Aims:</b> We<br> <b>Methods:</b> T<sub>eff</sub>", "Aims: We Methods: Teff"),
             ("<mml:math display=\"inline\"><mml:mi>x</mml:mi><mml:mo>=</mml:mo><mml:mn>3</mml:mn></mml:math>", "x=3"),
             ("<inline-formula id=\"IEq1\">y</inline-formula>", "y"),

@@ -25,7 +25,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Takes out tags: `H<SUB>2</SUB>O` becomes `H2O`; one that breaks a line, such as `<BR>`, becomes a space.
+    /// Takes out tags: `H<SUB>2</SUB>O` becomes `H2O`, and `10<SUP>5</SUP>` `10^5`, for two numbers do not become one; a tag
+    /// that breaks a line, such as `<BR>`, becomes a space.
     Html,
     /// Decodes entities: `&lt;`, `&eacute;`, `&#8805;`.
     Entities,

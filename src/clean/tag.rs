@@ -128,10 +128,23 @@ const ALONE: [&str; 5] = ["br", "hr", "sub", "sup", "wbr"];
 pub(super) struct Tag {
     /// Its bytes, angle brackets included.
     pub bytes: usize,
-    /// Whether words on its two sides are apart.
-    pub block: bool,
+    /// What is left in its place.
+    pub gap: Gap,
     /// The element that it begins or ends.
     pub pair: Pair,
+}
+
+/// What a tag leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// Nothing: what it encloses is a part of a word.
+    None,
+    /// A `^` between two numbers that would join: 10<SUP>5</SUP> is not 105.
+    Numbers,
+    /// A space between two words that would join: a link or a note begins there.
+    Words,
+    /// A space.
+    Always,
 }
 
 /// What a tag has to do with other tags.
@@ -150,28 +163,29 @@ pub(super) fn read(text: &[u8]) -> Option<Tag> {
     let text = &text[..text.len().min(MAX_BYTES)];
     if text.starts_with(b"<!--") {
         let end = text.windows(3).skip(4).position(|window| window == b"-->")?;
-        return Some(Tag { bytes: end + 7, block: false, pair: Pair::None });
+        return Some(Tag { bytes: end + 7, gap: Gap::None, pair: Pair::None });
     }
     let closing = text.get(1) == Some(&b'/');
     let start = if closing { 2 } else { 1 };
     let length = text.get(start..)?.iter().take_while(|byte| is_name(**byte)).count();
-    let (known, block) = look_up(&text[start..start + length])?;
+    let (known, gap) = look_up(&text[start..start + length])?;
     let rest = Rest::read(&text[start + length..])?;
     let pair = match known {
         Some(name) if closing => Pair::Closes(name),
         Some(name) if rest.plain && name.len() <= 3 && !ALONE.contains(&name) => Pair::Opens(name),
         _ => Pair::None,
     };
-    Some(Tag { bytes: start + length + rest.bytes, block, pair })
+    let gap = if closing && gap != Gap::Always { Gap::None } else { gap };
+    Some(Tag { bytes: start + length + rest.bytes, gap, pair })
 }
 
 const fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.')
 }
 
-/// The element of this name, without its namespace, and whether it keeps words apart. A name that only its namespace
+/// The element of this name, without its namespace, and what it leaves. A name that only its namespace
 /// makes an element has none.
-fn look_up(name: &[u8]) -> Option<(Option<&'static str>, bool)> {
+fn look_up(name: &[u8]) -> Option<(Option<&'static str>, Gap)> {
     let mut lower = [0; 24];
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);
@@ -182,11 +196,15 @@ fn look_up(name: &[u8]) -> Option<(Option<&'static str>, bool)> {
         return None;
     }
     let find = |names: &[&'static str]| names.binary_search(&local).ok().map(|at| names[at]);
-    match (find(&INLINE), find(&BLOCK), namespace) {
-        (_, block, Some(_)) if !local.is_empty() => Some((None, block.is_some())),
-        (Some(name), _, None) => Some((Some(name), false)),
-        (_, Some(name), None) => Some((Some(name), true)),
-        _ => None,
+    let gap = match local {
+        _ if BLOCK.binary_search(&local).is_ok() => Gap::Always,
+        "a" | "email" | "ext-link" | "fn" | "uri" | "xref" => Gap::Words,
+        "sup" => Gap::Numbers,
+        _ => Gap::None,
+    };
+    match namespace {
+        Some(_) => (!local.is_empty()).then_some((None, gap)),
+        None => Some((Some(find(&INLINE).or_else(|| find(&BLOCK))?), gap)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What of a formula is more than signs in a row: scripts, fractions, roots, accents over several letters.
 
+use std::borrow::Cow;
+
 use super::{Mode, Writer, accents, scan};
 
 impl Writer {
@@ -14,7 +16,8 @@ impl Writer {
     /// Writes a script as it would be said: `x_{eff}` is xeff, and `10^{-3}` stays apart from 103.
     pub(super) fn put_script(&mut self, sign: char, argument: &str) {
         let script = self.rendered(argument, Mode::Math);
-        let script = script.trim();
+        let script = joined_sign(script.trim());
+        let script = script.as_ref();
         let (before, first) = (self.out.chars().next_back(), script.chars().next());
         let (Some(before), Some(first)) = (before, first) else { return self.out.push_str(script) };
         let signed = "+-−±∓".contains(first);
@@ -118,7 +121,7 @@ impl Writer {
 
     /// A stage of ionisation in small capitals, as in `H{\sc i}`: H I. False if it is none.
     pub(super) fn stage(&mut self, text: &str) -> bool {
-        let stage = text.trim();
+        let stage = scan::group(text.trim()).map_or(text, |(inner, _)| inner).trim();
         if stage.is_empty() || !stage.bytes().all(|byte| matches!(byte.to_ascii_lowercase(), b'i' | b'v' | b'x')) {
             return false;
         }
@@ -149,6 +152,14 @@ const ROMAN: [&str; 26] = [
     "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV", "XV", "XVI", "XVII",
     "XVIII", "XIX", "XX", "XXI", "XXII", "XXIII", "XXIV", "XXV", "XXVI",
 ];
+
+/// A number with its sign: some abstracts have `^{+ 0.04}`.
+fn joined_sign(script: &str) -> Cow<'_, str> {
+    match script.split_once(' ') {
+        Some((sign @ ("+" | "-" | "−" | "±"), number)) => Cow::Owned(format!("{sign}{}", number.trim_start())),
+        _ => Cow::Borrowed(script),
+    }
+}
 
 /// Whether a part of a formula needs parentheses to stay one part: a sign or a space between its ends, which the charge
 /// of `^{6+}` is not.

@@ -115,7 +115,8 @@ impl Writer {
         }
     }
 
-    /// A brace that opens. In prose only a group that begins with a command or a formula, or that is a script, is LaTeX.
+    /// A brace that opens. In prose a group is LaTeX if it begins with a command or a formula, is a script, or keeps one
+    /// word together, as BibTeX's `{HST}` does; `{a, b}` is a set.
     fn group<'t>(&mut self, text: &'t str, mode: Mode) -> &'t str {
         let Some((inner, rest)) = scan::group(text) else { return self.kept(text, 1) };
         if mode == Mode::Math {
@@ -132,7 +133,8 @@ impl Writer {
             return rest;
         }
         let begins_known = name.is_some_and(|name| symbols::find(name).is_some());
-        if begins_known || accents::is_accented(inner) || scan::formula(inner).is_some() {
+        let word = inner.trim_matches(['{', '}']).chars().all(char::is_alphanumeric);
+        if begins_known || word || accents::is_accented(inner) || scan::formula(inner).is_some() {
             self.write(inner, mode);
             return rest;
         }
@@ -181,7 +183,8 @@ impl Writer {
         match command.meaning {
             Meaning::Letter => {
                 self.out.push_str(command.text);
-                if mode == Mode::Math { after.trim_start_matches(' ') } else { after }
+                let next = after.trim_start_matches(' ');
+                if mode == Mode::Math || next.starts_with(['_', '^']) { next } else { after }
             }
             Meaning::Sign => {
                 // `a\times b` has a space on one side because TeX wants one there, `a \times b` on both.
@@ -194,7 +197,13 @@ impl Writer {
                 after
             }
             Meaning::Function => self.function(command, after),
-            Meaning::Nothing => after.trim_start_matches(' '),
+            Meaning::Nothing => {
+                let after = after.trim_start_matches(' ');
+                // Written as if it enclosed something: `\it{Herschel}`.
+                let Some((group, rest)) = scan::group(after) else { return after };
+                self.write(group, mode);
+                rest
+            }
             Meaning::Enclosing(inner) => {
                 let after = after.trim_start_matches(' ');
                 let Some((group, rest)) = scan::group(after) else { return after };

@@ -102,7 +102,7 @@ fn is_formula(inner: &str, rest: &str) -> bool {
     if inner.starts_with(char::is_whitespace) || inner.ends_with(char::is_whitespace) {
         return inner.contains('\\') || (marked(inner) && !digit(inner));
     }
-    !(digit(inner) && digit(rest)) || marked(inner)
+    !(digit(inner) && digit(rest)) || inner.contains('\\')
 }
 
 fn marked(inner: &str) -> bool {

@@ -28,6 +28,8 @@ fn formulas_become_signs() {
         (r"$\left(x\right)$, \ion{O}{3}, \ion{Fe}{ii}", "(x), O III, Fe II"),
         (r"$\stackrel{<}{\sim} 1$", "≲ 1"),
         (r"PKS 0405$-$123, $0.85\pm0.2 $, 2$-$10 keV", "PKS 0405-123, 0.85±0.2 , 2-10 keV"),
+        (r"$10^{ - 6}$, -0.27^{+ 0.39}_{- 0.38}, \Omega _k", "10^-6, -0.27^+0.39_-0.38, Ω_k"),
+        (r"{HST}, {M}* of {10}8, {{cm}}-2, SiO{}_{{{x}}}", "HST, M* of 108, cm-2, SiOx"),
         (r"$\Delta m$, \(x_1\)", "Δm, x1"),
     ]);
 }
@@ -47,10 +49,10 @@ fn accents_stand_on_their_letters() {
 #[test]
 fn fonts_are_not_seen() {
     becomes(&[
-        (r"{\it Herschel} and \textit{Planck}, {\bf bold}, \emph{so}", "Herschel and Planck, bold, so"),
+        (r"{\it Herschel} and \textit{Planck}, {\bf bold}, \emph{so}, \it{so}", "Herschel and Planck, bold, so, so"),
         (r"5\% of A\&A at \$5, a\_b", "5% of A&A at $5, a_b"),
         (r"10\,km, word\\ word", "10 km, word  word"),
-        (r"H{\sc i}, [O{\sc iii}], \textsc{ii} and H{\small II}", "H I, [O III], II and H II"),
+        (r"H{\sc i}, [O{\sc iii}], \textsc{ii} and H{\small II}, N{\sc{v}}", "H I, [O III], II and H II, N V"),
         (r"the~$\Delta x$, $5$~kpc, z~3, $<~5$, C$^{6+}$, \~10", "the Δx, 5 kpc, z~3, <~5, C^6+, ~10"),
         (r"{\sc galfit}, \texttt{emcee}", "galfit, emcee"),
     ]);
@@ -66,10 +68,11 @@ fn parts_stand_by_themselves() {
 fn what_is_not_known_stays() {
     for text in [
         r"\foo{bar} and \baz",
-        r"{HST} sets {a, b}",
+        r"sets {a, b}",
         "costs $5 million and $10 million",
         "US$5",
         "$5-$10 million",
+        "US$16-54 trillion (10<SUP>12</SUP>), beside US$33 trillion",
         "{",
         "$",
         "\\",
