@@ -26,24 +26,32 @@ pub(super) fn html(text: &str) -> Cow<'_, str> {
         let Some(tag) = tag::read(kept.bytes()).filter(|tag| is_whole(tag, &mut ends)) else { continue };
         kept.take(tag.bytes);
         changed = true;
-        let before = at.checked_sub(1).map(|before| bytes[before]);
-        kept.put(left(tag.gap, before, kept.bytes()).as_bytes());
+        kept.put(left(tag.gap, &bytes[..at], kept.bytes()).as_bytes());
     }
     kept.put(&bytes[..end]);
     if changed { Cow::Owned(kept.into_string()) } else { Cow::Borrowed(text) }
 }
 
-/// What a tag leaves between the byte before it and the text after it.
-fn left(gap: Gap, before: Option<u8>, text: &[u8]) -> &'static str {
-    let (Some(before), Some(after)) = (before, text.first()) else { return "" };
+/// What a tag leaves between the text before it and that after it.
+fn left(gap: Gap, text_before: &[u8], text: &[u8]) -> &'static str {
+    let (Some(before), Some(after)) = (text_before.last(), text.first()) else { return "" };
     let letter = |byte: u8| byte.is_ascii_alphanumeric() || !byte.is_ascii();
     let signed = ["+", "-", "\u{2212}", ""].iter().filter_map(|sign| text.strip_prefix(sign.as_bytes()));
     match gap {
-        Gap::Numbers if before.is_ascii_digit() && signed.flat_map(<[u8]>::first).any(u8::is_ascii_digit) => "^",
-        Gap::Words if letter(before) && letter(*after) => " ",
+        Gap::Numbers(sign) if ends_in_number(text_before) && signed.flat_map(<[u8]>::first).any(u8::is_ascii_digit) => {
+            sign
+        }
+        Gap::Words if letter(*before) && letter(*after) => " ",
         Gap::Always if !before.is_ascii_whitespace() && !after.is_ascii_whitespace() => " ",
         _ => "",
     }
+}
+
+/// Whether a text ends in a number, perhaps with another script or a brace behind it: 0.28<SUB>-0.08</SUB>.
+fn ends_in_number(text: &[u8]) -> bool {
+    let ends = [&b"</SUB>"[..], b"</SUP>", b"</sub>", b"</sup>", b"}"];
+    let text = ends.iter().find_map(|end| text.strip_suffix(*end)).unwrap_or(text);
+    text.last().is_some_and(u8::is_ascii_digit)
 }
 
 /// Whether the element of this tag ends further on, where it must.
@@ -107,6 +115,7 @@ mod tests {
             ("One.<P />Two.<BR>Three. <BR /> Four", "One. Two. Three.  Four"),
             ("see <A href=\"http://pdg.lbl.gov\">this page</A>.", "see this page."),
             ("km s<SUP>-1</SUP>, <SUP>13</SUP>CO, 2010<SUP>th</SUP>", "km s-1, 13CO, 2010th"),
+            ("0.28<SUP>+0.09</SUP><SUB>-0.08</SUB>, {10}<SUP>8</SUP>, 2<SUB>1</SUB>", "0.28^+0.09_-0.08, {10}^8, 2_1"),
             ("Contents<A href=\"x.pdf\">PDF</A>, GW <A href=\"y\">1</A>s", "Contents PDF, GW 1s"),
             ("<b>Aims:</b> We<br> <b>Methods:</b> T<sub>eff</sub>", "Aims: We Methods: Teff"),
             ("<mml:math display=\"inline\"><mml:mi>x</mml:mi><mml:mo>=</mml:mo><mml:mn>3</mml:mn></mml:math>", "x=3"),

@@ -139,8 +139,8 @@ pub(super) struct Tag {
 pub(super) enum Gap {
     /// Nothing: what it encloses is a part of a word.
     None,
-    /// A `^` between two numbers that would join: 10<SUP>5</SUP> is not 105.
-    Numbers,
+    /// `^` or `_` between two numbers that would join: 10<SUP>5</SUP> is not 105.
+    Numbers(&'static str),
     /// A space between two words that would join: a link or a note begins there.
     Words,
     /// A space.
@@ -199,7 +199,8 @@ fn look_up(name: &[u8]) -> Option<(Option<&'static str>, Gap)> {
     let gap = match local {
         _ if BLOCK.binary_search(&local).is_ok() => Gap::Always,
         "a" | "email" | "ext-link" | "fn" | "uri" | "xref" => Gap::Words,
-        "sup" => Gap::Numbers,
+        "sub" => Gap::Numbers("_"),
+        "sup" => Gap::Numbers("^"),
         _ => Gap::None,
     };
     match namespace {

@@ -54,7 +54,7 @@ fn no_text_is_slow() {
         for step in Step::ALL {
             step.apply(&text);
         }
-        assert!(started.elapsed().as_secs() < 5, "{piece}: {:?}", started.elapsed());
+        assert!(started.elapsed().as_secs() < 30, "{piece}: {:?}", started.elapsed());
     }
 }
 

@@ -2,9 +2,14 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
+
 /// Folds and trims.
 pub(super) fn whitespace(text: &str) -> Cow<'_, str> {
     let text = text.trim();
+    if is_plain(text.as_bytes()) {
+        return Cow::Borrowed(text);
+    }
     let Some(first) = unfolded(text) else { return Cow::Borrowed(text) };
     let mut folded = String::with_capacity(text.len());
     folded.push_str(&text[..first]);
@@ -15,6 +20,11 @@ pub(super) fn whitespace(text: &str) -> Cow<'_, str> {
         folded.push_str(word);
     }
     Cow::Owned(folded)
+}
+
+/// Whether a text has, at a glance, nothing to fold; most have not.
+fn is_plain(text: &[u8]) -> bool {
+    text.is_ascii() && !text.iter().any(|byte| *byte < b' ') && memmem::find(text, b"  ").is_none()
 }
 
 /// Where the first white space stands that is no single space.

@@ -82,7 +82,7 @@ struct Prepared {
 fn prepare_batch(config: &PrepareConfig, records: &RecordBatch) -> Result<Prepared, NodeError> {
     let missing = |name: &str| NodeError::table("records", format!("it has no usable column {name:?}"));
     let bibcodes: &StringArray = records.column(0).as_string_opt().ok_or_else(|| missing(table::BIBCODE))?;
-    let column = |name: &str| records.column_by_name(name).and_then(|column| Column::of(column));
+    let column = |name: &str| records.column_by_name(name).and_then(Column::of);
     let fields = config.layout.fields().into_iter().map(|name| column(name).ok_or_else(|| missing(name)));
     let fields: Vec<Column<'_>> = fields.collect::<Result<_, _>>()?;
     let (mut kept, mut rejects) = (Vec::with_capacity(records.num_rows()), Vec::new());
