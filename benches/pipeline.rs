@@ -6,16 +6,17 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
+use sciembed::clean::Step;
 use sciembed::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use sciembed::index::keys::{self, KeyIndex};
-use sciembed::manifest::config::Dtype;
+use sciembed::manifest::config::{Dtype, PrepareConfig};
 use sciembed::source::record::{Wanted, parse};
 use sciembed::store::Store;
 use sciembed::store::segment::{SegmentHeader, SegmentRow};
 
 mod papers;
 
-use papers::{fields, sample, texts};
+use papers::{fields, prepared, records, sample, texts};
 
 fn parsing(criterion: &mut Criterion) {
     let text = sample();
@@ -27,6 +28,19 @@ fn parsing(criterion: &mut Criterion) {
             text.lines().filter(|line| parse(black_box(line.as_bytes()), &Wanted::of(key, &fields)).is_ok()).count()
         });
     });
+}
+
+/// With white space folded, as by default, and with every step of cleaning.
+fn preparing(criterion: &mut Criterion) {
+    let records = records();
+    let mut group = criterion.benchmark_group("prepare");
+    group.throughput(Throughput::Bytes(sample().len() as u64));
+    for (name, clean) in [("whitespace", &[Step::Whitespace][..]), ("clean", &Step::ALL)] {
+        let config = PrepareConfig { clean: clean.to_vec(), ..PrepareConfig::of(&["title", "abstract"]) };
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| records.iter().filter_map(|record| prepared(&config, black_box(record))).count());
+        });
+    }
 }
 
 fn row_keys(criterion: &mut Criterion) {
@@ -92,5 +106,5 @@ fn key_index(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, parsing, row_keys, segments, key_index);
+criterion_group!(benches, parsing, preparing, row_keys, segments, key_index);
 criterion_main!(benches);

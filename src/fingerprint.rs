@@ -11,7 +11,9 @@
 //! | load: where, sample, limit | yes, where they are set | they decide which records there are; `where` in its printed form |
 //! | load: content digests of the source files, in order | yes | they are the input |
 //! | load: paths, sizes, times of the source files | no | a moved or touched file is the same file |
-//! | prepare: fields, prefix, suffix, delimiters, lowercase, truncate | yes | they make the text |
+//! | prepare: fields and delimiter, or template; prefix, suffix, list_delimiter, lowercase, truncate | yes | they make the text |
+//! | prepare: clean, each step with its version | yes, where there is one | a step makes other text of the same value |
+//! | prepare: truncate_at | yes, where it is not `character` | it decides where a text ends |
 //! | embed: model files, graph, precision, prompt, pooling, normalize, max_length, dim, numerics class | yes | through the embedder's ingredients |
 //! | embed: store_dtype | yes | it decides the bytes of the vectors table |
 //! | embed: device | as the numerics class it resolves to | `auto` must not hide a change of hardware |
@@ -36,11 +38,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clean;
 use crate::digest::{Digest, KeyHasher, NodeKey};
 use crate::graph::{NodeKind, StepId};
 use crate::manifest::config::{
-    DEFAULT_KEY, DEFAULT_MAX_RECORD_BYTES, EmbedConfig, LoadConfig, MergeConfig, OnnxConfig, PersistConfig,
-    PrepareConfig,
+    DEFAULT_KEY, DEFAULT_MAX_RECORD_BYTES, EmbedConfig, Layout, LoadConfig, MergeConfig, OnnxConfig, PersistConfig,
+    PrepareConfig, TruncateAt,
 };
 
 /// The role of what a merge consumes.
@@ -125,12 +128,24 @@ impl Fingerprint {
 
     /// Of a prepare step over this records table.
     pub fn of_prepare(config: &PrepareConfig, records: Digest) -> Self {
-        let PrepareConfig { fields, prefix, suffix, delimiter, list_delimiter, lowercase, truncate } = config;
+        let PrepareConfig { layout, clean, prefix, suffix, list_delimiter, lowercase, truncate, truncate_at } = config;
         let mut fingerprint = Self::empty(NodeKind::Prepare);
-        fingerprint.set("fields", list(fields));
+        match layout {
+            Layout::Fields { fields, delimiter } => {
+                fingerprint.set("fields", list(fields));
+                fingerprint.set("delimiter", quoted(delimiter));
+            }
+            Layout::Template(template) => fingerprint.set("template", quoted(template.text())),
+        }
+        // Nothing was cleaned once, and everything cut at a character: those steps' keys stay what they were.
+        if !clean.is_empty() {
+            fingerprint.set("clean", clean::versions(clean));
+        }
+        if *truncate_at != TruncateAt::Character {
+            fingerprint.set("truncate_at", truncate_at.to_string());
+        }
         fingerprint.set("prefix", quoted(prefix));
         fingerprint.set("suffix", quoted(suffix));
-        fingerprint.set("delimiter", quoted(delimiter));
         fingerprint.set("list_delimiter", quoted(list_delimiter));
         fingerprint.set("lowercase", lowercase.to_string());
         fingerprint.set("truncate", truncate.to_string());
@@ -419,17 +434,10 @@ fn describe_change(step: &StepId, change: &Change) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clean::Step;
 
     fn prepare(prefix: &str) -> PrepareConfig {
-        PrepareConfig {
-            fields: vec!["title".into()],
-            prefix: prefix.into(),
-            suffix: String::new(),
-            delimiter: "\n\n".into(),
-            list_delimiter: "; ".into(),
-            lowercase: false,
-            truncate: 0,
-        }
+        PrepareConfig { prefix: prefix.into(), ..PrepareConfig::of(&["title"]) }
     }
 
     fn load(key: &str) -> LoadConfig {
@@ -476,10 +484,16 @@ mod tests {
         let key = |config: &PrepareConfig| Fingerprint::of_prepare(config, Digest::of(b"r")).key();
         let base = prepare("");
         let variants = [
-            PrepareConfig { fields: vec!["abstract".into()], ..base.clone() },
+            PrepareConfig::of(&["abstract"]),
+            PrepareConfig {
+                layout: Layout::Fields { fields: vec!["title".into()], delimiter: "p".into() },
+                ..base.clone()
+            },
+            PrepareConfig { clean: vec![Step::Html, Step::Whitespace], ..base.clone() },
+            PrepareConfig { clean: vec![Step::Whitespace, Step::Html], ..base.clone() },
+            PrepareConfig { truncate_at: TruncateAt::Word, ..base.clone() },
             PrepareConfig { prefix: "p".into(), ..base.clone() },
             PrepareConfig { suffix: "p".into(), ..base.clone() },
-            PrepareConfig { delimiter: "p".into(), ..base.clone() },
             PrepareConfig { list_delimiter: "p".into(), ..base.clone() },
             PrepareConfig { lowercase: true, ..base.clone() },
             PrepareConfig { truncate: 1, ..base.clone() },

@@ -11,6 +11,7 @@
 //! ```text
 //! GROUND FLOOR: pure and synchronous
 //!   digest       names by content: Digest, NodeKey, EmbedderKey, RowKey
+//!   clean        what markup, LaTeX and stand-ins become, step by step
 //!   condition    which records a load takes: the language of `where`, the draw of `sample`
 //!   manifest     what the user wrote, with spans; every fault at once
 //!   table        the Arrow schemas that pass between nodes
@@ -48,6 +49,7 @@
 //! what it found. To run a workflow from Rust: [`graph::resolve`] a manifest, make an [`observe::Observer`], and
 //! [`run::apply`] the steps that [`graph::Graph::select`] gives. To read what came of it: [`dataset::Dataset::open`].
 
+pub mod clean;
 pub mod digest;
 
 pub mod condition;

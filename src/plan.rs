@@ -413,15 +413,7 @@ mod tests {
 
     fn graph(prefix: &str) -> Graph {
         let load = load("x.json");
-        let prepare = PrepareConfig {
-            fields: vec!["title".into()],
-            prefix: prefix.into(),
-            suffix: String::new(),
-            delimiter: "\n\n".into(),
-            list_delimiter: "; ".into(),
-            lowercase: false,
-            truncate: 0,
-        };
+        let prepare = PrepareConfig { prefix: prefix.into(), ..PrepareConfig::of(&["title"]) };
         let steps = vec![
             Step { id: id(NodeKind::Load, "records"), config: Config::Load(load), upstreams: vec![] },
             Step { id: id(NodeKind::Prepare, "texts"), config: Config::Prepare(prepare), upstreams: vec![0] },

@@ -20,8 +20,10 @@ pub fn sample() -> String {
     text
 }
 
-/// The values of each record's fields.
-pub fn records() -> Vec<Vec<Vec<String>>> {
+/// The values of a record's fields.
+pub type Record = Vec<Vec<String>>;
+
+pub fn records() -> Vec<Record> {
     let fields = fields();
     let wanted = Wanted::of("bibcode", &fields);
     let owned = |field: &Field| field.texts().unwrap_or_default().iter().map(|text| text.to_string()).collect();
@@ -30,14 +32,13 @@ pub fn records() -> Vec<Vec<Vec<String>>> {
 }
 
 pub fn texts() -> Vec<String> {
-    let config = PrepareConfig {
-        fields: fields(),
-        prefix: String::new(),
-        suffix: String::new(),
-        delimiter: "\n\n".into(),
-        list_delimiter: "; ".into(),
-        lowercase: false,
-        truncate: 3000,
-    };
-    records().into_iter().filter_map(|fields| prepare::text(&config, fields)).map(|text| text.text).collect()
+    let config = PrepareConfig { truncate: 3000, ..PrepareConfig::of(&["title", "abstract"]) };
+    let text = |record: &Record| prepared(&config, record);
+    records().iter().filter_map(text).collect()
+}
+
+/// The text of a record whose fields are those of the configuration.
+pub fn prepared(config: &PrepareConfig, record: &Record) -> Option<String> {
+    let fields = record.iter().map(|values| values.iter().map(String::as_str));
+    prepare::text(config, fields).map(|text| text.text)
 }

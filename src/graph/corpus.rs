@@ -10,7 +10,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use super::{Graph, resolve};
 use crate::manifest::{Faults, Source, json_schema};
 
-const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 16] = [
+const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 17] = [
     "cycle",
     "duplicate_dataset",
     "duplicate_name",
@@ -18,6 +18,7 @@ const INVALID_BUT_OF_THE_RIGHT_SHAPE: [&str; 16] = [
     "merge_collision",
     "no_nodes",
     "override",
+    "record_template",
     "template",
     "too_many_steps",
     "too_many_steps_in_all",

@@ -7,9 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::Node;
+use super::resolve::not_kept;
 use super::{NodeKind, Step, steps};
 use crate::manifest::spec::Workflow;
-use crate::manifest::{self, Code, Fault, Matrix, Reading, Span, Template, Text, Values, hint, listed, nearest};
+use crate::manifest::{
+    self, Code, Fault, Matrix, Reading, RecordTemplate, Span, Template, Text, Values, Written, hint, listed, nearest,
+};
 
 /// Steps that one node may have. Far above any matrix of years; a slip in a range is far above this.
 const MAX_STEPS_PER_NODE: u128 = 10_000;
@@ -24,6 +27,8 @@ const TEMPLATED: [&str; 6] = ["input", "prefix", "suffix", "model", "dir", "labe
 pub(super) struct Spread<'w> {
     pub node: Node<'w>,
     pub templates: BTreeMap<&'static str, Template>,
+    /// Of a prepare node, the template that fields are put into, if it has one.
+    pub record_template: Option<RecordTemplate>,
     pub axes: BTreeSet<String>,
 }
 
@@ -68,6 +73,7 @@ impl<'w> Reader<'_, 'w> {
             templates.insert(key, template.unwrap_or_default());
         }
         let upstream = node.upstream.and_then(|upstream| before.get(upstream));
+        let record_template = self.record_template(&node, upstream, faults);
         let mut axes: BTreeSet<String> = templates.values().flat_map(Template::axes).map(str::to_owned).collect();
         axes.extend(upstream.iter().flat_map(|upstream| upstream.axes.iter().cloned()));
         if node.kind == NodeKind::Merge {
@@ -79,7 +85,28 @@ impl<'w> Reader<'_, 'w> {
         node.sound &= faults.len() == found
             && upstream.is_none_or(|upstream| upstream.node.sound)
             && axes.iter().all(|axis| self.matrix[axis].is_some());
-        Spread { node, templates, axes }
+        Spread { node, templates, record_template, axes }
+    }
+
+    /// Reads the template of a prepare node. Its fields must have been kept by the load upstream.
+    fn record_template(
+        &self,
+        node: &Node<'w>,
+        upstream: Option<&Spread<'w>>,
+        faults: &mut Vec<Fault>,
+    ) -> Option<RecordTemplate> {
+        if node.kind != NodeKind::Prepare {
+            return None;
+        }
+        let value = self.workflow.prepare[node.name].template.as_deref()?;
+        let span = self.reading.places.value(&["prepare", node.name, "template"])?;
+        let written = Written::of(value, span, self.text);
+        let template = RecordTemplate::read(value, &written, faults);
+        for placeholder in upstream.iter().flat_map(|_| template.placeholders()) {
+            let (load, at) = (upstream?.node.name, written.at(placeholder.at().clone()));
+            faults.extend(not_kept(self.workflow, self.reading, load, &placeholder.field, at));
+        }
+        Some(template)
     }
 
     /// The axes that a merge is across, as far as what it merges has them; the others are reported.

@@ -4,7 +4,7 @@ use super::names::Node;
 use super::{Graph, NodeKind, expand, names};
 use crate::manifest::config::Dtype;
 use crate::manifest::spec::Workflow;
-use crate::manifest::{self, Code, Fault, Faults, Reading, Source, Text, hint, listed};
+use crate::manifest::{self, Code, Fault, Faults, Reading, Source, Span, Text, hint, listed};
 
 /// Reads a manifest, with overrides of the form `section.node.key=value`, and resolves it into a graph.
 ///
@@ -40,7 +40,7 @@ fn build(workflow: &Workflow, reading: &Reading, text: &Text, faults: &mut Vec<F
 }
 
 fn no_nodes(reading: &Reading) -> Fault {
-    let span = reading.places.value(&["name"]).unwrap_or(manifest::Span::new(0, 0));
+    let span = reading.places.value(&["name"]).unwrap_or(Span::new(0, 0));
     Fault::new(Code::NoNodes, "the workflow has no nodes")
         .at(span, "nothing to do")
         .help("add `[load.NAME]`, `[prepare.NAME]`, `[embed.NAME]` and `[persist.NAME]`")
@@ -49,23 +49,26 @@ fn no_nodes(reading: &Reading) -> Fault {
 /// Fields that make a text must have been kept by the load upstream.
 fn check_fields(workflow: &Workflow, reading: &Reading, nodes: &[Node<'_>], node: &Node<'_>, faults: &mut Vec<Fault>) {
     let (NodeKind::Prepare, Some(upstream)) = (node.kind, node.upstream) else { return };
-    let load = nodes[upstream].name;
-    let Some(kept_at) = reading.places.value(&["load", load, "fields"]) else { return };
-    if reading.damaged(&["load", load, "fields"]) {
-        return;
-    }
-    let kept: Vec<&str> = workflow.load[load].fields.iter().map(String::as_str).collect();
-    for (n, field) in workflow.prepare[node.name].fields.iter().enumerate() {
+    for (n, field) in workflow.prepare[node.name].fields.iter().flatten().enumerate() {
         let Some(span) = reading.places.value(&["prepare", node.name, "fields", &n.to_string()]) else { continue };
-        if !kept.contains(&field.as_str()) && !field.trim().is_empty() {
-            faults.push(
-                Fault::new(Code::UnknownField, format!("`load.{load}` does not keep the field `{field}`"))
-                    .at(span, "not kept")
-                    .at(kept_at, "the fields that are kept")
-                    .help(hint(field, &kept, |kept| format!("`load.{load}` keeps {}", listed(kept.iter().copied())))),
-            );
-        }
+        faults.extend(not_kept(workflow, reading, nodes[upstream].name, field, span));
     }
+}
+
+/// The fault of a field, named at `span`, that a load node does not keep; none where it does, or where that cannot be told.
+pub(super) fn not_kept(workflow: &Workflow, reading: &Reading, load: &str, field: &str, span: Span) -> Option<Fault> {
+    let kept_at = reading.places.value(&["load", load, "fields"])?;
+    let kept: Vec<&str> = workflow.load[load].fields.iter().map(String::as_str).collect();
+    if kept.contains(&field) || field.trim().is_empty() || reading.damaged(&["load", load, "fields"]) {
+        return None;
+    }
+    let fault = Fault::new(Code::UnknownField, format!("`load.{load}` does not keep the field `{field}`"))
+        .at(span, "not kept")
+        .at(kept_at, "the fields that are kept");
+    Some(fault.help(hint(field, &kept, |kept| match workflow.matrix.contains_key(field) {
+        true => format!("`{field}` is an axis: it may stand in `prefix` and `suffix`"),
+        false => format!("`load.{load}` keeps {}", listed(kept.iter().copied())),
+    })))
 }
 
 /// Publishing may narrow vectors. Widening would print digits that the store never had.

@@ -9,7 +9,9 @@ use std::path::{Component, Path};
 use super::expand::Spread;
 use super::{Config, NodeKind, Step, StepId, StepIndex};
 use crate::condition::Condition;
-use crate::manifest::config::{EmbedConfig, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig};
+use crate::manifest::config::{
+    DEFAULT_DELIMITER, EmbedConfig, Layout, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig,
+};
 use crate::manifest::spec::Workflow;
 use crate::manifest::{Code, Fault, Matrix, NAME_FORM, Reading, Span, Values, bad_label, is_name};
 
@@ -91,18 +93,7 @@ impl Maker<'_> {
                     limit: load.limit,
                 })
             }
-            NodeKind::Prepare => {
-                let prepare = &self.workflow.prepare[name];
-                Config::Prepare(PrepareConfig {
-                    fields: prepare.fields.clone(),
-                    prefix: filled("prefix"),
-                    suffix: filled("suffix"),
-                    delimiter: prepare.delimiter.clone(),
-                    list_delimiter: prepare.list_delimiter.clone(),
-                    lowercase: prepare.lowercase,
-                    truncate: prepare.truncate,
-                })
-            }
+            NodeKind::Prepare => Config::Prepare(self.prepare(spread, filled("prefix"), filled("suffix"))),
             NodeKind::Embed => Config::Embed(self.embed(name, filled("model"))),
             NodeKind::Persist => {
                 let label = spread.templates.get("label").map(|label| label.render(cells));
@@ -117,6 +108,27 @@ impl Maker<'_> {
                 let view = self.workflow.merge[name].view;
                 Config::Merge(MergeConfig { dir: filled("dir"), label, dtype: merged.dtype, view })
             }
+        }
+    }
+
+    fn prepare(&self, spread: &Spread<'_>, prefix: String, suffix: String) -> PrepareConfig {
+        let prepare = &self.workflow.prepare[spread.node.name];
+        let layout = match &spread.record_template {
+            Some(template) => Layout::Template(template.clone()),
+            None => Layout::Fields {
+                fields: prepare.fields.clone().unwrap_or_default(),
+                delimiter: prepare.delimiter.clone().unwrap_or_else(|| DEFAULT_DELIMITER.to_owned()),
+            },
+        };
+        PrepareConfig {
+            layout,
+            clean: prepare.clean.clone(),
+            prefix,
+            suffix,
+            list_delimiter: prepare.list_delimiter.clone(),
+            lowercase: prepare.lowercase,
+            truncate: prepare.truncate,
+            truncate_at: prepare.truncate_at,
         }
     }
 

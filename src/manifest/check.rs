@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::config::DEFAULT_KEY;
 use super::fault::{Code, Fault};
 use super::parse::Reading;
-use super::spec::{Load, VERSION, Workflow};
+use super::spec::{Load, Prepare, VERSION, Workflow};
 use super::text::{Span, Text};
 use crate::condition::Condition;
 
@@ -31,7 +31,9 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, text: &Text, faults:
     }
     for (name, prepare) in &workflow.prepare {
         check.node("prepare", name);
-        check.list(&["prepare", name, "fields"], "field", &prepare.fields);
+        check.list(&["prepare", name, "fields"], "field", prepare.fields.as_deref().unwrap_or_default());
+        check.layout(name, prepare);
+        check.distinct(&["prepare", name, "clean"], &prepare.clean.iter().map(|step| step.name()).collect::<Vec<_>>());
     }
     for (name, embed) in &workflow.embed {
         check.node("embed", name);
@@ -162,6 +164,46 @@ impl Check<'_> {
         self.faults.push(Fault::new(Code::Condition, message).at(place, error.to_string()).help(error.remedy()));
     }
 
+    /// A text is made of fields one after the other, or by a template that has its own text between them.
+    fn layout(&mut self, node: &str, prepare: &Prepare) {
+        let (head, places) = (["prepare", node], &self.reading.places);
+        let key = |key: &str| places.key(&["prepare", node, key]);
+        if let Some(template) = key("template") {
+            let both = |message: String, at: Span| {
+                Fault::new(Code::InvalidValue, message).at(at, "not beside a template").at(template, "the template")
+            };
+            let fields = key("fields").map(|at| {
+                let message = format!("`prepare.{node}` has both `fields` and `template`");
+                both(message, at).help("keep one: a template names its fields, such as `{title}`")
+            });
+            let delimiter = key("delimiter").map(|at| {
+                let message = format!("`prepare.{node}` has both `delimiter` and `template`");
+                both(message, at).help("write it into the template, between the fields")
+            });
+            return self.faults.extend(fields.into_iter().chain(delimiter));
+        }
+        let lost = ["fields", "template"].iter().any(|key| self.reading.damaged(&["prepare", node, key]));
+        if let (None, false, Some(at)) = (&prepare.fields, lost, places.key(&head)) {
+            let fault =
+                Fault::new(Code::MissingKey, format!("`prepare.{node}` has no `fields`")).at(at, "needs `fields`");
+            self.faults.push(fault.help("or a `template`, such as `\"{title} [SEP] {abstract}\"`"));
+        }
+    }
+
+    /// No word is in a list twice.
+    fn distinct(&mut self, path: &[&str; 3], words: &[&str]) {
+        let [section, node, key] = *path;
+        let mut seen = BTreeMap::new();
+        for (n, word) in words.iter().enumerate() {
+            let Some(span) = self.element(path, n) else { continue };
+            if let Some(first) = seen.insert(word, span) {
+                let message = format!("`{word}` is twice in `{section}.{node}.{key}`");
+                let fault = Fault::new(Code::DuplicateValue, message).at(span, "the second time");
+                self.faults.push(fault.at(first, "the first time"));
+            }
+        }
+    }
+
     /// Where an element of a list was written, or the list itself.
     fn element(&self, list: &[&str; 3], n: usize) -> Option<Span> {
         let [section, node, key] = *list;
@@ -177,7 +219,6 @@ impl Check<'_> {
             let message = format!("`{section}.{node}.{key}` is empty");
             self.faults.push(Fault::new(Code::InvalidValue, message).at(whole, format!("list at least one {what}")));
         }
-        let mut seen = BTreeMap::new();
         for (n, word) in words.iter().enumerate() {
             let span = self.element(path, n).unwrap_or(whole);
             if word.trim().is_empty() {
@@ -188,12 +229,8 @@ impl Check<'_> {
                 let message = format!("`{word}` is the name of a column that load makes itself");
                 self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "reserved"));
             }
-            if let Some(first) = seen.insert(word, span) {
-                let message = format!("`{word}` is twice in `{section}.{node}.{key}`");
-                let fault = Fault::new(Code::DuplicateValue, message).at(span, "the second time");
-                self.faults.push(fault.at(first, "the first time"));
-            }
         }
+        self.distinct(path, &words.iter().map(String::as_str).collect::<Vec<_>>());
     }
 }
 

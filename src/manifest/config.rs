@@ -10,6 +10,8 @@ use std::num::NonZeroU64;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::record_template::RecordTemplate;
+use crate::clean::Step;
 use crate::condition::{Condition, Fraction};
 
 /// What a missing input file means.
@@ -58,20 +60,89 @@ pub struct LoadConfig {
 /// The resolved configuration of one `prepare` instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrepareConfig {
-    /// The fields that make the text, in order.
-    pub fields: Vec<String>,
+    /// Which fields make the text, and how they stand to each other.
+    pub layout: Layout,
+    /// What is done to each value of each field before they are joined, in order.
+    pub clean: Vec<Step>,
     /// Text put before.
     pub prefix: String,
     /// Text put after.
     pub suffix: String,
-    /// Text put between fields.
-    pub delimiter: String,
     /// Text put between the values of a field that is a list.
     pub list_delimiter: String,
     /// Whether the fields' text is lowercased.
     pub lowercase: bool,
     /// Characters kept of the fields' text; 0 keeps all.
     pub truncate: u64,
+    /// Where a text that is too long is cut.
+    pub truncate_at: TruncateAt,
+}
+
+impl PrepareConfig {
+    /// These fields as they are, with everything else at its default, but nothing cleaned.
+    pub fn of(fields: &[&str]) -> Self {
+        let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+        Self {
+            layout: Layout::Fields { fields, delimiter: DEFAULT_DELIMITER.to_owned() },
+            clean: Vec::new(),
+            prefix: String::new(),
+            suffix: String::new(),
+            list_delimiter: DEFAULT_LIST_DELIMITER.to_owned(),
+            lowercase: false,
+            truncate: 0,
+            truncate_at: TruncateAt::Character,
+        }
+    }
+}
+
+/// Text put between two fields, where nothing else is said: an empty line.
+pub const DEFAULT_DELIMITER: &str = "\n\n";
+
+/// Text put between two values of a field, where nothing else is said.
+pub const DEFAULT_LIST_DELIMITER: &str = "; ";
+
+/// How the fields of a record make its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One after the other.
+    Fields {
+        /// The fields, in order.
+        fields: Vec<String>,
+        /// Text put between two of them.
+        delimiter: String,
+    },
+    /// In a text with places for them.
+    Template(RecordTemplate),
+}
+
+impl Layout {
+    /// The fields in the order in which they are used; one that a template has twice is here twice.
+    pub fn fields(&self) -> Vec<&str> {
+        match self {
+            Self::Fields { fields, .. } => fields.iter().map(String::as_str).collect(),
+            Self::Template(template) => template.placeholders().map(|placeholder| placeholder.field.as_str()).collect(),
+        }
+    }
+}
+
+/// Where a text that is too long is cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TruncateAt {
+    /// After the last character that fits, accents included.
+    #[default]
+    Character,
+    /// After the last whole word that fits. A word longer than all that may be kept is cut inside.
+    Word,
+}
+
+impl fmt::Display for TruncateAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Character => "character",
+            Self::Word => "word",
+        })
+    }
 }
 
 /// How token vectors become one vector per text. Named as in sentence-transformers.

@@ -2,7 +2,7 @@
 //!
 //! A manifest comes in as text and leaves as the structs of `spec.rs` with the place of every word, or as faults; all of
 //! them are found in one reading. Begin with `spec.rs` (what may be written), then `parse.rs` (how it is read),
-//! `overrides.rs`, `matrix.rs` and `template.rs`. What the names refer to is settled in `graph/`, whose `resolve` is
+//! `overrides.rs`, `matrix.rs`, `template.rs` and `record_template.rs`. What the names refer to is settled in `graph/`, whose `resolve` is
 //! the way in. This room reads no files and prints nothing.
 
 mod check;
@@ -11,14 +11,17 @@ mod fault;
 mod matrix;
 mod overrides;
 mod parse;
+mod record_template;
 pub mod spec;
 mod suggestion;
 mod template;
 mod text;
 mod tree;
 mod wording;
+mod written;
 
 pub use fault::{Code, Diagnosis, Faults};
+pub use record_template::{Piece, Placeholder, RecordTemplate};
 pub use spec::json_schema;
 pub use text::Source;
 
@@ -30,3 +33,4 @@ pub(crate) use suggestion::{hint, listed, nearest};
 pub(crate) use template::Template;
 pub(crate) use text::{Span, Text};
 pub(crate) use tree::{Path, Places};
+pub(crate) use written::Written;

@@ -14,7 +14,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::config::{DEFAULT_KEY, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Missing, Pooling, Precision};
+use super::config::{
+    DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Missing, Pooling,
+    Precision, TruncateAt,
+};
+use crate::clean::Step;
 use crate::condition::Fraction;
 
 /// The version of the manifest that this program reads.
@@ -133,16 +137,36 @@ pub struct Load {
     pub limit: Option<NonZeroU64>,
 }
 
-/// Makes one text of each paper: the fields in order, between prefix and suffix.
+/// Makes one text of each paper: the fields in order, or a template with the fields in it, between prefix and suffix.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["fields"], "not": { "required": ["template"] } },
+    { "required": ["template"], "not": { "anyOf": [{ "required": ["fields"] }, { "required": ["delimiter"] }] } },
+]))]
 pub struct Prepare {
     /// The load node to read from.
     pub from: String,
 
-    /// The fields that make the text, in this order; each one must be kept by the load node.
+    /// The fields that make the text, in this order; each one must be kept by the load node. Or else a `template`.
+    #[serde(default)]
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
-    pub fields: Vec<String>,
+    pub fields: Option<Vec<String>>,
+
+    /// A text with fields in braces, instead of `fields` and `delimiter`: `"{title} [SEP] {abstract}"`. Text between
+    /// them stays as it is. `{title:300}` keeps 300 characters of a field; `{abstract|Abstract: |.}` puts text before and
+    /// after it, which goes where the field is missing. `{{` and `}}` are literal braces.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub template: Option<String>,
+
+    /// What is done to each value of each field before they are joined, in this order: `"html"` takes out tags,
+    /// `"entities"` decodes `&lt;` and its like, `"latex"` makes `$\Omega_\Lambda$` and `\'e` readable, `"whitespace"` folds
+    /// and trims white space, `"unicode-nfc"` composes characters, `"placeholder"` takes "Not Available" and its like as
+    /// missing. Default: `["whitespace"]`; `[]` leaves every value as it is.
+    #[serde(default = "default_clean")]
+    #[schemars(extend("uniqueItems" = true))]
+    pub clean: Vec<Step>,
 
     /// Text put before the fields, exactly as written: end it with a space if one is wanted. May contain `{axis}`.
     #[serde(default)]
@@ -153,20 +177,26 @@ pub struct Prepare {
     pub suffix: String,
 
     /// Text put between two fields. Default: an empty line.
-    #[serde(default = "default_delimiter")]
-    pub delimiter: String,
+    #[serde(default)]
+    pub delimiter: Option<String>,
 
     /// Text put between the values of a field that is a list, such as several titles. Default: `"; "`.
     #[serde(default = "default_list_delimiter")]
     pub list_delimiter: String,
 
-    /// Whether the fields' text is made lower case; prefix and suffix stay as written. Default: false.
+    /// Whether the fields' text is made lower case; prefix, suffix and the text of a template stay as written. Default:
+    /// false.
     #[serde(default)]
     pub lowercase: bool,
 
     /// How many characters (Unicode scalar values, not tokens) of the fields' text to keep. Default: 0, which keeps all.
     #[serde(default)]
     pub truncate: u64,
+
+    /// Where a text that is too long is cut: `"character"` (the default), or `"word"`, after the last whole word that fits.
+    /// A single longer word is cut inside. It counts for a template's `{title:300}` as well.
+    #[serde(default)]
+    pub truncate_at: TruncateAt,
 }
 
 /// Makes one vector of each text.
@@ -305,12 +335,12 @@ fn default_key() -> String {
     DEFAULT_KEY.to_owned()
 }
 
-fn default_delimiter() -> String {
-    "\n\n".to_owned()
+fn default_clean() -> Vec<Step> {
+    vec![Step::Whitespace]
 }
 
 fn default_list_delimiter() -> String {
-    "; ".to_owned()
+    DEFAULT_LIST_DELIMITER.to_owned()
 }
 
 const fn default_dtype() -> Dtype {

@@ -1,9 +1,13 @@
-//! Real ADS documents: each is published or set aside for a true reason, which is worked out here from the raw JSON.
+//! Real ADS documents: each is published or set aside for a true reason, which is worked out here from the raw JSON; and
+//! what each step of cleaning makes of them stands in a snapshot, to be read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use sciembed::clean::{Step, clean};
 use serde_json::Value;
 
 use crate::env::{TestEnv, file_name, files, say};
@@ -20,7 +24,7 @@ struct Expected {
 }
 
 impl Expected {
-    fn of(files: &[String]) -> Self {
+    fn of(files: &[String], cleaned: bool) -> Self {
         let mut expected = Self::default();
         let mut last: BTreeMap<String, Place> = BTreeMap::new();
         for (file, text) in (0..).zip(files) {
@@ -34,7 +38,7 @@ impl Expected {
                     expected.not_loaded.insert(earlier, "superseded");
                 }
                 expected.bibcodes.insert(place, bibcode.to_owned());
-                if !["title", "abstract"].iter().any(|field| has_text(&document[field])) {
+                if !["title", "abstract"].iter().any(|field| has_text(&document[field], cleaned)) {
                     expected.no_text.insert(place, "no_text");
                 }
             }
@@ -46,10 +50,11 @@ impl Expected {
     }
 }
 
-fn has_text(value: &Value) -> bool {
+/// Whether a field says something. The one stand-in of these documents counts only where nothing is cleaned.
+fn has_text(value: &Value, cleaned: bool) -> bool {
     match value {
-        Value::String(text) => !text.trim().is_empty(),
-        Value::Array(values) => values.iter().any(has_text),
+        Value::String(text) => !(text.trim().is_empty() || (cleaned && text == "Not Available <P />")),
+        Value::Array(values) => values.iter().any(|value| has_text(value, cleaned)),
         _ => false,
     }
 }
@@ -74,14 +79,26 @@ fn rows(env: &TestEnv, output: &str) -> (u64, u64) {
     (record.counts.get("rows_in").copied().unwrap_or(0), record.counts["rows"])
 }
 
-/// Applies over these files and checks that every line is accounted for in load, prepare and persist.
+/// Applies over these files, with values as they are and cleaned, and checks that every line is accounted for.
 fn account_for(texts: &[String]) {
+    account_for_each(texts, false);
+    account_for_each(texts, true);
+}
+
+/// Every step of cleaning, as a manifest names them.
+const CLEAN: &str = r#"clean = ["html", "entities", "latex", "whitespace", "unicode-nfc", "placeholder"]"#;
+
+/// Applies over these files and checks that every line is accounted for in load, prepare and persist.
+fn account_for_each(texts: &[String], cleaned: bool) {
     let env = TestEnv::over("data/*.jsonl");
+    if cleaned {
+        env.edit("prefix = \"\"", CLEAN);
+    }
     for (number, text) in texts.iter().enumerate() {
         env.write(&format!("data/{number}.jsonl"), text);
     }
     env.applied(&[]);
-    let expected = Expected::of(texts);
+    let expected = Expected::of(texts, cleaned);
     assert_eq!(rejects(&env, "load.records"), as_strings(&expected.not_loaded));
     assert_eq!(rejects(&env, "prepare.texts"), as_strings(&expected.no_text));
 
@@ -95,6 +112,8 @@ fn account_for(texts: &[String]) {
     for row in env.peek("prepare.texts", "texts") {
         let text = row["text"].as_str().unwrap();
         assert!(!text.contains("['") && !text.contains("']"), "a list shows its brackets: {text}");
+        let markup = ["<P />", "<SUB>", "</SUP>", "<BR", "<A ", "mml:", "&lt;", "&amp;", "\\ast", "  "];
+        assert!(!cleaned || !markup.iter().any(|markup| text.contains(markup)), "{text}");
     }
     assert_found(&env, &expected);
 }
@@ -111,12 +130,18 @@ fn assert_found(env: &TestEnv, expected: &Expected) {
     assert_eq!(told.out.lines().map(bibcode).collect::<Vec<_>>(), wanted);
 }
 
-/// The documents that come with the project: half of them have neither title nor abstract.
-#[test]
-fn documents_of_twenty_two_doctypes() {
+/// The documents that come with the project, a line each.
+fn documents() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ads_edge_cases/solr_docs_95.jsonl.gz");
     let mut text = String::new();
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(fs::File::open(path).unwrap()), &mut text).unwrap();
+    text
+}
+
+/// Half of them have neither title nor abstract.
+#[test]
+fn documents_of_twenty_two_doctypes() {
+    let text = documents();
     account_for(std::slice::from_ref(&text));
     // A corrected line, a document that lost its name, and one that comes again in another file.
     let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
@@ -137,4 +162,71 @@ fn documents_beside_the_checkout() {
     let texts: Vec<String> =
         files(&folder).into_iter().filter(is_data).map(|path| fs::read_to_string(path).unwrap()).collect();
     account_for(&texts);
+}
+
+/// What each step changes in the documents that come with the project, after those before it.
+#[test]
+fn each_step_of_cleaning() {
+    let mut values: Vec<(String, String)> = documents().lines().flat_map(titles_and_abstracts).collect();
+    let mut told = String::new();
+    for step in Step::ALL {
+        writeln!(told, "# {step}\n").unwrap();
+        for (place, value) in &mut values {
+            let after = clean(&[step], Cow::Borrowed(value)).into_owned();
+            for (before, after) in changes(value, &after) {
+                writeln!(told, "{place}\n- {before}\n+ {after}").unwrap();
+            }
+            *value = after;
+        }
+        told.push('\n');
+    }
+    insta::assert_snapshot!("cleaning", told);
+}
+
+/// The titles and abstracts of a document, each with its place.
+fn titles_and_abstracts(line: &str) -> Vec<(String, String)> {
+    let document: Value = serde_json::from_str(line).unwrap();
+    let name = document["bibcode"].as_str().unwrap_or("no bibcode").to_owned();
+    let values = |field: &str| match &document[field] {
+        Value::Array(values) => values.clone(),
+        value => vec![value.clone()],
+    };
+    let of = |field: &'static str| {
+        let texts = values(field).into_iter().filter_map(|value| value.as_str().map(str::to_owned));
+        texts.map(|text| (format!("{name} {field}"), text)).collect::<Vec<_>>()
+    };
+    [of("title"), of("abstract")].concat()
+}
+
+/// The stretches of two texts that differ, with a word on each side; white space in them is shown.
+fn changes(before: &str, after: &str) -> Vec<(String, String)> {
+    let (old, new): (Vec<&str>, Vec<&str>) = (before.split(' ').collect(), after.split(' ').collect());
+    // The longest common subsequence of words, from each place on.
+    let mut common = vec![vec![0_u32; new.len() + 1]; old.len() + 1];
+    for i in (0..old.len()).rev() {
+        for j in (0..new.len()).rev() {
+            common[i][j] = match old[i] == new[j] {
+                true => common[i + 1][j + 1] + 1,
+                false => common[i + 1][j].max(common[i][j + 1]),
+            };
+        }
+    }
+    let (mut i, mut j, mut changes) = (0, 0, Vec::new());
+    while i < old.len() || j < new.len() {
+        let (from, to) = (i, j);
+        while (i < old.len() || j < new.len()) && !(i < old.len() && j < new.len() && old[i] == new[j]) {
+            if j == new.len() || (i < old.len() && common[i + 1][j] >= common[i][j + 1]) { i += 1 } else { j += 1 }
+        }
+        if (from, to) != (i, j) {
+            changes.push((around(&old, from, i), around(&new, to, j)));
+        }
+        i += 1;
+        j += 1;
+    }
+    changes
+}
+
+fn around(words: &[&str], from: usize, to: usize) -> String {
+    let words = words[from.saturating_sub(1)..(to + 1).min(words.len())].join(" ");
+    words.replace('\n', "\\n").replace('\t', "\\t")
 }
