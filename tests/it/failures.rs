@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::env::{TestEnv, Told};
+use crate::env::{TestEnv, Told, papers, titled};
 
 /// One year, five of whose texts contain `paper 1`; no others do.
 const YEAR: &str = "[2010]";
@@ -105,4 +105,33 @@ fn failures_are_accepted_only_while_that_is_said() {
     assert_eq!(env.applied(&[]).embedded_and_reused(), (FAILING_PAPERS, PAPERS - FAILING_PAPERS));
     assert_eq!((manifest()["rows"].clone(), manifest().get("failed")), (13.into(), None));
     assert_eq!(env.plan(&[]).code, Some(0));
+}
+
+/// A year that begins with `failing` papers whose texts contain `Bad`, and goes on with as many sound ones.
+fn begins_with_failing(failing: usize) -> Vec<Value> {
+    let title = |n: usize| if n < failing { format!("Bad {n}") } else { format!("Sound {n}") };
+    (0..2 * failing).map(|n| titled(&format!("2010Test..{n:05}A"), title(n))).collect()
+}
+
+/// More failing texts than raise a doubt in the embedder, before any other and with no other left to compute: what stands
+/// and what waits shows that it can.
+#[test]
+fn many_failing_texts_are_no_fault_of_the_embedder() {
+    let env = TestEnv::empty();
+    env.edit("[2010, 2011]", YEAR);
+    let fail = [("SCIEMBED_FAKE_FAIL", "Bad")];
+    let mut year = begins_with_failing(20);
+    env.write_year(2010, &year);
+    for _ in 0..2 {
+        let told = apply(&env, &[], &fail);
+        assert_eq!(told.code, Some(5), "{}{}", told.out, told.err);
+        assert_eq!(env.sealed_rows(), 20);
+    }
+    assert_eq!(apply(&env, &["--accept-failures"], &fail).code, Some(0));
+    year.extend(papers(2010, 41).split_off(40));
+    env.write_year(2010, &year);
+    let told = apply(&env, &["--accept-failures"], &fail);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    assert_eq!(told.embedded_and_reused(), (1, 20));
+    assert!(told.out.contains("20 failed and left out"), "{}", told.out);
 }
