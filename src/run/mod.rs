@@ -101,7 +101,7 @@ pub async fn apply(
     interrupted: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
     let mut observer = observer;
-    observer.accept_failures = options.accept_failures;
+    observer.accept_failures |= options.accept_failures;
     let held = hold(&observer, scope, options, listen).await;
     let observed = observer.observe(scope).map_err(|errors| RunError::Observe { errors })?;
     // Before anything is paid for: what is computed must mean the same next year.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Kind, Mend, Verifier};
-use crate::digest::{Digest, EmbedderKey, NodeKey};
+use crate::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use crate::fingerprint::PublishFault;
 use crate::graph::{Graph, PublishedAs, StepId, manifest_file};
 use crate::manifest::config::Dtype;
@@ -24,10 +24,20 @@ pub(super) struct SetManifest {
     pub records: Option<Digest>,
     pub texts: Option<Digest>,
     pub vectors: Option<Digest>,
+    /// The papers that were left out since their texts could not be embedded, in the order of the texts.
+    #[serde(default)]
+    pub failed: Vec<FailedPaper>,
     #[serde(default)]
     pub view: bool,
     #[serde(default)]
     pub parts: Vec<MergedPart>,
+}
+
+/// A paper that a set lacks, since its text could not be embedded and that was accepted.
+#[derive(Debug, Deserialize)]
+pub(super) struct FailedPaper {
+    pub bibcode: String,
+    pub row_key: RowKey,
 }
 
 /// A set that was merged into another.
