@@ -132,6 +132,20 @@ fn a_paper_is_traced_by_any_of_its_names() {
     assert!(told.contains("alias") && told.contains(&format!("{JOURNAL} of minilm_2011 is the same paper")), "{told}");
 }
 
+/// Two papers of a year list one bibcode, and the later one is published anew without it: the other's claim stands.
+#[test]
+fn a_claim_outlives_its_rival() {
+    let env = with_aliases();
+    let rival = "2010ApJ...901....2A";
+    let older = [renamed(EPRINT, json!([])), renamed(JOURNAL, json!([EPRINT])), renamed(rival, json!([EPRINT]))];
+    env.write_year(2010, &older);
+    env.write_year(2011, &[renamed(rival, json!([]))]);
+    env.applied(&[]);
+    let listed = std::fs::read_to_string(env.path("embeddings/bibcodes_minilm.txt")).unwrap();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), [JOURNAL, rival]);
+    assert_eq!(answer(&env, &[EPRINT])["bibcode"], JOURNAL);
+}
+
 /// Naming the field changes the records, and what is made of their aliases; texts and vectors stay what they were.
 #[test]
 fn only_what_has_aliases_changes() {
