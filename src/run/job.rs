@@ -2,6 +2,7 @@
 //!
 //! Everything a job needs is copied out of the dispatcher's state before it starts; it answers by messages alone.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -215,9 +216,9 @@ impl Job {
         let (store, base) = (self.store.clone(), self.base.clone());
         let context = Context { store: &store, base: &base, cancel, progress: &progress, note: &note, detail: &detail };
         let (mut record, run_counts) = self.make(&context, started, at)?;
-        if let Err(error) = self.publish(&record, at) {
+        if let Err(error) = self.publish(&context, &record, at) {
             record = self.make_again(&context, error, started, at)?;
-            self.publish(&record, at)?;
+            self.publish(&context, &record, at)?;
         }
         self.store.write_reference(&self.workflow, &self.reference)?;
         let seconds = started.elapsed().as_secs_f64();
@@ -333,8 +334,8 @@ impl Job {
         fs::create_dir_all(dir).and_then(|()| relative(dir, self.store.root())).ok()
     }
 
-    /// Shows the set in its directory, if this step publishes one.
-    fn publish(&self, record: &Record, at: u64) -> Result<(), NodeError> {
+    /// Shows the set in its directory, if this step publishes one, once nobody else publishes there.
+    fn publish(&self, context: &Context, record: &Record, at: u64) -> Result<(), NodeError> {
         let Some(publishing) = &self.publishing else { return Ok(()) };
         let Publishing { dir, name, owner, origin: (made_of, origin), built: _ } = publishing;
         let provenance = json!({
@@ -356,7 +357,17 @@ impl Job {
             owner,
             take_over: self.take_over,
         };
-        Ok(publication.publish(&self.store)?)
+        let told = Cell::new(false);
+        let go_on = || {
+            if !told.replace(true) {
+                (context.note)(format!("waits until another process has published in {}", dir.display()));
+            }
+            context.check_cancel().is_ok()
+        };
+        match publication.publish(&self.store, &go_on) {
+            Err(PublishError::Interrupted) => Err(NodeError::Interrupted),
+            published => Ok(published?),
+        }
     }
 }
 
