@@ -12,7 +12,7 @@ use crate::fingerprint::PublishFault;
 use crate::graph::{Graph, PublishedAs, StepId, manifest_file};
 use crate::manifest::config::Dtype;
 use crate::published::{self, Layout};
-use crate::record::{Output, Record};
+use crate::record::{Output, Record, RecordState};
 use crate::store::{DigestCache, StoreError};
 use crate::table::SUPERSEDED;
 
@@ -74,18 +74,33 @@ impl Verifier<'_> {
     pub(super) fn sets(&mut self, graph: &Graph, base: &Path) -> Result<(), StoreError> {
         for step in &graph.steps {
             let Some(dataset) = step.dataset() else { continue };
-            let known = self.report.findings.len();
-            if let Some((record, folder)) = self.shown(graph, &step.id, &dataset, base) {
-                self.files(&record, &folder);
-                if self.report.findings.len() == known {
-                    self.links(&record, &dataset, base);
+            let layout = Layout::new(&base.join(dataset.dir));
+            loop {
+                let (shown, known) = (layout.shown(&dataset.name), self.report.findings.len());
+                let checked = self.report.checked.clone();
+                self.set(graph, &step.id, &dataset, base);
+                if self.report.findings.len() == known || layout.shown(&dataset.name) == shown {
+                    break;
                 }
-                if self.report.findings.len() == known {
-                    self.rows(&record, &dataset, folder);
-                }
+                // An apply showed another set meanwhile and removed this one: that is no damage.
+                self.report.findings.truncate(known);
+                self.report.checked = checked;
             }
         }
         Ok(())
+    }
+
+    /// Checks what is shown of one step: its files, then its names, then its rows, unless something was found before.
+    fn set(&mut self, graph: &Graph, step: &StepId, dataset: &PublishedAs, base: &Path) {
+        let known = self.report.findings.len();
+        let Some((record, folder)) = self.shown(graph, step, dataset, base) else { return };
+        self.files(&record, &folder);
+        if self.report.findings.len() == known {
+            self.links(&record, dataset, base);
+        }
+        if self.report.findings.len() == known {
+            self.rows(&record, dataset, folder);
+        }
     }
 
     /// The record and the folder of the set that is shown; none if there is nothing to check.
@@ -104,7 +119,7 @@ impl Verifier<'_> {
         // Another workflow's, or one of before this step was first applied.
         reference?;
         let folder = fs::canonicalize(&link).ok();
-        let record = shown.parse::<NodeKey>().ok().and_then(|set| self.records.get(&set)).cloned();
+        let record = shown.parse::<NodeKey>().ok().and_then(|set| self.record(&set));
         match (record, folder) {
             (Some(record), Some(folder)) => Some((record, folder)),
             (None, _) => {
@@ -118,6 +133,17 @@ impl Verifier<'_> {
                 None
             }
         }
+    }
+
+    /// The whole record of a set, looked up once more if there was none: an apply may have written it since.
+    fn record(&mut self, set: &NodeKey) -> Option<Record> {
+        if !self.records.contains_key(set)
+            && let Ok(Some(RecordState::Whole(record))) = self.store.record(set)
+            && record.key == *set
+        {
+            self.records.insert(*set, *record);
+        }
+        self.records.get(set).cloned()
     }
 
     /// Every keyed file of a set against its digest, whatever size and times say.
@@ -178,6 +204,9 @@ impl Verifier<'_> {
             }
         };
         let superseded = record.outputs.get(SUPERSEDED).copied();
+        for part in &manifest.parts {
+            self.record(&part.set);
+        }
         let set = Set { name: &dataset.name, folder, manifest, superseded };
         (self.tell)(&dataset.name, 0, 0);
         let checked = if set.manifest.parts.is_empty() && set.manifest.vectors.is_some() {

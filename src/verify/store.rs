@@ -180,11 +180,13 @@ impl Verifier<'_> {
             self.found(Kind::Blob, path, wrong, follows, Mend::Remove(going));
         }
         self.report.count("bytes of blobs", done);
-        let known: BTreeSet<&PathBuf> = blobs.iter().map(|(path, _)| path).collect();
+        let mut found = Vec::new();
         for folder in list(&self.store.root().join("blobs"))? {
-            let files = if folder.is_dir() { list(&folder)? } else { vec![folder] };
-            self.report.unknown.extend(files.into_iter().filter(|path| !known.contains(path)));
+            found.extend(if folder.is_dir() { list(&folder)? } else { vec![folder] });
         }
+        // Listed once more, and after: an apply may have written some since.
+        let known: BTreeSet<PathBuf> = self.store.blobs()?.into_iter().map(|(path, _)| path).collect();
+        self.report.unknown.extend(found.into_iter().filter(|path| !known.contains(path)));
         Ok(())
     }
 

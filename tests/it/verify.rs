@@ -8,9 +8,12 @@ use arrow::array::AsArray;
 use arrow::datatypes::Float16Type;
 use sciembed::digest::Digest;
 use sciembed::event::Event;
+use sciembed::graph::resolve;
+use sciembed::manifest::Source;
 use sciembed::record::Record;
 use sciembed::store::ipc::IpcTable;
 use sciembed::store::{Store, pretty_json};
+use sciembed::verify::verify;
 use serde_json::Value;
 
 use crate::env::{TestEnv, any_below, file_name, files, paper, papers, say, times};
@@ -306,6 +309,29 @@ fn what_times_do_not_tell_is_found() {
     assert_eq!((&finding["kind"], &finding["path"]), (&"published".into(), &path.display().to_string().into()));
     assert_eq!(env.run(&REPAIR).code, Some(0));
     assert_eq!(env.keyed(), whole);
+}
+
+/// An apply that publishes while verify reads: what it wrote is known, and what it replaced is no damage.
+#[test]
+fn an_apply_meanwhile_is_no_damage() {
+    let env = project();
+    let text = fs::read_to_string(env.path("workflow.toml")).unwrap();
+    let graph = resolve(&Source { name: "workflow.toml".to_owned(), text }, &[]).unwrap();
+    let store = Store::open(&env.path("store")).unwrap();
+    for moment in ["blobs", "published files", "minilm_2010", "minilm"] {
+        let mut applied = 0;
+        let mut tell = |what: &str, _: u64, _: u64| {
+            if what == moment && applied == 0 {
+                env.applied(&["--set", &format!("prepare.texts.prefix=\"{moment} \"")]);
+            }
+            applied += usize::from(what == moment);
+        };
+        let report = verify(&store, Some((&graph, &env.path(""))), &mut tell).unwrap();
+        assert!(applied > 0, "{moment}");
+        assert!(report.findings.is_empty(), "{moment}: {:?}", report.findings);
+        assert_eq!(report.unknown, [""; 0].map(PathBuf::from), "{moment}");
+        assert_eq!((report.checked["datasets"], report.checked["published rows"]), (3, 17), "{moment}");
+    }
 }
 
 /// Whoever reads events reads past the check of a line.
