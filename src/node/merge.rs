@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::left_out::LeftOut;
 use super::set::{self, Keys, SetFiles, SetIdentity, SetWriter};
 use super::superseded::{BUFFER_ROWS, Superseded};
-use super::{Context, Made, NodeError, removed, view};
+use super::{Context, Made, NodeError, Previous, removed, view};
 use crate::digest::NodeKey;
 use crate::event::Unit;
 use crate::index::keys::{self, Found, Holder, KeyIndex, KeyWriter};
@@ -57,8 +57,8 @@ pub struct MergeInputs<'a> {
     pub parts: &'a [Part],
     /// Whether the vectors stay where they are.
     pub view: bool,
-    /// The bibcodes of the set that this one follows, if it is known.
-    pub previous: Option<&'a Output>,
+    /// The set that this one follows, if it is known.
+    pub previous: Option<&'a Previous>,
 }
 
 /// Builds the keyed files of a merged set, and the table of rows that were left out.

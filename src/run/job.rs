@@ -28,7 +28,7 @@ use crate::model::{Environment, ResolvedModel};
 use crate::node::embed::EmbedPlan;
 use crate::node::merge::{MergeInputs, Part};
 use crate::node::persist::SetInputs;
-use crate::node::{Context, Made, NodeError, embed, load, merge, persist, prepare};
+use crate::node::{Context, Made, NodeError, Previous, embed, load, merge, persist, prepare};
 use crate::observe::Observer;
 use crate::plan::{Observed, PlannedStep, load_above};
 use crate::pool::Panicked;
@@ -106,12 +106,12 @@ enum Work {
         vectors: Output,
         records: Output,
         embed_record: Box<Record>,
-        previous: Option<Output>,
+        previous: Option<Previous>,
     },
     Merge {
         config: MergeConfig,
         parts: Vec<Part>,
-        previous: Option<Output>,
+        previous: Option<Previous>,
     },
 }
 
@@ -407,7 +407,11 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
     let consumed =
         |from: StepIndex, name: &str| observed.output(from, name).expect("a stale step's inputs are recorded");
     // Under the name that the dataset has now: one that was renamed is another dataset.
-    let bibcodes = || observed.last_output(index, &bibcodes_file(&graph.steps[index].dataset()?.name));
+    let previous = || {
+        let name = graph.steps[index].dataset()?.name;
+        let output = |file: String| observed.last_output(index, &file);
+        Some(Previous { bibcodes: output(bibcodes_file(&name))?, keys: output(keys_file(&name))? })
+    };
     match &graph.steps[index].config {
         Config::Load(config) => {
             Work::Load { config: config.clone(), sources: observed.sources.get(&index).cloned().unwrap_or_default() }
@@ -426,7 +430,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
                 vectors: consumed(upstreams[0], "vectors"),
                 records: consumed(load, "records"),
                 embed_record: Box::new(recorded(observed, upstreams[0]).clone()),
-                previous: bibcodes(),
+                previous: previous(),
             }
         }
         Config::Merge(config) => {
@@ -440,7 +444,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
                 }
             };
             let parts = upstreams.iter().map(part).collect();
-            Work::Merge { config: config.clone(), parts, previous: bibcodes() }
+            Work::Merge { config: config.clone(), parts, previous: previous() }
         }
     }
 }
