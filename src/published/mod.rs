@@ -310,7 +310,9 @@ impl Publication<'_> {
             move |source| PublishError::Write { path, source }
         };
         let link = layout.link(self.name);
-        point(&link, &Layout::link_target(&self.set)).map_err(failed(&link))?;
+        durable::make_room(&link)
+            .and_then(|()| point(&link, &Layout::link_target(&self.set)))
+            .map_err(failed(&link))?;
         for file in self.files() {
             let path = layout.visible(&file);
             point(&path, &Layout::visible_target(self.name, &file)).map_err(failed(&path))?;

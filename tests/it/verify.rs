@@ -311,6 +311,36 @@ fn what_times_do_not_tell_is_found() {
     assert_eq!(env.keyed(), whole);
 }
 
+/// A directory in the place of a file is told, and mended like any damage.
+#[test]
+fn a_directory_in_a_files_place() {
+    let env = project();
+    let (whole, seen) = (env.keyed(), published(&env));
+    let link = |name: &str| env.path("embeddings/.sciembed/links").join(name);
+    let vectors = env.records().into_iter().find_map(|record| record.outputs.get("vectors").copied()).unwrap();
+    let index = fs::canonicalize(env.path("embeddings/keys_minilm_2011.fst")).unwrap();
+    let first = |folder: &str| files(&env.path(folder)).swap_remove(0);
+    let places = [
+        first("store/refs/tests"),
+        first("store/records"),
+        first("store/runs"),
+        env.blob(&vectors.digest),
+        link("minilm_2010"),
+        index,
+    ];
+    for place in places {
+        fs::remove_file(&place).unwrap();
+        fs::create_dir_all(place.join("inside")).unwrap();
+        let told = env.run(&VERIFY);
+        assert_eq!(told.code, Some(4), "{}: {}{}", place.display(), told.out, told.err);
+        assert!(told.out.contains(&file_name(&place)), "{}: {}", place.display(), told.out);
+        assert!(!env.run(&["log", "workflow.toml"]).err.contains("panicked"));
+        let told = env.run(&REPAIR);
+        assert_eq!(told.code, Some(0), "{}: {}{}", place.display(), told.out, told.err);
+        assert_eq!((env.keyed(), published(&env)), (whole.clone(), seen.clone()), "{}", place.display());
+    }
+}
+
 /// An apply that publishes while verify reads: what it wrote is known, and what it replaced is no damage.
 #[test]
 fn an_apply_meanwhile_is_no_damage() {
