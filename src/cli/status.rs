@@ -13,6 +13,9 @@ use crate::event::{Detail, Event};
 use crate::graph::{NodeKind, StepId};
 use crate::history::{PastRun, runs};
 use crate::plan::{Plan, PlannedStep, State};
+use crate::record::RecordState;
+use crate::store::Store;
+use crate::table::FAILED;
 
 /// Show what of a workflow is published, stale or partly done, and who is at work on it.
 #[derive(clap::Args)]
@@ -40,7 +43,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.json {
         say(format!("{:#}", as_json(&plan, &runs)))?
     } else {
-        print(&plan, &runs)?
+        print(&plan, &runs)?;
+        left_out(&plan, &observer.store)?
     }
     Ok(Exit::Done)
 }
@@ -66,6 +70,22 @@ fn print(plan: &Plan, runs: &[PastRun]) -> Result<(), DoorError> {
         say(format!("{state:10}  {}: {detail}", step.step))?;
     }
     say(totals(plan))
+}
+
+/// What is published without some papers is as it was accepted, and not whole.
+fn left_out(plan: &Plan, store: &Store) -> Result<(), DoorError> {
+    for step in plan.steps.iter().filter(|step| step.step.kind == NodeKind::Embed) {
+        let record = step.key.and_then(|key| store.record(&key).ok().flatten());
+        if let Some(RecordState::Whole(record)) = record.filter(|_| step.state == State::Fresh)
+            && let Some(failed) = record.outputs.get(FAILED)
+        {
+            let (step, rows) = (&step.step, failed.rows);
+            say(format!(
+                "left out    {step}: {rows} rows failed; an apply without --accept-failures tries them again"
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 /// An embed step of a living run, as far as it has sealed.

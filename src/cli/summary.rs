@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::{lacking, listed, totals};
 use super::print::say;
-use crate::event::{Event, Outcome};
+use crate::event::{Detail, Event, Outcome};
 use crate::graph::{NodeKind, StepId};
 use crate::run::Report;
 
@@ -44,6 +44,10 @@ impl Summary {
                 }
             }
             Event::StepProgress { step, done, total: Some(total), .. } if step.kind == NodeKind::Embed => {
+                self.under_way.insert(step.clone(), (*done, *total));
+            }
+            // Progress is told now and then, and the last that was sealed always.
+            Event::StepDetail { step, detail: Detail::Sealed { done, total, .. } } => {
                 self.under_way.insert(step.clone(), (*done, *total));
             }
             Event::RunStarted { run, .. } => self.run.clone_from(run),

@@ -11,7 +11,7 @@ use crate::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use crate::fingerprint::PublishFault;
 use crate::graph::{Graph, PublishedAs, StepId, manifest_file};
 use crate::manifest::config::Dtype;
-use crate::published::{self, Layout};
+use crate::published::{self, Layout, run_file};
 use crate::record::{Output, Record, RecordState};
 use crate::store::{DigestCache, StoreError};
 use crate::table::SUPERSEDED;
@@ -38,6 +38,13 @@ pub(super) struct SetManifest {
 pub(super) struct FailedPaper {
     pub bibcode: String,
     pub row_key: RowKey,
+}
+
+/// What a provenance file says of the set that it stands beside.
+#[derive(Debug, Deserialize)]
+struct PublishedSet {
+    dataset: String,
+    set: NodeKey,
 }
 
 /// A set that was merged into another.
@@ -181,7 +188,14 @@ impl Verifier<'_> {
         });
         if let Some(fault) = fault {
             let wrong = fault.to_string();
-            self.found(Kind::Published, &dir, wrong, "an apply publishes it again", Mend::Apply);
+            return self.found(Kind::Published, &dir, wrong, "an apply publishes it again", Mend::Apply);
+        }
+        let provenance = Layout::new(&dir).link(&dataset.name).join(run_file(&dataset.name));
+        let says = fs::read(&provenance).ok().and_then(|bytes| serde_json::from_slice::<PublishedSet>(&bytes).ok());
+        if let Some(says) = says.filter(|says| (&says.dataset, says.set) != (&dataset.name, record.key)) {
+            let wrong = format!("it is that of set {} of {}", says.set.short(), says.dataset);
+            let mend = Mend::Remove(vec![provenance.clone()]);
+            self.found(Kind::Published, &provenance, wrong, "an apply publishes it again", mend);
         }
     }
 

@@ -31,6 +31,7 @@ fn what_fails_leaves_the_step_incomplete_and_is_tried_again() {
     assert_eq!(told.code, Some(5), "{}{}", told.out, told.err);
     assert!(told.err.contains("embed 4 of 13 rows, 2010Test..00001A among them"), "{}", told.err);
     assert!(told.err.contains("--accept-failures"), "{}", told.err);
+    assert!(told.out.contains("kept       about 9 of 13 vectors of embed.minilm[2010]"), "{}", told.out);
     assert_eq!(env.sealed_rows(), PAPERS - FAILING_PAPERS);
     assert!(!env.path("embeddings").join("manifest_minilm_2010.json").exists());
 
@@ -141,6 +142,8 @@ fn what_is_left_out_is_no_damage(env: &TestEnv) {
         told.err
     );
     assert_eq!(env.peek("embed.minilm[2010]", "failed").len(), 4);
+    let told = env.run(&["status", "workflow.toml"]);
+    assert!(told.out.contains("left out    embed.minilm[2010]: 4 rows failed; an apply without"), "{}", told.out);
 }
 
 /// A year that begins with `failing` papers whose texts contain `Bad`, and goes on with as many sound ones.

@@ -341,6 +341,24 @@ fn a_directory_in_a_files_place() {
     }
 }
 
+/// A provenance file of another set is told, though it is one.
+#[test]
+fn a_provenance_file_of_another_set() {
+    let env = project();
+    let file = |year: u16| fs::canonicalize(env.path(format!("embeddings/run_minilm_{year}.json"))).unwrap();
+    let (one, other) = (fs::read(file(2010)).unwrap(), fs::read(file(2011)).unwrap());
+    for (year, bytes) in [(2010, other), (2011, one)] {
+        let path = file(year);
+        fs::remove_file(&path).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let told = env.run(&VERIFY);
+    assert_eq!(told.code, Some(4), "{}", told.out);
+    assert!(told.out.contains("it is that of set ") && told.out.contains(" of minilm_2011"), "{}", told.out);
+    let told = env.run(&REPAIR);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+}
+
 /// An apply that publishes while verify reads: what it wrote is known, and what it replaced is no damage.
 #[test]
 fn an_apply_meanwhile_is_no_damage() {
