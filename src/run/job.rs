@@ -449,7 +449,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
     }
 }
 
-fn recorded<'a>(observed: &'a Observed, index: StepIndex) -> &'a Record {
+fn recorded(observed: &Observed, index: StepIndex) -> &Record {
     observed.record(index).expect("a stale step's inputs are recorded")
 }
 
