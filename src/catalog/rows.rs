@@ -43,6 +43,7 @@ pub fn fill(connection: &Connection, shelf: &Shelf) -> Result<u64, FillError> {
         match &set.origin {
             Origin::Embedded(tables) => {
                 append_rejects(&mut rejects, lineage, shown, tables)?;
+                append_failed(&mut rejects, lineage, shown, tables)?;
                 append_truncations(&mut truncations, lineage, shown, tables)?;
             }
             Origin::Merged(_) => append_superseded(&mut rejects, lineage, shown, set.record)?,
@@ -234,6 +235,29 @@ fn append_rejects(appender: &mut Appender, lineage: &Lineage, shown: &Shown, tab
     Ok(())
 }
 
+/// The papers that an embedded dataset lacks, since their texts could not be embedded and that was accepted.
+fn append_failed(appender: &mut Appender, lineage: &Lineage, shown: &Shown, tables: &Tables) -> Result<(), FillError> {
+    let failed = tables.embed.outputs.get(table::FAILED).filter(|failed| failed.rows > 0);
+    let Some(failed) = failed else { return Ok(()) };
+    let mut lines = Lines::new(lineage, tables)?;
+    for batch in lineage.store().read_parquet(&failed.digest)? {
+        let batch = batch?;
+        let (sources, line) = lines.of(batch[table::BIBCODE].as_string())?;
+        let same = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; batch.num_rows()])) };
+        appender.append_record_batch(RecordBatch::try_from_iter_with_nullable([
+            ("dataset", same(&shown.name), false),
+            ("kind", same("embed"), false),
+            ("bibcode", Arc::clone(&batch[table::BIBCODE]), true),
+            ("source", Arc::new(sources) as ArrayRef, true),
+            ("line", Arc::new(line), true),
+            ("reason", same(table::FAILED), false),
+            ("detail", Arc::clone(&batch["reason"]), false),
+            ("excerpt", arrow::array::new_null_array(&DataType::Utf8, batch.num_rows()), true),
+        ])?)?;
+    }
+    Ok(())
+}
+
 /// What a merge left out.
 fn append_superseded(
     appender: &mut Appender,
@@ -295,7 +319,7 @@ fn append_truncations(
         let (tokens, dropped) = (number("tokens"), number("tokens_dropped"));
         let mut cut = Cut::default();
         for at in 0..batch.num_rows() {
-            let text = texts.contains(&row);
+            let text = texts.contains(bibcodes.value(at));
             if text || dropped.value(at) > 0 {
                 cut.push(row, bibcodes.value(at), text, tokens.value(at), dropped.value(at));
             }
@@ -306,15 +330,13 @@ fn append_truncations(
     Ok(())
 }
 
-fn truncated_texts(lineage: &Lineage, texts: &Digest) -> Result<HashSet<u64>, FillError> {
-    let (mut truncated, mut row) = (HashSet::new(), 0);
-    for batch in lineage.store().read_parquet_columns(texts, &["truncated"])? {
-        for cut in batch?["truncated"].as_boolean() {
-            if cut == Some(true) {
-                truncated.insert(row);
-            }
-            row += 1;
-        }
+/// The papers whose text was cut short. By bibcode: a text that could not be embedded has no row among the vectors.
+fn truncated_texts(lineage: &Lineage, texts: &Digest) -> Result<HashSet<String>, FillError> {
+    let mut truncated = HashSet::new();
+    for batch in lineage.store().read_parquet_columns(texts, &[table::BIBCODE, "truncated"])? {
+        let batch = batch?;
+        let rows = batch[table::BIBCODE].as_string::<i32>().iter().zip(batch["truncated"].as_boolean());
+        truncated.extend(rows.filter_map(|(bibcode, cut)| bibcode.filter(|_| cut == Some(true)).map(str::to_owned)));
     }
     Ok(truncated)
 }

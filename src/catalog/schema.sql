@@ -54,7 +54,7 @@ CREATE TABLE rejects (
     excerpt VARCHAR
 );
 COMMENT ON TABLE rejects IS 'Lines and rows that were set aside on the way to a dataset, and why; of a merge what it superseded, or took for another paper''s alias';
-COMMENT ON COLUMN rejects.kind IS 'Of the step that set it aside: load, prepare or merge';
+COMMENT ON COLUMN rejects.kind IS 'Of the step that set it aside: load, prepare, embed or merge';
 
 CREATE TABLE truncations (
     dataset VARCHAR NOT NULL,

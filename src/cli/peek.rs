@@ -20,7 +20,7 @@ use crate::run::RunError;
 use crate::store::Store;
 
 /// The tables that can be looked at; the first one that a step has is its main one.
-const TABLES: [&str; 5] = ["records", "texts", "vectors", "rejects", "superseded"];
+const TABLES: [&str; 6] = ["records", "texts", "vectors", "rejects", "superseded", "failed"];
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -28,7 +28,7 @@ pub struct Arguments {
     workflow: WorkflowArguments,
     /// The step, as plan names it: load.records[2010]
     step: String,
-    /// The table: records, rejects, texts, vectors or superseded [default: the step's main one]
+    /// The table: records, rejects, texts, vectors, failed or superseded [default: the step's main one]
     table: Option<String>,
     /// Print at most this many rows
     #[arg(long, short = 'n', value_name = "N")]

@@ -20,8 +20,10 @@ use crate::node::with_causes;
 use crate::observe::{ObserveError, Observer};
 use crate::plan::{Plan, PlannedStep, State, plan};
 use crate::published;
+use crate::record::RecordState;
 use crate::run::RunError;
 use crate::store::{Holder, Store};
+use crate::table::FAILED;
 
 /// Show what of a workflow is published, stale or partly done, and who is at work on it.
 #[derive(clap::Args)]
@@ -58,6 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         say(format!("{:#}", as_json(&plan, &runs, &at_work, &faults)))?;
     } else {
         print(&plan, &runs, &at_work, &faults)?;
+        left_out(&plan, &observer.store)?;
         tell_former(&former(&observer))?;
     }
     Ok(if faults.is_empty() { Exit::Done } else { Exit::Error })
@@ -143,6 +146,22 @@ fn tell_former(names: &[String]) -> Result<(), DoorError> {
         count => format!("{count} datasets are"),
     };
     say(format!("{are} published that no step of this workflow publishes any more: {}", names.join(", ")))
+}
+
+/// What is published without some papers is as it was accepted, and not whole.
+fn left_out(plan: &Plan, store: &Store) -> Result<(), DoorError> {
+    for step in plan.steps.iter().filter(|step| step.step.kind == NodeKind::Embed) {
+        let record = step.key.and_then(|key| store.record(&key).ok().flatten());
+        if let Some(RecordState::Whole(record)) = record.filter(|_| step.state == State::Fresh)
+            && let Some(failed) = record.outputs.get(FAILED)
+        {
+            let (step, rows) = (&step.step, failed.rows);
+            say(format!(
+                "left out    {step}: {rows} rows failed; an apply without --accept-failures tries them again"
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 /// An embed step of a living run, as far as it has sealed.

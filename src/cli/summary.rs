@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::{lacking, listed, totals};
 use super::print::say;
-use crate::event::{Event, Outcome};
+use crate::event::{Detail, Event, Outcome};
 use crate::graph::{NodeKind, StepId};
 use crate::record::Pace;
 use crate::run::Report;
@@ -51,6 +51,10 @@ impl Summary {
                 self.under_way.insert(step.clone(), (*done, *total));
             }
             Event::StepNote { step, note } if step.kind == NodeKind::Load => self.note(step, note),
+            // Progress is told now and then, and the last that was sealed always.
+            Event::StepDetail { step, detail: Detail::Sealed { done, total, .. } } => {
+                self.under_way.insert(step.clone(), (*done, *total));
+            }
             Event::RunStarted { run, .. } => self.run.clone_from(run),
             Event::RunFinished { seconds, .. } => self.seconds = *seconds,
             _ => {}

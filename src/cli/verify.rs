@@ -122,7 +122,9 @@ fn can_make_again(workflow: &Workflow, machine: &Machine) -> Result<bool, Failur
 /// Makes again what was put out of use. A kill here loses no more than one of an apply.
 fn apply(workflow: &Workflow, machine: &Machine) -> Result<Exit, Failure> {
     let scope = SelectionArguments::default().select(&workflow.graph)?;
-    let observer = workflow.observer(machine)?;
+    let mut observer = workflow.observer(machine)?;
+    // What was accepted stands: only an apply without --accept-failures tries it again.
+    observer.accept_failures = true;
     let options = Options { run: run_id(), jobs: cores(), accept_failures: false };
     let mut progress = Progress::new(stderr().is_terminal());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DoorError::Runtime)?;

@@ -6,10 +6,13 @@
 //! ```text
 //! without aliases   bibcodes | set (32 bytes) | SCIEKEYS
 //! with aliases      bibcodes | aliases | bytes of bibcodes (u64, little-endian) | set (32 bytes) | SCIEKEY2
+//! with rivals       the same, and before the set: how many aliases (u64, little-endian)         | SCIEKEY3
 //! ```
 //!
 //! An alias is another bibcode of the paper in that row. One that is a bibcode of the set as well is in both: a lookup
-//! finds the bibcode, a merge sees that the row is claimed.
+//! finds the bibcode, a merge sees that the row is claimed. Of an alias that several rows list a lookup finds the last one,
+//! and a merge all of them: the last may be superseded, and the others' claims must not go with it. Those stand behind
+//! the alias, under its name, a byte that no text has, and their row.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -27,17 +30,25 @@ use crate::store::{StoreError, map_file};
 const MAGIC: &[u8; 8] = b"SCIEKEYS";
 /// Of an index with aliases.
 const MAGIC_ALIASES: &[u8; 8] = b"SCIEKEY2";
+/// Of an index with an alias that several rows list.
+const MAGIC_RIVALS: &[u8; 8] = b"SCIEKEY3";
 const TRAILER_BYTES: usize = NodeKey::LEN + MAGIC.len();
-/// The trailer's part that only an index with aliases has.
+/// A number in the part of the trailer that only an index with aliases has.
 const LENGTH_BYTES: usize = size_of::<u64>();
+/// Set in an alias' value if other rows list it too.
+const RIVALS: u64 = 1 << 63;
+/// Stands between an alias and another row that lists it.
+const RIVAL: u8 = 0xff;
+/// What stands behind an alias in the name of such a row.
+const RIVAL_BYTES: usize = 1 + size_of::<u64>();
 /// Largest index whose checksum is verified at every opening: some 10 ms, a million bibcodes. A damaged larger one may
 /// panic in a lookup.
 const VERIFIED_BYTES: usize = 1 << 24;
 /// Edits within which an unknown bibcode is thought to be a slip.
 const NEAR_EDITS: u32 = 2;
 
-/// Writes the index of `names` and `aliases`, each with its row; both are sorted on the way. Of an alias of several rows
-/// the last row counts. Hands back the sink and the number of aliases.
+/// Writes the index of `names` and `aliases`, each with its row; both are sorted on the way. Hands back the sink and the
+/// number of aliases.
 ///
 /// # Errors
 /// Whatever writing gives; two equal bibcodes, which a vectors table never has.
@@ -57,10 +68,12 @@ pub fn write<W: Write>(
     }
     aliases.sort_unstable();
     let mut writer = writer.aliases()?;
+    let mut rows = Vec::new();
     for same in aliases.chunk_by(|(a, _), (b, _)| a == b) {
-        if let Some((alias, row)) = same.last() {
-            writer.insert(alias, u64::from(*row))?;
-        }
+        rows.clear();
+        rows.extend(same.iter().map(|(_, row)| u64::from(*row)));
+        rows.dedup();
+        writer.insert(&same[0].0, &rows)?;
     }
     let written = writer.written();
     Ok((writer.finish(set)?, written))
@@ -95,7 +108,7 @@ impl<W: Write> KeyWriter<W> {
     /// Whatever writing gives.
     pub fn aliases(self) -> io::Result<AliasWriter<W>> {
         let Counted { sink, bytes } = self.0.into_inner().map_err(unwrapped)?;
-        Ok(AliasWriter { bibcodes: bytes, written: 0, map: MapBuilder::new(sink).map_err(unwrapped)? })
+        Ok(AliasWriter { bibcodes: bytes, written: 0, rivals: false, map: MapBuilder::new(sink).map_err(unwrapped)? })
     }
 
     /// Ends the index of this set, and hands the sink back.
@@ -115,17 +128,25 @@ pub struct AliasWriter<W: Write> {
     /// Bytes of the bibcodes' transducer.
     bibcodes: u64,
     written: u64,
+    /// Whether several rows list one alias.
+    rivals: bool,
     map: MapBuilder<W>,
 }
 
 impl<W: Write> AliasWriter<W> {
-    /// Adds an alias, greater than all before it.
+    /// Adds an alias, greater than all before it, with the rows that list it, ascending: the last one is found by it.
     ///
     /// # Errors
     /// Whatever writing gives; an alias that is not greater.
-    pub fn insert(&mut self, alias: &[u8], row: u64) -> io::Result<()> {
+    pub fn insert(&mut self, alias: &[u8], rows: &[u64]) -> io::Result<()> {
+        let Some((last, others)) = rows.split_last() else { return Ok(()) };
         self.written += 1;
-        self.map.insert(alias, row).map_err(unwrapped)
+        if others.is_empty() {
+            return self.map.insert(alias, *last).map_err(unwrapped);
+        }
+        self.rivals = true;
+        self.map.insert(alias, last | RIVALS).map_err(unwrapped)?;
+        others.iter().try_for_each(|row| self.map.insert(rival(alias, *row), *row).map_err(unwrapped))
     }
 
     /// How many there are so far.
@@ -140,10 +161,22 @@ impl<W: Write> AliasWriter<W> {
     pub fn finish(self, set: &NodeKey) -> io::Result<W> {
         let mut sink = self.map.into_inner().map_err(unwrapped)?;
         sink.write_all(&self.bibcodes.to_le_bytes())?;
+        if self.rivals {
+            sink.write_all(&self.written.to_le_bytes())?;
+        }
         sink.write_all(set.as_bytes())?;
-        sink.write_all(MAGIC_ALIASES)?;
+        sink.write_all(if self.rivals { MAGIC_RIVALS } else { MAGIC_ALIASES })?;
         Ok(sink)
     }
+}
+
+/// The name under which another row that lists an alias stands.
+fn rival(alias: &[u8], row: u64) -> Vec<u8> {
+    [alias, &[RIVAL], &row.to_be_bytes()].concat()
+}
+
+fn is_rival(name: &[u8]) -> bool {
+    name.len().checked_sub(RIVAL_BYTES).is_some_and(|at| name[at] == RIVAL)
 }
 
 /// Counts what is written.
@@ -202,12 +235,21 @@ pub fn walk<E>(indexes: &[KeyIndex], mut each: impl FnMut(&[u8], Found) -> Resul
     let mut union = union.union();
     let (mut holders, mut claims) = (Vec::with_capacity(indexes.len()), Vec::new());
     while let Some((name, found)) = union.next() {
+        if is_rival(name) {
+            continue;
+        }
         holders.clear();
         claims.clear();
         for found in found {
             match found.index.checked_sub(indexes.len()) {
                 None => holders.push(Holder { index: found.index, row: found.value }),
-                Some(alias) => claims.push(Holder { index: claiming[alias], row: found.value }),
+                Some(alias) => {
+                    let index = claiming[alias];
+                    claims.push(Holder { index, row: found.value & !RIVALS });
+                    if found.value & RIVALS != 0 {
+                        indexes[index].rivals(name, |row| claims.push(Holder { index, row }));
+                    }
+                }
             }
         }
         holders.sort_unstable();
@@ -221,6 +263,8 @@ pub fn walk<E>(indexes: &[KeyIndex], mut each: impl FnMut(&[u8], Found) -> Resul
 pub struct KeyIndex {
     bibcodes: Map<Transducer>,
     aliases: Option<Map<Transducer>>,
+    /// How many aliases, where the transducer has other rows beside.
+    distinct: Option<u64>,
     set: NodeKey,
 }
 
@@ -244,7 +288,7 @@ impl KeyIndex {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = Arc::new(map_file(path)?);
         let damaged = || StoreError::damaged(path, "it is no key index");
-        let (bibcodes, aliases) = parts(&file).ok_or_else(damaged)?;
+        let Parts { bibcodes, aliases, distinct } = parts(&file).ok_or_else(damaged)?;
         let mut set = [0; NodeKey::LEN];
         set.copy_from_slice(&file[file.len() - TRAILER_BYTES..][..NodeKey::LEN]);
         let small = file.len() <= VERIFIED_BYTES;
@@ -257,7 +301,31 @@ impl KeyIndex {
         };
         let failed = |error: fst::Error| StoreError::damaged(path, error);
         let aliases = aliases.map(open).transpose().map_err(failed)?;
-        Ok(Self { bibcodes: open(bibcodes).map_err(failed)?, aliases, set: NodeKey::from_bytes(set) })
+        let index =
+            Self { bibcodes: open(bibcodes).map_err(failed)?, aliases, distinct, set: NodeKey::from_bytes(set) };
+        // The transducers' own checks do not cover it.
+        if small && distinct.is_some_and(|distinct| distinct != index.count_aliases()) {
+            return Err(damaged());
+        }
+        Ok(index)
+    }
+
+    fn count_aliases(&self) -> u64 {
+        let mut count = 0;
+        let mut names = self.aliases.as_ref().map(Map::stream);
+        while let Some((name, _)) = names.as_mut().and_then(Streamer::next) {
+            count += u64::from(!is_rival(name));
+        }
+        count
+    }
+
+    /// The rows that list an alias beside the last one.
+    fn rivals(&self, alias: &[u8], mut each: impl FnMut(u64)) {
+        let Some(aliases) = &self.aliases else { return };
+        let mut rows = aliases.range().ge(rival(alias, 0)).le(rival(alias, u64::MAX)).into_stream();
+        while let Some((_, row)) = rows.next() {
+            each(row);
+        }
     }
 
     /// How many bibcodes it holds.
@@ -272,7 +340,8 @@ impl KeyIndex {
 
     /// How many aliases it holds.
     pub fn aliases(&self) -> usize {
-        self.aliases.as_ref().map_or(0, Map::len)
+        let distinct = self.distinct.and_then(|distinct| usize::try_from(distinct).ok());
+        distinct.unwrap_or_else(|| self.aliases.as_ref().map_or(0, Map::len))
     }
 
     /// The set that this index belongs to.
@@ -285,9 +354,10 @@ impl KeyIndex {
         self.bibcodes.get(bibcode).and_then(|row| usize::try_from(row).ok())
     }
 
-    /// The row of an alias. One that is a bibcode too leads elsewhere by [`Self::row`], which is asked first.
+    /// The row of an alias, the last if several list it. One that is a bibcode too leads elsewhere by [`Self::row`], which
+    /// is asked first.
     pub fn row_of_alias(&self, alias: &str) -> Option<usize> {
-        self.aliases.as_ref()?.get(alias).and_then(|row| usize::try_from(row).ok())
+        self.aliases.as_ref()?.get(alias).and_then(|row| usize::try_from(row & !RIVALS).ok())
     }
 
     /// Up to `limit` bibcodes and aliases within two edits of this one, in their own order.
@@ -303,16 +373,28 @@ impl KeyIndex {
     }
 }
 
-/// Where the bibcodes and the aliases stand in a file; none if it is no index.
-fn parts(file: &[u8]) -> Option<(Range<usize>, Option<Range<usize>>)> {
+/// Where the bibcodes and the aliases stand in a file, and how many aliases, where the file says so.
+struct Parts {
+    bibcodes: Range<usize>,
+    aliases: Option<Range<usize>>,
+    distinct: Option<u64>,
+}
+
+/// None if it is no index.
+fn parts(file: &[u8]) -> Option<Parts> {
     let end = file.len().checked_sub(TRAILER_BYTES)?;
-    if file.ends_with(MAGIC) {
-        return Some((0..end, None));
-    }
-    let end = end.checked_sub(LENGTH_BYTES).filter(|_| file.ends_with(MAGIC_ALIASES))?;
-    let length = u64::from_le_bytes(file[end..][..LENGTH_BYTES].try_into().ok()?);
-    let middle = usize::try_from(length).ok().filter(|middle| *middle <= end)?;
-    Some((0..middle, Some(middle..end)))
+    let number = |at: usize| Some(u64::from_le_bytes(file[at..][..LENGTH_BYTES].try_into().ok()?));
+    let (end, distinct) = match &file[file.len() - MAGIC.len()..] {
+        magic if magic == MAGIC => return Some(Parts { bibcodes: 0..end, aliases: None, distinct: None }),
+        magic if magic == MAGIC_ALIASES => (end.checked_sub(LENGTH_BYTES)?, None),
+        magic if magic == MAGIC_RIVALS => {
+            let end = end.checked_sub(2 * LENGTH_BYTES)?;
+            (end, Some(number(end + LENGTH_BYTES)?))
+        }
+        _ => return None,
+    };
+    let middle = usize::try_from(number(end)?).ok().filter(|middle| *middle <= end)?;
+    Some(Parts { bibcodes: 0..middle, aliases: Some(middle..end), distinct })
 }
 
 fn near(names: &Map<Transducer>, name: &str, limit: usize) -> Vec<String> {
@@ -372,6 +454,16 @@ mod tests {
         ];
         let index = open(&written(&names, &aliases)).unwrap();
         assert_eq!((index.len(), index.aliases(), index.set()), (3, 3, NodeKey::from_bytes(SET)));
+        let mut claims = Vec::new();
+        walk(&[index], |name, found| {
+            if name == aliases[1].0.as_bytes() {
+                claims.extend(found.claims.iter().map(|claim| claim.row));
+            }
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+        assert_eq!(claims, [0, 2], "a merge sees both");
+        let index = open(&written(&names, &aliases)).unwrap();
         assert_eq!((index.row(names[1]), index.row_of_alias(names[1])), (Some(1), Some(0)));
         assert_eq!((index.row(aliases[1].0), index.row_of_alias(aliases[1].0)), (None, Some(2)));
         assert_eq!(index.row_of_alias(names[0]), None);
@@ -394,13 +486,16 @@ mod tests {
     /// Whatever bytes are cut off or changed, an index is refused and nothing panics.
     #[test]
     fn damage_is_told() {
-        let sound = written(&["2021ApJ...900....1A"], &[("2019arXiv190100001A", 0)]);
-        for at in 0..sound.len() {
-            assert!(open(&sound[..at]).is_err(), "{at} bytes");
-            let of_set = (sound.len() - 40..sound.len() - 8).contains(&at);
-            let mut changed = sound.clone();
-            changed[at] ^= 1;
-            assert_eq!(open(&changed).is_ok(), of_set, "byte {at}");
+        let alias = ("2019arXiv190100001A", 0);
+        for aliases in [&[alias][..], &[alias, (alias.0, 1)]] {
+            let sound = written(&["2021ApJ...900....1A", "2021ApJ...900....2A"], aliases);
+            for at in 0..sound.len() {
+                assert!(open(&sound[..at]).is_err(), "{at} bytes");
+                let of_set = (sound.len() - 40..sound.len() - 8).contains(&at);
+                let mut changed = sound.clone();
+                changed[at] ^= 1;
+                assert_eq!(open(&changed).is_ok(), of_set, "byte {at}");
+            }
         }
     }
 

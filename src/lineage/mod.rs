@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 pub use error::LineageError;
 pub use set_aside::SetAside;
@@ -50,6 +51,9 @@ pub struct SetManifest {
     records: Option<Digest>,
     texts: Option<Digest>,
     vectors: Option<Digest>,
+    /// The papers that were left out since their texts could not be embedded.
+    #[serde(default)]
+    failed: Vec<IgnoredAny>,
     /// Whether it is a view: then a row's number counts the superseded rows before it too.
     #[serde(default)]
     pub view: bool,
@@ -91,7 +95,7 @@ pub enum Origin<'a> {
 pub struct Tables<'a> {
     /// Bibcode, fields, source and line.
     pub records: Digest,
-    /// Bibcode and text; row n is row n of the vectors.
+    /// Bibcode and text; row n is row n of the vectors, less the rows that were left out.
     pub texts: Digest,
     /// Bibcode, vector and row key; row n is row n of the set.
     pub vectors: Digest,

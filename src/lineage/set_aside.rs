@@ -1,18 +1,19 @@
-//! Why a paper is not in a dataset: what load or prepare set aside on the way to it.
+//! Why a paper is not in a dataset: what load or prepare set aside on the way to it, or embed could not embed.
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use serde::Serialize;
 
 use super::{Lineage, LineageError, Origin, Tables};
-use crate::digest::NodeKey;
+use crate::digest::{Digest, NodeKey};
 use crate::record::Record;
 use crate::store::StoreError;
+use crate::table::{BIBCODE, FAILED, LINE, SOURCE};
 
 /// A line or row of a paper that was set aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SetAside {
-    /// The kind of the step that did: load or prepare.
+    /// The kind of the step that did: load, prepare or embed.
     pub kind: &'static str,
     /// Why, in a word.
     pub reason: String,
@@ -35,7 +36,42 @@ impl Lineage {
         for (kind, record) in [("load", tables.load), ("prepare", tables.prepare)] {
             self.add_rejects(&tables, kind, record, bibcode, &mut found)?;
         }
+        self.add_failed(&tables, bibcode, &mut found)?;
         Ok(found)
+    }
+
+    /// A text that could not be embedded, of which a record stands.
+    fn add_failed(&self, tables: &Tables, bibcode: &str, found: &mut Vec<SetAside>) -> Result<(), LineageError> {
+        let Some(failed) = tables.embed.outputs.get(FAILED).filter(|failed| failed.rows > 0) else { return Ok(()) };
+        let Some((batch, at)) = self.find(&failed.digest, &[BIBCODE, "reason"], bibcode)? else { return Ok(()) };
+        let detail = batch["reason"].as_string::<i32>().value(at).to_owned();
+        let Some((record, at)) = self.find(&tables.records, &[BIBCODE, SOURCE, LINE], bibcode)? else { return Ok(()) };
+        let source = record[SOURCE].as_primitive::<UInt32Type>().value(at) as usize;
+        found.push(SetAside {
+            kind: "embed",
+            reason: FAILED.to_owned(),
+            detail,
+            file: tables.load.sources.get(source).map_or(String::new(), |source| source.name.clone()),
+            line: record[LINE].as_primitive::<UInt64Type>().value(at),
+        });
+        Ok(())
+    }
+
+    /// The batch of a table that holds a paper, and the row in it.
+    fn find(
+        &self,
+        table: &Digest,
+        columns: &[&str],
+        bibcode: &str,
+    ) -> Result<Option<(RecordBatch, usize)>, LineageError> {
+        for batch in self.store.read_parquet_columns(table, columns)? {
+            let batch = batch.map_err(|error| StoreError::damaged(&self.store.blob_path(table), error))?;
+            let at = batch[BIBCODE].as_string::<i32>().iter().position(|found| found == Some(bibcode));
+            if let Some(at) = at {
+                return Ok(Some((batch, at)));
+            }
+        }
+        Ok(None)
     }
 
     fn add_rejects(

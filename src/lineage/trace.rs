@@ -227,6 +227,8 @@ impl<'a> Path<'a> {
         manifest: &SetManifest,
         vector: &VectorRow,
     ) -> Result<TextRow, LineageError> {
+        // A text that could not be embedded stands in its table and has no vector, so the row is looked for.
+        let row = if manifest.failed.is_empty() { row } else { self.row_of(&tables.texts, "texts")? };
         let batch = self.lineage.store.read_parquet_row(&tables.texts, row)?;
         self.same_paper(&batch, 0, "texts")?;
         let text = batch.column_by_name("text").and_then(|column| column.as_string_opt::<i32>());
@@ -245,7 +247,8 @@ impl<'a> Path<'a> {
     }
 
     fn record(&self, tables: &Tables, published: &Row) -> Result<(RecordRow, SourceLine), LineageError> {
-        let row = self.record_row(&tables.records)?;
+        // A record without a text has no vector, so the row is looked for.
+        let row = self.row_of(&tables.records, "records")?;
         let batch = self.lineage.store.read_parquet_row(&tables.records, row)?;
         self.same_paper(&batch, 0, "records")?;
         let bytes = batch.column_by_name(table::METADATA_DIGEST).and_then(|column| column.as_fixed_size_binary_opt());
@@ -264,11 +267,11 @@ impl<'a> Path<'a> {
         Ok((record, self.source(&batch, tables.load)?))
     }
 
-    /// Records without a text have no vector, so the row is looked for.
-    fn record_row(&self, records: &Digest) -> Result<usize, LineageError> {
+    /// The row of the paper in a table.
+    fn row_of(&self, table: &Digest, what: &str) -> Result<usize, LineageError> {
         let mut before = 0;
-        for batch in self.lineage.store.read_parquet_columns(records, &[table::BIBCODE])? {
-            let damaged = |error| StoreError::damaged(&self.lineage.store.blob_path(records), error);
+        for batch in self.lineage.store.read_parquet_columns(table, &[table::BIBCODE])? {
+            let damaged = |error| StoreError::damaged(&self.lineage.store.blob_path(table), error);
             let batch = batch.map_err(damaged)?;
             let bibcodes: Option<&StringArray> = batch.column(0).as_string_opt();
             let found = bibcodes.and_then(|bibcodes| bibcodes.iter().position(|found| found == Some(self.bibcode)));
@@ -277,7 +280,7 @@ impl<'a> Path<'a> {
                 None => before += batch.num_rows(),
             }
         }
-        Err(self.broken("the records table does not hold it"))
+        Err(self.broken(format!("the {what} table does not hold it")))
     }
 
     fn source(&self, record: &RecordBatch, load: &Record) -> Result<SourceLine, LineageError> {

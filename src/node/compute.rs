@@ -13,7 +13,7 @@ use arrow::array::{AsArray, StringArray};
 
 use super::embed::EmbedPlan;
 use super::{Context, NodeError, with_causes};
-use crate::digest::RowKey;
+use crate::digest::{Digest, RowKey};
 use crate::embedder::{Description, Embedder, EmbedderError, Embedding};
 use crate::event::{Detail, Unit};
 use crate::record::{Output, Pace};
@@ -27,6 +27,8 @@ const SEAL_ROWS: usize = 4096;
 const SEAL_AFTER: Duration = Duration::from_secs(15);
 /// Texts that fail one after the other until the embedder itself is doubted.
 const DOUBTED_AFTER: usize = 8;
+/// Texts that a doubted embedder is tried at, where it digested none before: as many as raised the doubt.
+const TRIALS: usize = DOUBTED_AFTER;
 /// Before a window is tried again: what passes by itself, such as memory that another program took, needs a moment.
 const BREATH: Duration = Duration::from_millis(200);
 
@@ -55,6 +57,7 @@ pub fn compute(
     embedder: &mut dyn Embedder,
 ) -> Result<Computed, NodeError> {
     let mut work = Work::start(context, plan, texts, missing.len() as u64, embedder)?;
+    work.standing = keys.iter().position(|key| !missing.contains(key)).map(|row| (texts.digest, row));
     let mut window: Vec<(RowKey, String)> = Vec::with_capacity(WINDOW_ROWS);
     let mut keys = keys.iter();
     for batch in context.store.read_parquet_columns(&texts.digest, &["text"])? {
@@ -88,6 +91,8 @@ struct Work<'a> {
     failures_in_a_row: usize,
     /// A text that the embedder did digest.
     good: Option<String>,
+    /// The texts table, and a row of it whose vector stood before: the embedder of this key digested it once.
+    standing: Option<(Digest, usize)>,
 }
 
 /// How a call of the embedder ended that did not give every row.
@@ -119,6 +124,7 @@ impl<'a> Work<'a> {
             pace: Pace::default(),
             failures_in_a_row: 0,
             good: None,
+            standing: None,
         })
     }
 
@@ -142,7 +148,10 @@ impl<'a> Work<'a> {
             let (left, error) = self.run(embedder, &part)?;
             match (error, &left[..]) {
                 (None, _) => {}
-                (Some(error), [alone]) => self.fail(embedder, alone, error)?,
+                (Some(error), [alone]) => {
+                    let others: Vec<_> = waiting.iter().flatten().copied().collect();
+                    self.fail(embedder, alone, &others, error)?;
+                }
                 (Some(_), left) => {
                     let (first, second) = left.split_at(left.len() / 2);
                     waiting.extend([second.to_vec(), first.to_vec()]);
@@ -218,21 +227,38 @@ impl<'a> Work<'a> {
         &mut self,
         embedder: &mut dyn Embedder,
         (key, _): &(RowKey, String),
+        others: &[&(RowKey, String)],
         error: EmbedderError,
     ) -> Result<(), NodeError> {
         self.context.check_cancel()?;
         self.failures_in_a_row += 1;
-        if self.failures_in_a_row.is_multiple_of(DOUBTED_AFTER) && !self.can(embedder) {
+        if self.failures_in_a_row.is_multiple_of(DOUBTED_AFTER) && !self.can(embedder, others)? {
             return Err(Box::new(error).into());
         }
         self.failed.insert(*key, with_causes(&error));
         Ok(())
     }
 
-    /// Whether the embedder digests what it did before. One that never did anything is at fault.
-    fn can(&self, embedder: &mut dyn Embedder) -> bool {
-        let Some(good) = &self.good else { return false };
-        embedder.embed(&[good], &mut |_, _| ControlFlow::Continue(())).is_ok()
+    /// Whether the embedder still digests anything: what it did before, in this run or an earlier one, or else some of the
+    /// `others` that wait, from all over. Without the earlier one a step of which only failing texts are left could never
+    /// be accepted; without the others one that begins with failing texts could not. One that digests nothing is at fault.
+    fn can(&mut self, embedder: &mut dyn Embedder, others: &[&(RowKey, String)]) -> Result<bool, NodeError> {
+        let mut trials: Vec<String> = self.good.iter().cloned().collect();
+        if trials.is_empty() {
+            trials.extend(self.standing_text()?);
+            let step = others.len().div_ceil(TRIALS).max(1);
+            trials.extend(others.iter().step_by(step).map(|(_, text)| text.clone()));
+        }
+        let mut digests = |text: &String| embedder.embed(&[text], &mut |_, _| ControlFlow::Continue(())).is_ok();
+        self.good = trials.into_iter().find(|text| digests(text));
+        Ok(self.good.is_some())
+    }
+
+    fn standing_text(&self) -> Result<Option<String>, NodeError> {
+        let Some((table, row)) = &self.standing else { return Ok(None) };
+        let batch = self.context.store.read_parquet_row(table, *row)?;
+        let text: &StringArray = batch["text"].as_string();
+        Ok(Some(text.value(0).to_owned()))
     }
 
     fn seal(&mut self) -> Result<(), NodeError> {

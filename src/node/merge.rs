@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::left_out::LeftOut;
 use super::set::{self, Keys, SetFiles, SetIdentity, SetWriter};
 use super::superseded::{BUFFER_ROWS, Superseded};
-use super::{Context, Made, NodeError, removed, view};
+use super::{Context, Made, NodeError, Previous, removed, view};
 use crate::digest::NodeKey;
 use crate::event::Unit;
 use crate::index::keys::{self, Found, Holder, KeyIndex, KeyWriter};
@@ -57,8 +57,8 @@ pub struct MergeInputs<'a> {
     pub parts: &'a [Part],
     /// Whether the vectors stay where they are.
     pub view: bool,
-    /// The bibcodes of the set that this one follows, if it is known.
-    pub previous: Option<&'a Output>,
+    /// The set that this one follows, if it is known.
+    pub previous: Option<&'a Previous>,
 }
 
 /// Builds the keyed files of a merged set, and the table of rows that were left out.
@@ -319,8 +319,11 @@ fn write_keys(
         if found.holders.last().is_some_and(|winner| !superseded.is_left_out(winner)) {
             return Ok(());
         }
-        let stands = found.claims.iter().filter_map(|claim| superseded.stands_for(claim)).max();
-        stands.map_or(Ok(()), |stands| Ok(writer.insert(alias, now(&stands)).map_err(failed)?))
+        let stand = found.claims.iter().filter_map(|claim| superseded.stands_for(claim));
+        let mut rows: Vec<u64> = stand.map(|stands| now(&stands)).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(writer.insert(alias, &rows).map_err(failed)?)
     })?;
     let aliases = writer.written();
     Ok(Keys { file: writer.finish(set).map_err(failed)?.finish(rows)?, aliases })
@@ -695,6 +698,15 @@ mod tests {
         assert!(error.contains("it has not the 1 aliases of set"), "{error}");
     }
 
+    /// Two rows of a set list one bibcode, and the later one is superseded by a version that lists it no more.
+    #[test]
+    fn a_claim_outlives_its_rival() {
+        let world = World::new();
+        let older = world.papers("m_2010", &[('x', ""), ('a', "x"), ('b', "x")]);
+        let parts = [older, world.papers("m_2011", &[('b', "")])];
+        world.assert_merged(&parts, "ab", &["b m_2010:2 < m_2011", "x m_2010:0 < m_2010 as a"], &[('x', 'a')]);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
@@ -730,9 +742,7 @@ mod tests {
                 prop_assert!(found(*own).is_some_and(|row| row < lines.len()), "{} is lost", own);
                 prop_assert_eq!(index.row(&bibcode(*own)).is_some(), stays(*own));
                 let last = !sets[n + 1..].iter().any(|set| set.iter().any(|(other, _)| other == own));
-                // The index of a set has one row for an alias: where several list it, the last one's claim counts.
-                let only = |alias: &char| sets[n].iter().filter(|(_, aliases)| aliases.contains(*alias)).count() == 1;
-                for alias in aliases.chars().filter(|alias| last && only(alias)) {
+                for alias in aliases.chars().filter(|_| last) {
                     prop_assert!(found(alias).is_some(), "{} lists {}", own, alias);
                     prop_assert!(!stays(*own) || !stays(alias), "{} and {} stay", own, alias);
                 }

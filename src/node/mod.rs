@@ -24,6 +24,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use error::{NodeError, with_causes};
+pub use removed::Previous;
 
 use crate::event::{Detail, Unit};
 use crate::record::{Output, Pace};

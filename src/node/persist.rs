@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::gather::vectors_array;
 use super::set::{self, Keys, SetFiles, SetIdentity, SetWriter};
-use super::{Context, Made, NodeError, removed};
+use super::{Context, Made, NodeError, Previous, removed};
 use crate::digest::{NodeKey, RowKey};
 use crate::event::Unit;
 use crate::index::keys::{self, Alias};
@@ -43,8 +43,8 @@ pub struct SetInputs<'a> {
     pub bit_stable: bool,
     /// The papers that were left out since their texts could not be embedded.
     pub failed: Option<&'a Output>,
-    /// The bibcodes of the set that this one follows, if it is known.
-    pub previous: Option<&'a Output>,
+    /// The set that this one follows, if it is known.
+    pub previous: Option<&'a Previous>,
 }
 
 /// Builds the keyed files of a set.

@@ -11,17 +11,33 @@ use crate::index::keys::KeyIndex;
 use crate::record::Output;
 use crate::store::StoreError;
 
-/// Lists the papers of `previous`, a list of bibcodes, that the new set does not hold, and counts them. Where the list of
-/// the set before is gone, nothing can be said.
+/// The set that another one follows, as far as it tells which papers it showed.
+#[derive(Clone, Copy, Debug)]
+pub struct Previous {
+    /// Its list of bibcodes.
+    pub bibcodes: Output,
+    /// Its key index.
+    pub keys: Output,
+}
+
+/// Lists the papers that `previous` showed and the new set does not hold, and counts them. Where a file of the set before is
+/// gone, nothing can be said. The list of a view holds every row of its parts: only those that its index leads to were shown.
 ///
 /// # Errors
 /// Whatever the store gives.
-pub fn tell(context: &Context, previous: Option<&Output>, files: &SetFiles, made: &mut Made) -> Result<(), NodeError> {
-    let Some(previous) = previous.filter(|previous| context.store.has_blob(previous)) else { return Ok(()) };
+pub fn tell(
+    context: &Context,
+    previous: Option<&Previous>,
+    files: &SetFiles,
+    made: &mut Made,
+) -> Result<(), NodeError> {
+    let is_whole = |set: &&Previous| [set.bibcodes, set.keys].iter().all(|output| context.store.has_blob(output));
+    let Some(previous) = previous.filter(is_whole) else { return Ok(()) };
+    let before = KeyIndex::open(&context.store.blob_path(&previous.keys.digest))?;
     let index = KeyIndex::open(&context.store.blob_path(&files.keys.file.digest))?;
     let mut rows = Vec::new();
-    each_line(context, previous, |_, bibcode| {
-        if index.row(&bibcode).is_none() {
+    each_line(context, &previous.bibcodes, |row, bibcode| {
+        if before.row(&bibcode) == Some(row) && index.row(&bibcode).is_none() {
             rows.push((index.row_of_alias(&bibcode), bibcode));
         }
     })?;

@@ -44,6 +44,10 @@ pub enum PublishError {
         /// The blob.
         digest: Digest,
     },
+    /// The wait for another publisher was ended.
+    #[error("publish: interrupted while another process publishes there")]
+    #[diagnostic(code(sciembed::publish::interrupted), help("apply again: only publishing is left to do"))]
+    Interrupted,
     /// A file that no dataset put there.
     #[error("publish {}: a file of that name is there already, and no dataset put it there", path.display())]
     #[diagnostic(code(sciembed::publish::occupied), help("move that file away, or choose another `label` or `dir`"))]

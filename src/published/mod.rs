@@ -23,9 +23,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use error::PublishError;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, NodeKey};
@@ -35,6 +37,8 @@ use crate::record::Output;
 use crate::store::{DigestCache, Store, durable, failpoint};
 
 const HOME: &str = ".sciembed";
+/// How often a directory in which somebody else publishes is tried again.
+const LOCK_WAIT: Duration = Duration::from_millis(100);
 
 /// Where the parts of a dataset directory are.
 #[derive(Clone, Debug)]
@@ -236,16 +240,17 @@ pub struct Publication<'a> {
 }
 
 impl Publication<'_> {
-    /// Shows the set: its files first, then the link, by one rename; what nobody shows any more goes last.
+    /// Shows the set: its files first, then the link, by one rename; what nobody shows any more goes last. While another
+    /// process publishes there it waits, for as long as `go_on` says so.
     ///
     /// # Errors
     /// [`PublishError`]; then the directory shows what it showed before.
-    pub fn publish(&self, store: &Store) -> Result<(), PublishError> {
+    pub fn publish(&self, store: &Store, go_on: &dyn Fn() -> bool) -> Result<(), PublishError> {
         let layout = Layout::new(self.dir);
         let at = |path: PathBuf| move |source| PublishError::Write { path, source };
         fs::create_dir_all(layout.links()).map_err(at(layout.links()))?;
         failpoint::reached("publish: the folder of links is made");
-        let _held = lock(self.dir).map_err(at(self.dir.join(HOME)))?;
+        let _held = lock(self.dir, go_on).map_err(at(self.dir.join(HOME)))?.ok_or(PublishError::Interrupted)?;
         fs::create_dir_all(layout.set(&self.set)).map_err(at(layout.set(&self.set)))?;
         failpoint::reached("publish: the set's folder is made");
         self.check_owner(&layout)?;
@@ -305,7 +310,9 @@ impl Publication<'_> {
             move |source| PublishError::Write { path, source }
         };
         let link = layout.link(self.name);
-        point(&link, &Layout::link_target(&self.set)).map_err(failed(&link))?;
+        durable::make_room(&link)
+            .and_then(|()| point(&link, &Layout::link_target(&self.set)))
+            .map_err(failed(&link))?;
         for file in self.files() {
             let path = layout.visible(&file);
             point(&path, &Layout::visible_target(self.name, &file)).map_err(failed(&path))?;
@@ -374,9 +381,18 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{}", durable::unique_name()))
 }
 
-/// Holds the directory's lock until the file is dropped: two publishers must not tidy each other's sets away.
-fn lock(dir: &Path) -> io::Result<File> {
+/// Holds the directory's lock until the file is dropped: two publishers must not tidy each other's sets away. None if
+/// somebody else holds it and `go_on` ends the wait.
+fn lock(dir: &Path, go_on: &dyn Fn() -> bool) -> io::Result<Option<File>> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(HOME).join("lock"))?;
-    flock(&file, FlockOperation::LockExclusive)?;
-    Ok(file)
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) if go_on() => std::thread::sleep(LOCK_WAIT),
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            // A signal that is handled elsewhere.
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

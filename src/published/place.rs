@@ -38,6 +38,7 @@ pub(super) fn hold(
         // A file system without hard links, or a file with too many.
         if fs::hard_link(other, &temporary).is_ok() {
             failpoint::reached("place: a second name is made beside");
+            durable::make_room(path)?;
             return durable::rename(&temporary, path).map(|()| true);
         }
     }
@@ -60,6 +61,7 @@ pub(super) fn place(blob: &Path, path: &Path, digest: &Digest) -> io::Result<boo
         let _ = fs::remove_file(&temporary);
         return placed;
     }
+    durable::make_room(path)?;
     durable::rename(&temporary, path).map(|()| true)
 }
 

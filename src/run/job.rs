@@ -2,6 +2,7 @@
 //!
 //! Everything a job needs is copied out of the dispatcher's state before it starts; it answers by messages alone.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -27,7 +28,7 @@ use crate::model::{Environment, ResolvedModel};
 use crate::node::embed::EmbedPlan;
 use crate::node::merge::{MergeInputs, Part};
 use crate::node::persist::SetInputs;
-use crate::node::{Context, Made, NodeError, embed, load, merge, persist, prepare};
+use crate::node::{Context, Made, NodeError, Previous, embed, load, merge, persist, prepare};
 use crate::observe::Observer;
 use crate::plan::{Observed, PlannedStep, load_above};
 use crate::pool::Panicked;
@@ -109,12 +110,12 @@ enum Work {
         vectors: Output,
         records: Output,
         embed_record: Box<Record>,
-        previous: Option<Output>,
+        previous: Option<Previous>,
     },
     Merge {
         config: MergeConfig,
         parts: Vec<Part>,
-        previous: Option<Output>,
+        previous: Option<Previous>,
     },
 }
 
@@ -226,9 +227,9 @@ impl Job {
         let (store, base) = (self.store.clone(), self.base.clone());
         let context = Context { store: &store, base: &base, cancel, progress: &progress, note: &note, detail: &detail };
         let (mut record, OfRun { counts: run_counts, pace }) = self.make(&context, started, at)?;
-        if let Err(error) = self.publish(&record, at) {
+        if let Err(error) = self.publish(&context, &record, at) {
             record = self.make_again(&context, error, started, at)?;
-            self.publish(&record, at)?;
+            self.publish(&context, &record, at)?;
         }
         self.store.write_reference(&self.workflow, &self.reference)?;
         let seconds = started.elapsed().as_secs_f64();
@@ -341,8 +342,8 @@ impl Job {
         fs::create_dir_all(dir).and_then(|()| relative(dir, self.store.root())).ok()
     }
 
-    /// Shows the set in its directory, if this step publishes one.
-    fn publish(&self, record: &Record, at: u64) -> Result<(), NodeError> {
+    /// Shows the set in its directory, if this step publishes one, once nobody else publishes there.
+    fn publish(&self, context: &Context, record: &Record, at: u64) -> Result<(), NodeError> {
         let Some(publishing) = &self.publishing else { return Ok(()) };
         let Publishing { dir, name, owner, origin: (made_of, origin), built: _ } = publishing;
         let provenance = json!({
@@ -364,7 +365,17 @@ impl Job {
             owner,
             take_over: self.take_over,
         };
-        Ok(publication.publish(&self.store)?)
+        let told = Cell::new(false);
+        let go_on = || {
+            if !told.replace(true) {
+                (context.note)(format!("waits until another process has published in {}", dir.display()));
+            }
+            context.check_cancel().is_ok()
+        };
+        match publication.publish(&self.store, &go_on) {
+            Err(PublishError::Interrupted) => Err(NodeError::Interrupted),
+            published => Ok(published?),
+        }
     }
 }
 
@@ -404,7 +415,11 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
     let consumed =
         |from: StepIndex, name: &str| observed.output(from, name).expect("a stale step's inputs are recorded");
     // Under the name that the dataset has now: one that was renamed is another dataset.
-    let bibcodes = || observed.last_output(index, &bibcodes_file(&graph.steps[index].dataset()?.name));
+    let previous = || {
+        let name = graph.steps[index].dataset()?.name;
+        let output = |file: String| observed.last_output(index, &file);
+        Some(Previous { bibcodes: output(bibcodes_file(&name))?, keys: output(keys_file(&name))? })
+    };
     match &graph.steps[index].config {
         Config::Load(config) => {
             Work::Load { config: config.clone(), sources: observed.sources.get(&index).cloned().unwrap_or_default() }
@@ -425,7 +440,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
                 vectors: consumed(upstreams[0], "vectors"),
                 records: consumed(load, "records"),
                 embed_record: Box::new(recorded(observed, upstreams[0]).clone()),
-                previous: bibcodes(),
+                previous: previous(),
             }
         }
         Config::Merge(config) => {
@@ -439,7 +454,7 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
                 }
             };
             let parts = upstreams.iter().map(part).collect();
-            Work::Merge { config: config.clone(), parts, previous: bibcodes() }
+            Work::Merge { config: config.clone(), parts, previous: previous() }
         }
     }
 }

@@ -15,6 +15,8 @@ mod job;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -101,8 +103,17 @@ pub async fn apply(
     interrupted: impl Future<Output = ()>,
 ) -> Result<Report, RunError> {
     let mut observer = observer;
-    observer.accept_failures = options.accept_failures;
-    let held = hold(&observer, scope, options, listen).await;
+    observer.accept_failures |= options.accept_failures;
+    tokio::pin!(interrupted);
+    let held = match hold(&observer, scope, options, listen, interrupted.as_mut()).await {
+        ControlFlow::Continue(held) => held,
+        ControlFlow::Break(()) => {
+            listen(&Event::RunInterrupted);
+            let plan = Plan { workflow: observer.graph.name.clone(), steps: Vec::new() };
+            let (failed, skipped) = (Vec::new(), Vec::new());
+            return Ok(Report { outcome: Outcome::Interrupted, failed, skipped, plan });
+        }
+    };
     let observed = observer.observe(scope).map_err(|errors| RunError::Observe { errors })?;
     // Before anything is paid for: what is computed must mean the same next year.
     observer.library.keep()?;
@@ -140,16 +151,17 @@ pub async fn apply(
     dispatcher.end(idle)
 }
 
-/// Takes the run's lock, so that gc deletes nothing that this run looks at, and then waits while gc is at work. None where
-/// it cannot be made: a store that is not there yet holds nothing to delete, and in one that nobody may write to a run
-/// that has something to do will fail by itself.
+/// Takes the run's lock, so that gc deletes nothing that this run looks at, and then waits while gc is at work, unless it
+/// is interrupted. None where the lock cannot be made: a store that is not there yet holds nothing to delete, and in one
+/// that nobody may write to a run that has something to do will fail by itself.
 async fn hold(
     observer: &Observer<'_>,
     scope: &Scope,
     options: &Options,
     listen: &mut dyn FnMut(&Event),
-) -> Option<BeatingLock> {
-    let held = observer.store.lock_run(&options.run).ok()?;
+    mut interrupted: Pin<&mut impl Future<Output = ()>>,
+) -> ControlFlow<(), Option<BeatingLock>> {
+    let Ok(held) = observer.store.lock_run(&options.run) else { return ControlFlow::Continue(None) };
     // What the dead left behind.
     let _ = observer.store.sweep_locks();
     observer.store.sweep_temporaries();
@@ -160,9 +172,12 @@ async fn hold(
             listen(&Event::StepNote { step: observer.graph.steps[first].id.clone(), note });
             told = true;
         }
-        tokio::time::sleep(WAIT).await;
+        tokio::select! {
+            () = tokio::time::sleep(WAIT) => {}
+            () = interrupted.as_mut() => return ControlFlow::Break(()),
+        }
     }
-    Some(held)
+    ControlFlow::Continue(Some(held))
 }
 
 fn open(store: &Store, options: &Options) -> Result<Journal, StoreError> {
@@ -205,9 +220,8 @@ impl Dispatcher<'_> {
     async fn drive(
         &mut self,
         mut messages: mpsc::Receiver<Message>,
-        interrupted: impl Future<Output = ()>,
+        mut interrupted: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<(), RunError> {
-        tokio::pin!(interrupted);
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         self.advance()?;
         loop {
@@ -220,7 +234,7 @@ impl Dispatcher<'_> {
                         self.advance()?;
                     }
                 }
-                () = &mut interrupted, if !self.is_cancelled() => {
+                () = interrupted.as_mut(), if !self.is_cancelled() => {
                     self.cancel.store(true, Ordering::Relaxed);
                     self.tell(Event::RunInterrupted)?;
                 }

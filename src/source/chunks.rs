@@ -163,7 +163,8 @@ impl<R: Read> Chunks<R> {
             *walked = self.rest.len();
             if std::mem::take(is_skipping) {
                 // The first piece that ends is the one that was too long, unless it is open still.
-                if pieces.is_empty() { *is_skipping = scanner.open_piece().is_some() } else { drop(pieces.remove(0)) }
+                let passed = if pieces.is_empty() { None } else { Some(pieces.remove(0)) };
+                *is_skipping = passed.is_none() && scanner.open_piece().is_some();
             }
             let open = scanner.open_piece();
             if self.is_ended {

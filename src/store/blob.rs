@@ -73,21 +73,22 @@ impl Store {
         let path = self.blob_path(&output.digest);
         match Digest::of_file(&path) {
             Ok(found) if found == output.digest => Ok(()),
-            Ok(_) => {
-                self.discard_blob(&output.digest);
-                Err(StoreError::BlobDamaged { path })
-            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(StoreError::BlobMissing { root: self.root.clone(), digest: output.digest })
             }
-            Err(error) => Err(StoreError::read(&path, error)),
+            Err(error) if error.kind() != io::ErrorKind::IsADirectory => Err(StoreError::read(&path, error)),
+            _ => {
+                self.discard_blob(&output.digest);
+                Err(StoreError::BlobDamaged { path })
+            }
         }
     }
 
     /// Removes a blob that nothing may use: an intermediate that was never recorded, or a damaged one.
     pub fn discard_blob(&self, digest: &Digest) {
+        let path = self.blob_path(digest);
         // If it stays, it is garbage: harmless, and found by gc.
-        let _ = fs::remove_file(self.blob_path(digest));
+        let _ = durable::make_room(&path).and_then(|()| fs::remove_file(&path));
     }
 
     /// Memory-maps a blob.
@@ -155,6 +156,7 @@ impl BlobWriter {
             durable::sync_parent(folder)?;
             failpoint::reached("blob: its folder is made");
         }
+        durable::make_room(&path)?;
         durable::rename(&self.temporary, &path)?;
         Ok(output)
     }
@@ -205,6 +207,25 @@ mod tests {
         fs::write(&path, b"vect0rs").unwrap();
         store.put_blob(b"vectors", 1).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"vectors");
+    }
+
+    /// Whoever copies a store with a tool that takes a name for a folder, or unpacks one over another.
+    #[test]
+    fn writing_again_mends_a_blob_that_is_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let output = store.put_blob(b"vectors", 1).unwrap();
+        let path = store.blob_path(&output.digest);
+        let replace = || {
+            fs::remove_file(&path).unwrap();
+            fs::create_dir_all(path.join("inside")).unwrap();
+        };
+        replace();
+        store.put_blob(b"vectors", 1).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"vectors");
+        replace();
+        assert!(store.verify_blob(&output).unwrap_err().is_damage());
+        assert!(!path.exists());
     }
 
     #[test]

@@ -53,6 +53,18 @@ pub fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes a directory that stands where a file is to be, as a copy leaves one that followed links. Only for places in
+/// which nothing of anybody's stands.
+///
+/// # Errors
+/// Whatever removing gives.
+pub fn make_room(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the names in a file's directory last.
 ///
 /// # Errors

@@ -71,7 +71,8 @@ impl Store {
         let mut journals = Vec::new();
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(run) = name.strip_suffix(".jsonl") else { continue };
+            // A directory in a journal's place is verify's to tell.
+            let Some(run) = name.strip_suffix(".jsonl").filter(|_| !entry.path().is_dir()) else { continue };
             let bytes = fs::read(entry.path()).map_err(|error| StoreError::read(&entry.path(), error))?;
             journals.push((run.to_owned(), String::from_utf8_lossy(&check(&bytes).sound).into_owned()));
         }

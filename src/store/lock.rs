@@ -16,7 +16,7 @@ use crate::digest::NodeKey;
 
 /// How often a holder shows that it lives.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
-/// After how long without a heartbeat a lock is taken over: a dozen beats, so that a machine that swaps keeps its work.
+/// How far a heartbeat may lie from now before its lock is taken over: a dozen beats, so that a machine that swaps keeps its work.
 const EXPIRY: Duration = Duration::from_secs(120);
 
 /// Who holds a lock.
@@ -157,9 +157,11 @@ fn read_holder(path: &Path) -> Option<Holder> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
+/// Whether the last heartbeat is near, on either side. Clocks of two machines differ a little; a beat that lies far ahead
+/// is one of a clock that was set back since, and whoever had lived through that would have beaten again.
 fn is_recent(path: &Path) -> bool {
-    let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed().unwrap_or_default());
-    age.is_ok_and(|age| age < EXPIRY)
+    let beat = fs::metadata(path).and_then(|meta| meta.modified());
+    beat.is_ok_and(|beat| beat.elapsed().unwrap_or_else(|ahead| ahead.duration()) < EXPIRY)
 }
 
 fn boot_id() -> String {
@@ -218,5 +220,23 @@ mod tests {
             last_beat(EXPIRY + HEARTBEAT);
             assert!(matches!(store.lock(&key, "late").unwrap(), LockOutcome::Held(_)));
         }
+    }
+
+    /// Nobody waits until the time that a clock told which was wrong.
+    #[test]
+    fn a_heartbeat_far_ahead_of_the_clock_keeps_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let key = NodeKey::from_bytes([1; 32]);
+        let path = dir.path().join("locks").join(key.to_string());
+        let there = Holder { host: "elsewhere".to_owned(), ..Holder::this("there") };
+        fs::write(&path, serde_json::to_vec(&there).unwrap()).unwrap();
+        let beat = |ahead: Duration| {
+            File::options().write(true).open(&path).unwrap().set_modified(SystemTime::now() + ahead).unwrap();
+        };
+        beat(HEARTBEAT);
+        assert!(matches!(store.lock(&key, "here").unwrap(), LockOutcome::Busy(_)));
+        beat(EXPIRY + HEARTBEAT);
+        assert!(matches!(store.lock(&key, "here").unwrap(), LockOutcome::Held(_)));
     }
 }

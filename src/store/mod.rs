@@ -53,7 +53,7 @@ pub use ipc::IpcTable;
 pub use ipc_writer::IpcWriter;
 pub use journal::Journal;
 pub use lock::{HEARTBEAT, Holder, Lock, LockOutcome};
-pub use record::{Found, list, pretty_json};
+pub use record::{Found, IS_A_DIRECTORY, list, pretty_json};
 pub use run_lock::BeatingLock;
 
 /// The version of the store's format that this program writes, and the newest that it reads.

@@ -125,6 +125,9 @@ impl Store {
     }
 }
 
+/// What is wrong where a directory stands in the place of a file.
+pub const IS_A_DIRECTORY: &str = "it is a directory, and should be a file";
+
 /// A value as JSON that people read too: indented, with a newline at the end. Keys stand in the order of their type.
 pub fn pretty_json(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("store types are plain data with string keys");
@@ -161,6 +164,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> 
     match fs::read(path) {
         Ok(bytes) => checked(path, &bytes).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(StoreError::damaged(path, IS_A_DIRECTORY)),
         Err(error) => Err(StoreError::read(path, error)),
     }
 }

@@ -9,8 +9,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::Verifier;
 use super::cursor::Cursor;
-use super::sets::{Fault, Set};
-use crate::digest::{Digest, EmbedderKey, RowKey};
+use super::sets::{Fault, Set, SetManifest};
+use crate::digest::{Digest, RowKey};
 use crate::graph::{bibcodes_file, embeddings_file, keys_file};
 use crate::index::keys::KeyIndex;
 use crate::store::parquet::RowsBeside;
@@ -29,7 +29,7 @@ impl Verifier<'_> {
         }
         let mut published = Cursor::of_file(&set.folder.join(embeddings_file(set.name, manifest.dtype)))?;
         let mut stored = Cursor::of_blob(self.store, &vectors)?;
-        let mut said = Texts::open(self.store, &texts)?;
+        let mut said = Texts::open(self.store, &texts, manifest)?;
         let mut digests = Digests::open(self.store, &records)?;
         let list = set.folder.join(bibcodes_file(set.name));
         let mut listed = Listed::open(&list)?;
@@ -51,7 +51,7 @@ impl Verifier<'_> {
             }
             match said.advance()? {
                 Some((of, text)) if of == bibcode => {
-                    if !manifest.embedder.is_some_and(|embedder| is_key(&embedder, text, published.bytes("row_key"))) {
+                    if published.bytes("row_key").is_none_or(|key| !is_key(manifest, text, key)) {
                         return wrong("its row key is not that of its text", &[vectors]);
                     }
                 }
@@ -68,7 +68,8 @@ impl Verifier<'_> {
             }
             row += 1;
         }
-        if stored.advance()? || said.advance()?.is_some() || listed.advance()?.is_some() {
+        let more_texts = said.advance()?.is_some() || said.left_out < manifest.failed.len();
+        if stored.advance()? || more_texts || listed.advance()?.is_some() {
             let wrong = format!("it ends after {row} rows, and what it came from does not");
             return Err(Fault::Row { wrong, by: Vec::new() });
         }
@@ -76,41 +77,65 @@ impl Verifier<'_> {
     }
 }
 
-fn is_key(embedder: &EmbedderKey, text: &str, found: Option<&[u8]>) -> bool {
-    found == Some(RowKey::of(embedder, text).as_bytes())
+fn is_key(manifest: &SetManifest, text: &str, found: &[u8]) -> bool {
+    manifest.embedder.is_some_and(|embedder| found == RowKey::of(&embedder, text).as_bytes())
 }
 
-/// Walks a texts table.
+/// Walks the texts of a table that have a vector: all but those of the papers that the set's manifest lists as left out.
 struct Texts<'a> {
     store: &'a Store,
     table: Digest,
     reader: ParquetRecordBatchReader,
     batch: Option<RecordBatch>,
     next: usize,
+    manifest: &'a SetManifest,
+    /// How many of the papers left out are passed.
+    left_out: usize,
 }
 
 impl<'a> Texts<'a> {
-    fn open(store: &'a Store, table: &Digest) -> Result<Self, StoreError> {
+    fn open(store: &'a Store, table: &Digest, manifest: &'a SetManifest) -> Result<Self, StoreError> {
         let reader = store.read_parquet_columns(table, &[table::BIBCODE, "text"])?;
-        Ok(Self { store, table: *table, reader, batch: None, next: 0 })
+        Ok(Self { store, table: *table, reader, batch: None, next: 0, manifest, left_out: 0 })
     }
 
     /// The next row's bibcode and text.
     fn advance(&mut self) -> Result<Option<(&str, &str)>, StoreError> {
-        while self.batch.as_ref().is_none_or(|batch| self.next >= batch.num_rows()) {
+        while self.step()? {
+            let (bibcode, text) = self.row().unzip();
+            let failed = self.manifest.failed.get(self.left_out);
+            let is_left_out = failed.is_some_and(|failed| {
+                Some(&*failed.bibcode) == bibcode
+                    && text.is_some_and(|text| is_key(self.manifest, text, failed.row_key.as_bytes()))
+            });
+            if !is_left_out {
+                return Ok(self.row());
+            }
+            self.left_out += 1;
+        }
+        Ok(None)
+    }
+
+    /// Goes to the next row; says whether there is one.
+    fn step(&mut self) -> Result<bool, StoreError> {
+        self.next += 1;
+        while self.batch.as_ref().is_none_or(|batch| self.next > batch.num_rows()) {
             let damaged = |error| StoreError::damaged(&self.store.blob_path(&self.table), error);
-            (self.batch, self.next) = (self.reader.next().transpose().map_err(damaged)?, 0);
+            (self.batch, self.next) = (self.reader.next().transpose().map_err(damaged)?, 1);
             if self.batch.is_none() {
-                return Ok(None);
+                return Ok(false);
             }
         }
-        let row = self.next;
-        self.next += 1;
+        Ok(true)
+    }
+
+    /// The bibcode and the text of the row.
+    fn row(&self) -> Option<(&str, &str)> {
         let column = |name: &str| -> Option<&str> {
             let column: &StringArray = self.batch.as_ref()?.column_by_name(name)?.as_string_opt()?;
-            Some(column.value(row))
+            Some(column.value(self.next - 1))
         };
-        Ok(column(table::BIBCODE).zip(column("text")))
+        column(table::BIBCODE).zip(column("text"))
     }
 }
 

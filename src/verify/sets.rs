@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Kind, Mend, Verifier};
-use crate::digest::{Digest, EmbedderKey, NodeKey};
+use crate::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use crate::fingerprint::PublishFault;
 use crate::graph::{Graph, PublishedAs, StepId, manifest_file};
 use crate::manifest::config::Dtype;
-use crate::published::{self, Layout};
-use crate::record::{Output, Record};
+use crate::published::{self, Layout, run_file};
+use crate::record::{Output, Record, RecordState};
 use crate::store::{DigestCache, StoreError};
 use crate::table::SUPERSEDED;
 
@@ -24,10 +24,27 @@ pub(super) struct SetManifest {
     pub records: Option<Digest>,
     pub texts: Option<Digest>,
     pub vectors: Option<Digest>,
+    /// The papers that were left out since their texts could not be embedded, in the order of the texts.
+    #[serde(default)]
+    pub failed: Vec<FailedPaper>,
     #[serde(default)]
     pub view: bool,
     #[serde(default)]
     pub parts: Vec<MergedPart>,
+}
+
+/// A paper that a set lacks, since its text could not be embedded and that was accepted.
+#[derive(Debug, Deserialize)]
+pub(super) struct FailedPaper {
+    pub bibcode: String,
+    pub row_key: RowKey,
+}
+
+/// What a provenance file says of the set that it stands beside.
+#[derive(Debug, Deserialize)]
+struct PublishedSet {
+    dataset: String,
+    set: NodeKey,
 }
 
 /// A set that was merged into another.
@@ -64,18 +81,33 @@ impl Verifier<'_> {
     pub(super) fn sets(&mut self, graph: &Graph, base: &Path) -> Result<(), StoreError> {
         for step in &graph.steps {
             let Some(dataset) = step.dataset() else { continue };
-            let known = self.report.findings.len();
-            if let Some((record, folder)) = self.shown(graph, &step.id, &dataset, base) {
-                self.files(&record, &folder);
-                if self.report.findings.len() == known {
-                    self.links(&record, &dataset, base);
+            let layout = Layout::new(&base.join(dataset.dir));
+            loop {
+                let (shown, known) = (layout.shown(&dataset.name), self.report.findings.len());
+                let checked = self.report.checked.clone();
+                self.set(graph, &step.id, &dataset, base);
+                if self.report.findings.len() == known || layout.shown(&dataset.name) == shown {
+                    break;
                 }
-                if self.report.findings.len() == known {
-                    self.rows(&record, &dataset, folder);
-                }
+                // An apply showed another set meanwhile and removed this one: that is no damage.
+                self.report.findings.truncate(known);
+                self.report.checked = checked;
             }
         }
         Ok(())
+    }
+
+    /// Checks what is shown of one step: its files, then its names, then its rows, unless something was found before.
+    fn set(&mut self, graph: &Graph, step: &StepId, dataset: &PublishedAs, base: &Path) {
+        let known = self.report.findings.len();
+        let Some((record, folder)) = self.shown(graph, step, dataset, base) else { return };
+        self.files(&record, &folder);
+        if self.report.findings.len() == known {
+            self.links(&record, dataset, base);
+        }
+        if self.report.findings.len() == known {
+            self.rows(&record, dataset, folder);
+        }
     }
 
     /// The record and the folder of the set that is shown; none if there is nothing to check.
@@ -94,7 +126,7 @@ impl Verifier<'_> {
         // Another workflow's, or one of before this step was first applied.
         reference?;
         let folder = fs::canonicalize(&link).ok();
-        let record = shown.parse::<NodeKey>().ok().and_then(|set| self.records.get(&set)).cloned();
+        let record = shown.parse::<NodeKey>().ok().and_then(|set| self.record(&set));
         match (record, folder) {
             (Some(record), Some(folder)) => Some((record, folder)),
             (None, _) => {
@@ -108,6 +140,17 @@ impl Verifier<'_> {
                 None
             }
         }
+    }
+
+    /// The whole record of a set, looked up once more if there was none: an apply may have written it since.
+    fn record(&mut self, set: &NodeKey) -> Option<Record> {
+        if !self.records.contains_key(set)
+            && let Ok(Some(RecordState::Whole(record))) = self.store.record(set)
+            && record.key == *set
+        {
+            self.records.insert(*set, *record);
+        }
+        self.records.get(set).cloned()
     }
 
     /// Every keyed file of a set against its digest, whatever size and times say.
@@ -145,7 +188,14 @@ impl Verifier<'_> {
         });
         if let Some(fault) = fault {
             let wrong = fault.to_string();
-            self.found(Kind::Published, &dir, wrong, "an apply publishes it again", Mend::Apply);
+            return self.found(Kind::Published, &dir, wrong, "an apply publishes it again", Mend::Apply);
+        }
+        let provenance = Layout::new(&dir).link(&dataset.name).join(run_file(&dataset.name));
+        let says = fs::read(&provenance).ok().and_then(|bytes| serde_json::from_slice::<PublishedSet>(&bytes).ok());
+        if let Some(says) = says.filter(|says| (&says.dataset, says.set) != (&dataset.name, record.key)) {
+            let wrong = format!("it is that of set {} of {}", says.set.short(), says.dataset);
+            let mend = Mend::Remove(vec![provenance.clone()]);
+            self.found(Kind::Published, &provenance, wrong, "an apply publishes it again", mend);
         }
     }
 
@@ -168,6 +218,9 @@ impl Verifier<'_> {
             }
         };
         let superseded = record.outputs.get(SUPERSEDED).copied();
+        for part in &manifest.parts {
+            self.record(&part.set);
+        }
         let set = Set { name: &dataset.name, folder, manifest, superseded };
         (self.tell)(&dataset.name, 0, 0);
         let checked = if set.manifest.parts.is_empty() && set.manifest.vectors.is_some() {

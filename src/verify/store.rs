@@ -11,7 +11,7 @@ use crate::record::{Record, Reference};
 use crate::store::sealed::SealedFile;
 use crate::store::segment::{self, Segment};
 use crate::store::table_rows::{self, TableRows};
-use crate::store::{STORE_VERSION, Store, StoreError, journal, list};
+use crate::store::{IS_A_DIRECTORY, STORE_VERSION, Store, StoreError, journal, list};
 
 /// What stands in a store beside files that are checked: work under way.
 const UNDER_WAY: [&str; 2] = ["locks", "tmp"];
@@ -180,11 +180,13 @@ impl Verifier<'_> {
             self.found(Kind::Blob, path, wrong, follows, Mend::Remove(going));
         }
         self.report.count("bytes of blobs", done);
-        let known: BTreeSet<&PathBuf> = blobs.iter().map(|(path, _)| path).collect();
+        let mut found = Vec::new();
         for folder in list(&self.store.root().join("blobs"))? {
-            let files = if folder.is_dir() { list(&folder)? } else { vec![folder] };
-            self.report.unknown.extend(files.into_iter().filter(|path| !known.contains(path)));
+            found.extend(if folder.is_dir() { list(&folder)? } else { vec![folder] });
         }
+        // Listed once more, and after: an apply may have written some since.
+        let known: BTreeSet<PathBuf> = self.store.blobs()?.into_iter().map(|(path, _)| path).collect();
+        self.report.unknown.extend(found.into_iter().filter(|path| !known.contains(path)));
         Ok(())
     }
 
@@ -232,6 +234,11 @@ impl Verifier<'_> {
                 continue;
             }
             self.report.count("journals", 1);
+            if path.is_dir() {
+                let mend = Mend::Remove(vec![path.clone()]);
+                self.found(Kind::Journal, &path, IS_A_DIRECTORY, "that run's story is lost", mend);
+                continue;
+            }
             let bytes = fs::read(&path).map_err(|error| StoreError::read(&path, error))?;
             let damaged = journal::check(&bytes).damaged;
             if !damaged.is_empty() {

@@ -171,6 +171,42 @@ fn what_gave_way_is_no_damage() {
     assert!(told.out.contains("27 published rows"), "{}", told.out);
 }
 
+/// Two papers of a year list one bibcode, and the later one is published anew without it: the other's claim stands.
+#[test]
+fn a_claim_outlives_its_rival() {
+    let env = with_aliases();
+    let rival = "2010ApJ...901....2A";
+    let older = [renamed(EPRINT, json!([])), renamed(JOURNAL, json!([EPRINT])), renamed(rival, json!([EPRINT]))];
+    env.write_year(2010, &older);
+    env.write_year(2011, &[renamed(rival, json!([]))]);
+    env.applied(&[]);
+    let listed = std::fs::read_to_string(env.path("embeddings/bibcodes_minilm.txt")).unwrap();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), [JOURNAL, rival]);
+    assert_eq!(answer(&env, &[EPRINT])["bibcode"], JOURNAL);
+    let told = env.run(&["verify", "workflow.toml"]);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+}
+
+/// What gave way to an alias, or to a later year, was not shown: that a view changes does not remove it.
+#[test]
+fn what_a_view_did_not_show_is_not_removed() {
+    let env = with_aliases();
+    env.edit("across = [\"year\"]\n", "across = [\"year\"]\nview = true\n");
+    let newer = |papers: usize| {
+        let mut newer = self::papers(2011, papers);
+        newer.push(renamed(JOURNAL, json!([EPRINT, JOURNAL])));
+        newer.push(paper(2010, 0));
+        env.write_year(2011, &newer);
+        env.applied(&[]).out
+    };
+    newer(3);
+    let grown = newer(4);
+    assert!(!grown.contains("removed    "), "{grown}");
+    let shrunk = newer(2);
+    assert!(shrunk.contains("removed    2 from persist.yearly[2011]"), "{shrunk}");
+    assert!(shrunk.contains("removed    2 from merge.all"), "{shrunk}");
+}
+
 /// Naming the field changes the records, and what is made of their aliases; texts and vectors stay what they were.
 #[test]
 fn only_what_has_aliases_changes() {

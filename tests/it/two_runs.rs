@@ -1,6 +1,12 @@
 //! Two runs over one store at the same time: both end well, and save each other's work.
 
-use crate::env::{TestEnv, papers};
+use std::fs::{self, File};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::env::{TestEnv, Told, file_name, files, papers};
 
 /// Rows per year; the delay makes each year's embedding outlast the other run's start.
 const ROWS: usize = 1_000;
@@ -52,4 +58,48 @@ fn two_runs_over_different_years() {
     let lone = project();
     lone.applied(&[]);
     assert_eq!(env.keyed(), lone.keyed());
+}
+
+/// Starts an apply, waits until it is `ready`, and interrupts it once.
+fn interrupted(env: &TestEnv, signal: Signal, ready: impl Fn() -> bool) -> Told {
+    let child = env.start(&["apply", "workflow.toml"]);
+    let started = Instant::now();
+    while !ready() {
+        assert!(started.elapsed() < Duration::from_secs(60), "it does not wait");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // It is about to wait.
+    std::thread::sleep(Duration::from_secs(1));
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    env.wait(child)
+}
+
+/// Whoever waits for gc, or for somebody who publishes in the same directory, says so and ends at the first signal.
+#[test]
+fn whoever_waits_can_be_interrupted() {
+    let env = project();
+    env.applied(&["--years", "2010"]);
+    let gc = r#"{"host":"elsewhere","boot":"","pid":1,"run":"gc"}"#;
+    env.write("store/locks/gc", gc);
+    let lives = || files(&env.path("store/locks")).iter().any(|path| file_name(path).starts_with("run-"));
+    for signal in [Signal::INT, Signal::TERM] {
+        let told = interrupted(&env, signal, lives);
+        assert_eq!(told.code, Some(130), "{}{}", told.out, told.err);
+        assert!(told.err.contains("waits until gc (process 1 on elsewhere) has deleted"), "{}", told.err);
+        assert!(told.out.starts_with("interrupted after"), "{}", told.out);
+        assert!(!lives());
+    }
+    fs::remove_file(env.path("store/locks/gc")).unwrap();
+
+    let lock = File::options().write(true).open(env.path("embeddings/.sciembed/lock")).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let waits = || {
+        let journals = files(&env.path("store/runs"));
+        journals.iter().any(|path| fs::read_to_string(path).unwrap().contains("waits until another process"))
+    };
+    let told = interrupted(&env, Signal::INT, waits);
+    assert_eq!(told.code, Some(130), "{}{}", told.out, told.err);
+    assert!(told.err.contains("waits until another process has published in"), "{}", told.err);
+    drop(lock);
+    assert_eq!(env.applied(&[]).started(), ["persist.yearly[2011]"]);
 }

@@ -8,9 +8,12 @@ use arrow::array::AsArray;
 use arrow::datatypes::Float16Type;
 use sciembed::digest::Digest;
 use sciembed::event::Event;
+use sciembed::graph::resolve;
+use sciembed::manifest::Source;
 use sciembed::record::Record;
 use sciembed::store::ipc::IpcTable;
 use sciembed::store::{Store, pretty_json};
+use sciembed::verify::verify;
 use serde_json::Value;
 
 use crate::env::{TestEnv, any_below, file_name, files, paper, papers, say, times};
@@ -325,6 +328,77 @@ fn what_times_do_not_tell_is_found() {
     assert_eq!((&finding["kind"], &finding["path"]), (&"published".into(), &path.display().to_string().into()));
     assert_eq!(env.run(&REPAIR).code, Some(0));
     assert_eq!(env.keyed(), whole);
+}
+
+/// A directory in the place of a file is told, and mended like any damage.
+#[test]
+fn a_directory_in_a_files_place() {
+    let env = project();
+    let (whole, seen) = (env.keyed(), published(&env));
+    let link = |name: &str| env.path("embeddings/.sciembed/links").join(name);
+    let vectors = env.records().into_iter().find_map(|record| record.outputs.get("vectors").copied()).unwrap();
+    let index = fs::canonicalize(env.path("embeddings/keys_minilm_2011.fst")).unwrap();
+    let first = |folder: &str| files(&env.path(folder)).swap_remove(0);
+    let places = [
+        first("store/refs/tests"),
+        first("store/records"),
+        first("store/runs"),
+        env.blob(&vectors.digest),
+        link("minilm_2010"),
+        index,
+    ];
+    for place in places {
+        fs::remove_file(&place).unwrap();
+        fs::create_dir_all(place.join("inside")).unwrap();
+        let told = env.run(&VERIFY);
+        assert_eq!(told.code, Some(4), "{}: {}{}", place.display(), told.out, told.err);
+        assert!(told.out.contains(&file_name(&place)), "{}: {}", place.display(), told.out);
+        assert!(!env.run(&["log", "workflow.toml"]).err.contains("panicked"));
+        let told = env.run(&REPAIR);
+        assert_eq!(told.code, Some(0), "{}: {}{}", place.display(), told.out, told.err);
+        assert_eq!((env.keyed(), published(&env)), (whole.clone(), seen.clone()), "{}", place.display());
+    }
+}
+
+/// A provenance file of another set is told, though it is one.
+#[test]
+fn a_provenance_file_of_another_set() {
+    let env = project();
+    let file = |year: u16| fs::canonicalize(env.path(format!("embeddings/run_minilm_{year}.json"))).unwrap();
+    let (one, other) = (fs::read(file(2010)).unwrap(), fs::read(file(2011)).unwrap());
+    for (year, bytes) in [(2010, other), (2011, one)] {
+        let path = file(year);
+        fs::remove_file(&path).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let told = env.run(&VERIFY);
+    assert_eq!(told.code, Some(4), "{}", told.out);
+    assert!(told.out.contains("it is that of set ") && told.out.contains(" of minilm_2011"), "{}", told.out);
+    let told = env.run(&REPAIR);
+    assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+}
+
+/// An apply that publishes while verify reads: what it wrote is known, and what it replaced is no damage.
+#[test]
+fn an_apply_meanwhile_is_no_damage() {
+    let env = project();
+    let text = fs::read_to_string(env.path("workflow.toml")).unwrap();
+    let graph = resolve(&Source { name: "workflow.toml".to_owned(), text }, &[]).unwrap();
+    let store = Store::open(&env.path("store")).unwrap();
+    for moment in ["blobs", "published files", "minilm_2010", "minilm"] {
+        let mut applied = 0;
+        let mut tell = |what: &str, _: u64, _: u64| {
+            if what == moment && applied == 0 {
+                env.applied(&["--set", &format!("prepare.texts.prefix=\"{moment} \"")]);
+            }
+            applied += usize::from(what == moment);
+        };
+        let report = verify(&store, Some((&graph, &env.path(""))), &mut tell).unwrap();
+        assert!(applied > 0, "{moment}");
+        assert!(report.findings.is_empty(), "{moment}: {:?}", report.findings);
+        assert_eq!(report.unknown, [""; 0].map(PathBuf::from), "{moment}");
+        assert_eq!((report.checked["datasets"], report.checked["published rows"]), (3, 17), "{moment}");
+    }
 }
 
 /// Whoever reads events reads past the check of a line.
