@@ -84,8 +84,8 @@ load-campaign *args: release
     #!/usr/bin/env bash
     set -euo pipefail
     cargo build --locked --release --example load_parts
-    venv="{{ cache_directory() }}/sciembed/load-campaign"
-    [[ -x $venv/bin/python ]] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet duckdb orjson; }
+    venv="{{ cache_directory() }}/sciembed/load-campaign-1"
+    [[ -x $venv/bin/python ]] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet duckdb==2.0.1 orjson==3.13.0; }
     "$venv/bin/python" benches/load_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$CARGO_TARGET_DIR/release/examples/load_parts" "$@"
 
 # measure what a second run costs: `grow YEAR.json.gz MODEL`, `nights [NIGHTS] [ROWS]` or `again [YEARS] [ROWS]`
