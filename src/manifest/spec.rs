@@ -75,8 +75,8 @@ pub struct Workflow {
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// The path of the input, or a glob, relative to the manifest. JSON: an object a line, in one array, or one behind the
-    /// other; plain, or compressed with gzip, zstd, bzip2 or xz. The form is told by the file's first bytes. May contain
-    /// `{axis}`.
+    /// other; or CSV whose first line names the columns; plain, or compressed with gzip, zstd, bzip2 or xz. Or Parquet. The
+    /// form is told by the file's first bytes. May contain `{axis}`.
     #[schemars(length(min = 1))]
     pub input: String,
 

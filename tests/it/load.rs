@@ -242,7 +242,7 @@ fn a_file_of_another_kind() {
     let told = env.apply(&[]);
     assert_eq!(told.code, Some(3), "{}", told.err);
     assert!(told.err.contains("it ends before its last bracket closes"), "{}", told.err);
-    env.write("data/2011.json.gz", "bibcode,title\nx,X\ny,Y\n");
+    env.write("data/2011.json.gz", "id,title\nx,X\ny,Y\n");
     let told = env.apply(&[]);
     assert_eq!(told.code, Some(3), "{}", told.err);
     assert!(told.err.contains("3 of 3 were refused, line 1 as invalid_json: "), "{}", told.err);
@@ -285,6 +285,31 @@ fn forms_are_told_by_content() {
     env.edit("response.docs", "response.doc");
     let told = env.apply(&[]);
     assert!(told.err.contains("it has nothing at `records = \"response.doc\"`"), "{}", told.err);
+}
+
+/// Rows of CSV and Parquet are records too; a row with too many cells is set aside at its line.
+#[test]
+fn tables_are_records() {
+    let env = TestEnv::over("data/papers");
+    let csv = "bibcode,title,abstract\n2010Test..00001A,One,\"Two\nlines\"\n2010Test..00002A,,Three\nx,y,z,w\n";
+    env.write("data/papers", gzip(csv.as_bytes()));
+    assert_eq!(loaded(&env), ["2010Test..00001A", "2010Test..00002A"]);
+    let records = env.peek("load.records", "records");
+    assert_eq!((&records[0]["abstract"], &records[1]["title"]), (&json!(["Two\nlines"]), &Value::Null));
+    assert_eq!((&records[0]["_line"], &records[1]["_line"]), (&json!(2), &json!(4)));
+    let [reject] = &env.peek("load.records", "rejects")[..] else { panic!("one row is set aside") };
+    assert_eq!((&reject["line"], &reject["reason"]), (&json!(5), &json!("invalid_json")));
+
+    // The texts of a prepare step are such a table.
+    env.applied(&[]);
+    let texts = env.records().into_iter().find_map(|record| record.outputs.get("texts").copied()).unwrap();
+    std::fs::copy(env.blob(&texts.digest), env.path("data/papers")).unwrap();
+    env.edit("fields = [\"title\", \"abstract\"]\n\n[prepare", "fields = [\"text\", \"characters\"]\n\n[prepare");
+    env.edit("fields = [\"title\", \"abstract\"]", "fields = [\"text\"]");
+    assert_eq!(loaded(&env), ["2010Test..00001A", "2010Test..00002A"]);
+    let records = env.peek("load.records", "records");
+    assert_eq!((&records[1]["text"], &records[1]["characters"]), (&json!(["Three"]), &json!(["5"])));
+    assert_eq!((&records[0]["_line"], &records[1]["_line"]), (&json!(1), &json!(2)));
 }
 
 /// A field may be inside another; missing, null and empty ones are counted apart, and those that stand twice.

@@ -17,7 +17,7 @@ use crate::manifest::config::LoadConfig;
 use crate::pool::Panicked;
 use crate::record::SourceFile;
 use crate::source::chunks::{Chunk, Chunks};
-use crate::source::{SourceError, codec};
+use crate::source::{SourceError, codec, tables};
 
 /// Chunks of one file that wait to be parsed.
 const CHUNKS_WAITING: usize = 2;
@@ -37,6 +37,7 @@ impl Feed {
             path: base.join(&planned.name),
             planned: planned.digest,
             records: config.records.clone(),
+            columns: columns(config),
             max_record_bytes: config.max_record_bytes,
             read: Arc::clone(read),
         };
@@ -69,6 +70,8 @@ struct Source {
     path: PathBuf,
     planned: Digest,
     records: Option<String>,
+    /// The columns of a table that are read, the key first.
+    columns: Vec<String>,
     max_record_bytes: u64,
     read: Arc<AtomicU64>,
 }
@@ -87,12 +90,25 @@ impl Source {
         chunks
     }
 
+    /// The text of a file that is no Parquet.
+    fn text(&self, raw: &Counted) -> io::Result<Box<dyn Read + Send>> {
+        let text = codec::decompress(raw.clone())?;
+        match (&self.records, self.columns.first()) {
+            (None, Some(key)) => tables::lines_of_csv(text, key),
+            _ => Ok(text),
+        }
+    }
+
     fn read(self, each: &mut dyn FnMut(Chunk) -> bool) -> Result<(), NodeError> {
         let failed = |bytes| move |source| (bytes, source);
         let told = |(bytes, source)| SourceError::Read { path: self.path.clone(), bytes, source };
         let file = File::open(&self.path).map_err(failed(0)).map_err(told)?;
+        let rows = tables::lines_of_parquet(&file, &self.columns).map_err(failed(0)).map_err(told)?;
         let raw = Counted { inner: Arc::new(Mutex::new(DigestReader::new(file))), read: Arc::clone(&self.read) };
-        let text = codec::decompress(raw.clone()).map_err(failed(0)).map_err(told)?;
+        let text = match rows {
+            Some(rows) => rows,
+            None => self.text(&raw).map_err(failed(0)).map_err(told)?,
+        };
         let mut chunks = Chunks::new(text, self.records.as_deref(), self.max_record_bytes);
         while let Some(chunk) = chunks.next_chunk().map_err(failed(chunks.offset())).map_err(told)? {
             if !each(chunk) {
@@ -103,6 +119,14 @@ impl Source {
         let digest = raw.rest().map_err(failed(chunks.offset())).map_err(told)?;
         if digest == self.planned { Ok(()) } else { Err(SourceError::Changed { path: self.path }.into()) }
     }
+}
+
+/// The key and all that is asked of a record, by the first names of their paths.
+fn columns(config: &LoadConfig) -> Vec<String> {
+    let fields = [&config.key].into_iter().chain(&config.fields).chain(&config.aliases);
+    let fields = fields.map(|field| field.split('.').next().unwrap_or_default());
+    let asked = config.condition.iter().flat_map(|condition| condition.paths()).filter_map(|path| path.first());
+    fields.chain(asked.map(String::as_str)).map(str::to_owned).collect()
 }
 
 /// A file's raw bytes on their way to the decompressor, counted; the digest is asked for at the end.
