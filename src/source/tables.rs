@@ -183,8 +183,9 @@ mod tests {
                 r#"{"bibcode":"a","title":"One, and\nmore","year":"2010"}"#,
                 "",
                 r#"{"bibcode":"b","title":null,"year":null}"#,
-                "",
+                // A row behind a blank line is told at that line.
                 r#""4 cells, and the first line has 3""#,
+                "",
                 r#"{"bibcode":"d"}"#,
             ]
         );
