@@ -140,7 +140,7 @@ impl<'a> Loader<'a> {
         Ok(made)
     }
 
-    /// Counts of what was found in the records, before some of them give way to later ones.
+    /// Counts of what was found in the records that were selected, before the limit and before some give way to later ones.
     fn count(&self, made: &mut Made) {
         let has_records = self.records.rows() > 0;
         for (field, counts) in self.config.fields.iter().zip(&self.counts) {
