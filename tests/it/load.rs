@@ -312,6 +312,29 @@ fn tables_are_records() {
     assert_eq!((&records[0]["_line"], &records[1]["_line"]), (&json!(1), &json!(2)));
 }
 
+/// Control characters outside escapes are refused; numbers stay as they are written, however large; and a file that is a
+/// thousand times as large as it looks costs no memory.
+#[test]
+fn hostile_lines() {
+    let env = TestEnv::over("data/papers");
+    let lines = [
+        "{\"bibcode\":\"a\",\"title\":1e999}",
+        "{\"bibcode\":\"b\",\"title\":\"x\u{0}y\"}",
+        "\u{0}\u{0}",
+        "{\"bibcode\":\"c\",\"title\":\"\\u0000\",\"n\":1e99999}",
+        "{\"bibcode\":\"d\",\"title\":\"\\ud800\"}",
+    ];
+    let bomb = format!("\n{{\"bibcode\":\"e\",\"title\":\"{}\"}}\n", "0".repeat(64 << 20));
+    env.write("data/papers", gzip(format!("{}{bomb}", lines.join("\n")).as_bytes()));
+    assert_eq!(loaded(&env), ["a", "c"]);
+    let records = env.peek("load.records", "records");
+    assert_eq!((&records[0]["title"], &records[1]["title"]), (&json!(["1e999"]), &json!(["\0"])));
+    let reasons: Vec<_> =
+        rejects(&env, "load.records").into_iter().map(|(_, line, _, reason)| (line, reason)).collect();
+    let expected = [(2, "invalid_json"), (3, "invalid_json"), (5, "invalid_json"), (6, "too_long")];
+    assert_eq!(reasons, expected.map(|(line, reason)| (line, reason.to_owned())));
+}
+
 /// A field may be inside another; missing, null and empty ones are counted apart, and those that stand twice.
 #[test]
 fn fields_inside_fields() {
