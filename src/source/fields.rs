@@ -13,6 +13,7 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sonic_rs::to_object_iter;
 
+use super::members::members;
 use super::record::Wanted;
 
 /// Brackets that open in a record at most, for the fast way to be taken: it goes down a level with each.
@@ -67,7 +68,7 @@ fn dig<'a>(raw: &'a str, path: &str) -> Option<&'a str> {
         let items: Vec<&'a RawValue> = serde_json::from_str(raw).ok()?;
         items.get(first.parse::<usize>().ok()?)?.get()
     } else if raw.starts_with('{') {
-        find_carefully(raw, &Wanted::of(first, &[])).ok()?.bibcode?
+        members(raw, &[first]).ok()?[0]?.get()
     } else {
         return None;
     };

@@ -13,6 +13,7 @@ mod error;
 mod fields;
 pub mod files;
 mod layout;
+mod members;
 pub mod record;
 mod scan;
 pub mod selection;
