@@ -165,6 +165,8 @@ impl Fingerprint {
             normalize: _,
             prompt: _,
             dim: _,
+            long: _,
+            overlap: _,
             precision: _,
             graph: _,
             store_dtype,

@@ -13,12 +13,13 @@ mod pooling;
 mod runtime;
 mod session;
 mod tokenizer;
+mod windows;
 mod worker;
 
 use std::ops::ControlFlow;
 
 pub use error::EmbedderError;
-pub use tokenizer::{TextTokenizer, Tokens};
+pub use tokenizer::{Reading, TextTokenizer, Tokens};
 
 use crate::digest::EmbedderKey;
 pub use crate::model::{Environment, ResolvedModel, resolve};

@@ -15,11 +15,12 @@ use rayon::prelude::*;
 
 use super::batch::{DEFAULT_MAX_BATCH_TOKENS, batches};
 use super::session::{Batch, Model};
+use super::windows::{Gathered, Windows};
 use super::worker::{Answer, DEPTH, Job, Worker, caught};
-use super::{Description, Embedder, EmbedderError, Embedding, Sink, TextTokenizer, Tokens, runtime};
+use super::{Description, Embedder, EmbedderError, Sink, TextTokenizer, runtime};
 use crate::convert::GRAPH_FILE;
 use crate::digest::Digest;
-use crate::model::{Environment, Graph, GraphFile, ModelPackage, Onnx, PackageFile, Processor, Role, Settings};
+use crate::model::{Environment, Graph, GraphFile, ModelPackage, Onnx, PackageFile, Processor, Role};
 
 /// Tokens per run on a GPU where the manifest does not say: it wants large batches.
 const DEFAULT_CUDA_BATCH_TOKENS: usize = 16_384;
@@ -30,6 +31,8 @@ pub(super) struct OnnxEmbedder {
     tokenizer: TextTokenizer,
     workers: Vec<Worker>,
     max_batch_tokens: usize,
+    /// Whether vectors have length 1.
+    normalized: bool,
     /// Whether every row runs alone, because the graph would mix rows.
     alone: bool,
 }
@@ -52,15 +55,16 @@ impl OnnxEmbedder {
             // After the sessions have read the graph, so that a file swapped in between is seen.
             Graph::Bundled(file) => verified_graph(&onnx.package, file)?.row_independent && !opened.contains(&true),
         };
-        Ok(Self { description, tokenizer, workers, max_batch_tokens: max_batch_tokens(onnx), alone: !row_independent })
+        let (max_batch_tokens, normalized) = (max_batch_tokens(onnx), onnx.package.settings.normalize());
+        Ok(Self { description, tokenizer, workers, max_batch_tokens, normalized, alone: !row_independent })
     }
 
-    fn tokenise(&self, texts: &[&str]) -> Result<Vec<Tokens>, EmbedderError> {
+    fn tokenise(&self, texts: &[&str]) -> Result<Windows, EmbedderError> {
         let tokenizer = &self.tokenizer;
         let tokens = |(row, text): (usize, &&str)| {
             tokenizer.encode(text).map_err(|source| EmbedderError::Tokenise { row, source })
         };
-        caught("tokenise", || texts.par_iter().enumerate().map(tokens).collect())
+        caught("tokenise", || texts.par_iter().enumerate().map(tokens).collect()).map(Windows::of)
     }
 
     /// Runs `batches` on all sessions and hands each answer to `take` until it breaks.
@@ -97,19 +101,24 @@ impl Embedder for OnnxEmbedder {
     /// Tokens of all `texts` are in memory at once (about 4 kB a text), so a caller hands over a few thousand at a
     /// time; larger windows give fuller batches.
     fn embed(&mut self, texts: &[&str], sink: Sink) -> Result<(), EmbedderError> {
-        let tokens = self.tokenise(texts)?;
-        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
+        let windows = self.tokenise(texts)?;
+        let lengths = windows.lengths();
+        let mut gathered = Gathered::new(&windows, self.normalized);
+        let mut take = |window: usize, vector: Vec<f32>| match gathered.take(window, vector) {
+            Some((text, embedding)) => sink(text, embedding),
+            None => ControlFlow::Continue(()),
+        };
         // Without special tokens an empty text has nothing to run. As in sentence-transformers its vector is zero.
-        for row in (0..texts.len()).filter(|&row| lengths[row] == 0) {
-            if sink(row, embedding(vec![0.0; self.description.dim], &tokens[row])).is_break() {
+        for window in (0..lengths.len()).filter(|&window| lengths[window] == 0) {
+            if take(window, vec![0.0; self.description.dim]).is_break() {
                 return Ok(());
             }
         }
         let batches = batches(&lengths, self.max_batch_tokens, self.alone).into_iter();
         let prompt = self.tokenizer.prompt_tokens();
-        self.run(batches.map(|rows| Batch::gather(rows, &tokens, prompt)), |batch, vectors| {
-            let mut rows = batch.rows.iter().zip(vectors);
-            rows.try_for_each(|(&row, vector)| sink(row, embedding(vector, &tokens[row])))
+        self.run(batches.map(|batch| Batch::gather(batch, &windows, prompt)), |batch, vectors| {
+            let mut vectors = batch.windows.iter().zip(vectors);
+            vectors.try_for_each(|(&window, vector)| take(window, vector))
         })
     }
 }
@@ -124,11 +133,6 @@ fn feed(
         Some(batch) => worker.send(Job { batch, answer: answer.clone() }).map(|()| 1),
         None => Ok(0),
     }
-}
-
-fn embedding(vector: Vec<f32>, tokens: &Tokens) -> Embedding {
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    Embedding { vector, tokens: count(tokens.ids.len()), tokens_dropped: count(tokens.dropped) }
 }
 
 /// One session per core that its threads leave free; a GPU is one device, so one session.
@@ -160,9 +164,8 @@ fn graph(package: &ModelPackage, env: &Environment) -> Result<PathBuf, EmbedderE
 pub(super) fn tokenizer(package: &ModelPackage) -> Result<TextTokenizer, EmbedderError> {
     let file = &package.tokenizer.path;
     let bytes = verified(&package.tokenizer)?;
-    let Settings { max_length, lowercase, prompt, .. } = &package.settings;
-    let (max_length, prompt) = (*max_length, prompt.as_str());
-    let tokenizer = TextTokenizer::from_bytes(&bytes, max_length, *lowercase, prompt)
+    let (max_length, prompt) = (package.settings.max_length, package.settings.prompt.as_str());
+    let tokenizer = TextTokenizer::from_bytes(&bytes, &package.settings)
         .map_err(|source| EmbedderError::BadTokenizer { file: file.clone(), source })?;
     if tokenizer.room() == 0 {
         return Err(EmbedderError::MaxLength { max_length, added: tokenizer.added() });

@@ -11,7 +11,8 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{Tensor, TensorElementType, ValueType};
 
-use super::{EmbedderError, Tokens, pooling};
+use super::windows::Windows;
+use super::{EmbedderError, pooling};
 use crate::convert::{IDS, POOLED, Stage, TYPES};
 use crate::model::{Graph, Onnx, Processor, Settings};
 
@@ -22,25 +23,29 @@ const OUTPUTS: [&str; 3] = ["last_hidden_state", "token_embeddings", "sentence_e
 /// instead of 1.4 for a paper of 206 tokens). A misspelt name is accepted in silence: a test looks at the graph.
 const SLOWER_ON_CPU: &str = "SkipLayerNormFusion";
 
-/// Rows of equal length, which run together.
+/// Windows of equal length, which run together.
 pub(super) struct Batch {
-    /// The rows' indices among the texts of the call.
-    pub rows: Vec<usize>,
-    /// Tokens per row.
+    /// The windows' places among those of the call.
+    pub windows: Vec<usize>,
+    /// Their texts, by the places among those of the call.
+    rows: Vec<usize>,
+    /// Tokens per window.
     length: usize,
-    /// Tokens of the prompt that each row begins with.
+    /// Tokens of the prompt that each window begins with.
     prompt: usize,
     ids: Vec<i64>,
     type_ids: Vec<i64>,
 }
 
 impl Batch {
-    /// Gathers `rows`, which have equal numbers of tokens, at least one; the first `prompt` of each are the prompt's.
-    pub fn gather(rows: Vec<usize>, tokens: &[Tokens], prompt: usize) -> Self {
-        let length = tokens[rows[0]].ids.len();
-        let ids = rows.iter().flat_map(|&row| tokens[row].ids.iter().copied()).collect();
-        let type_ids = rows.iter().flat_map(|&row| tokens[row].type_ids.iter().copied()).collect();
-        Self { rows, length, prompt, ids, type_ids }
+    /// Gathers windows that have equal numbers of tokens, at least one; the first `prompt` of each are the prompt's.
+    pub fn gather(windows: Vec<usize>, all: &Windows, prompt: usize) -> Self {
+        let tokens = || windows.iter().map(|&window| &all.tokens[window]);
+        let rows = windows.iter().map(|&window| all.texts[window]).collect();
+        let length = all.tokens[windows[0]].ids.len();
+        let ids = tokens().flat_map(|tokens| tokens.ids.iter().copied()).collect();
+        let type_ids = tokens().flat_map(|tokens| tokens.type_ids.iter().copied()).collect();
+        Self { windows, rows, length, prompt, ids, type_ids }
     }
 
     fn shape(&self) -> [usize; 2] {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::digest::Digest;
-use crate::manifest::config::{Device, Dtype, EmbedConfig, GraphChoice, OnnxConfig, Precision};
+use crate::manifest::config::{Device, Dtype, EmbedConfig, GraphChoice, Long, OnnxConfig, Precision};
 use crate::model::{Library, Onnx};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -109,6 +109,7 @@ fn vectors_are_bit_identical_whatever_runs_beside_them() {
     ] {
         bit_identical(&EmbedConfig { graph: Some(graph), precision, ..config(MODEL) }, shapes);
     }
+    bit_identical(&EmbedConfig { long: Long::Mean, max_length: Some(64), ..config(MODEL) }, &shapes[..5]);
 }
 
 fn bit_identical(config: &EmbedConfig, shapes: &[(usize, usize, usize)]) {
@@ -206,6 +207,66 @@ fn tokens_and_dropped_tokens_are_counted_exactly() {
     let Some(mut embedder) = started(&config(MODEL)) else { return };
     let rows = embed_all(&mut *embedder, &["star", &"star ".repeat(200), &"star ".repeat(300)]);
     assert_eq!(rows.iter().map(counts).collect::<Vec<_>>(), [(3, 0), (202, 0), (256, 46)]);
+}
+
+/// Words of one token each.
+const WORDS: [&str; 10] = ["star", "dark", "matter", "galaxy", "red", "light", "field", "mass", "disk", "jet"];
+
+/// The vectors of windows are those of their texts alone, and each has the prompt before it.
+#[test]
+fn a_long_text_is_the_mean_of_its_windows() {
+    for prompt in ["", "query "] {
+        let prompt_tokens = prompt.split_whitespace().count();
+        let long = EmbedConfig {
+            long: Long::Mean,
+            overlap: Some(1),
+            max_length: Some(7 + prompt_tokens),
+            prompt: Some(prompt.into()),
+            ..config(MODEL)
+        };
+        let Some(mut embedder) = started(&long) else { return };
+        let parts = [&WORDS[..5], &WORDS[4..9], &WORDS[8..]].map(|words| words.join(" "));
+        let rows = embed_all(&mut *embedder, &as_strs(&[&[WORDS.join(" ")][..], &parts].concat()));
+        let weights = rows[1..].iter().map(|part| part.tokens).collect::<Vec<_>>();
+        assert_eq!(weights, [7, 7, 4].map(|tokens| tokens + prompt_tokens as u32));
+        assert_eq!((rows[0].tokens, rows[0].tokens_dropped), (weights.iter().sum(), 0));
+        let mut mean = vec![0.0; 384];
+        for (part, weight) in rows[1..].iter().zip(weights) {
+            mean.iter_mut().zip(&part.vector).for_each(|(sum, &value)| *sum += f64::from(weight) * f64::from(value));
+        }
+        assert!(cosine(&mean, &rows[0].vector) > 0.999_999_999);
+        let norm: f32 = rows[0].vector.iter().map(|value| value * value).sum();
+        assert!((norm - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn a_long_text_may_be_cut_at_a_word() {
+    let text = "dark energy spectroscopically";
+    let cut = |long, max_length| {
+        let config = EmbedConfig { long, max_length: Some(max_length), ..config(MODEL) };
+        let tokenizer = resolved(&config)?.tokenizer().unwrap().unwrap();
+        let tokens = tokenizer.encode(text).unwrap();
+        let reading = tokenizer.read_aloud(text).unwrap();
+        assert_eq!((tokens.len(), reading.len()), (1, 1));
+        assert_eq!(tokens[0].ids.len(), reading[0].tokens.len());
+        Some((&text[reading[0].bytes.clone()], tokens[0].dropped, reading[0].tokens.join(" ")))
+    };
+    if cut(Long::Word, 8).is_none() {
+        return;
+    }
+    let whole = "[CLS] dark energy spec ##tro ##scopic ##ally [SEP]";
+    assert_eq!(cut(Long::Word, 8).unwrap(), (text, 0, whole.into()));
+    assert_eq!(cut(Long::Truncate, 7).unwrap(), ("dark energy spectroscopic", 1, whole.replace(" ##ally", "")));
+    assert_eq!(cut(Long::Word, 7).unwrap(), ("dark energy", 4, "[CLS] dark energy [SEP]".into()));
+    // A word that is longer than all that fits is cut inside.
+    let config = EmbedConfig { long: Long::Word, max_length: Some(3), ..config(MODEL) };
+    let tokenizer = resolved(&config).unwrap().tokenizer().unwrap().unwrap();
+    assert_eq!(tokenizer.encode("spectroscopically").unwrap()[0].dropped, 3);
+    let windows = EmbedConfig { long: Long::Mean, max_length: Some(7), overlap: Some(1), ..config };
+    let windows = resolved(&windows).unwrap().tokenizer().unwrap().unwrap().read_aloud(text).unwrap();
+    let shown: Vec<&str> = windows.iter().map(|window| &text[window.bytes.clone()]).collect();
+    assert_eq!(shown, ["dark energy spectroscopic", "scopically"]);
 }
 
 #[test]

@@ -1,18 +1,24 @@
-//! tokenizer.json, with our own truncation: exact counts of what the model sees and of what it does not.
+//! tokenizer.json, with our own limits: exact counts of what the model sees and of what it does not.
 //!
 //! Truncation and padding that the file carries are switched off: they are settings of whoever saved it (MiniLM's
-//! file says 128 and pads to it), not of the model. The limit comes from the resolved settings.
+//! file says 128 and pads to it), not of the model. The limit comes from the resolved settings. A text beyond it is cut,
+//! at the last token or the last whole word that fits, or read in windows.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::utils::truncation::TruncationDirection;
 use tokenizers::{Encoding, NormalizerWrapper, PostProcessor, Tokenizer};
+use unicode_segmentation::UnicodeSegmentation;
 
 use super::error::panic_message;
+use super::windows;
+use crate::manifest::config::Long;
+use crate::model::Settings;
 
-/// The tokens of one text.
+/// The tokens of one text, or of one window of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
     /// Token ids, special tokens included.
@@ -23,10 +29,22 @@ pub struct Tokens {
     pub dropped: usize,
 }
 
-/// A tokenizer that truncates to a model's maximal length.
+/// What a tokenizer makes of one window of a text, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The tokens as the vocabulary writes them, special ones and those of the prompt included.
+    pub tokens: Vec<String>,
+    /// The bytes of the text that they stand for.
+    pub bytes: Range<usize>,
+}
+
+/// A tokenizer that keeps to a model's maximal length.
 pub struct TextTokenizer {
     tokenizer: Tokenizer,
     direction: TruncationDirection,
+    long: Long,
+    /// Tokens that a window shares with the one before it, where a long text is read in windows.
+    overlap: usize,
     /// Text put before every text.
     prompt: String,
     /// Tokens that the prompt takes, special tokens before it included.
@@ -38,38 +56,40 @@ pub struct TextTokenizer {
 }
 
 impl TextTokenizer {
-    /// Reads a tokenizer.json that is to give at most `max_length` tokens, special tokens included, of a text with
-    /// `prompt` before it.
+    /// Reads the tokenizer.json of a model with these settings.
     ///
     /// # Errors
     /// What the tokenizers crate says about the file. One that contradicts itself, such as by a template of tokens that
     /// it does not list, makes the crate panic, and not before the first text: so a text is tried here.
-    pub fn from_bytes(
-        bytes: &[u8],
-        max_length: usize,
-        lowercase: bool,
-        prompt: &str,
-    ) -> Result<Self, tokenizers::Error> {
+    pub fn from_bytes(bytes: &[u8], settings: &Settings) -> Result<Self, tokenizers::Error> {
         let tried = || {
-            let tokenizer = Self::read(bytes, max_length, lowercase, prompt)?;
+            let tokenizer = Self::read(bytes, settings)?;
             tokenizer.encode("").map(|_| tokenizer)
         };
         let panicked = |payload: Box<dyn Any + Send>| format!("it contradicts itself: {}", panic_message(&*payload));
         catch_unwind(AssertUnwindSafe(tried)).unwrap_or_else(|payload| Err(panicked(payload).into()))
     }
 
-    fn read(bytes: &[u8], max_length: usize, lowercase: bool, prompt: &str) -> Result<Self, tokenizers::Error> {
+    fn read(bytes: &[u8], settings: &Settings) -> Result<Self, tokenizers::Error> {
         let mut tokenizer = Tokenizer::from_bytes(bytes)?;
         // transformers, too, keeps the side that the file truncates on, and only that.
         let direction = tokenizer.get_truncation().map_or(TruncationDirection::Right, |params| params.direction);
         tokenizer.with_truncation(None)?;
         tokenizer.with_padding(None);
         let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
-        if lowercase {
+        if settings.lowercase {
             lowercase_first(&mut tokenizer)?;
         }
-        let room = max_length.saturating_sub(added);
-        let mut tokenizer = Self { tokenizer, direction, prompt: prompt.to_owned(), prompt_tokens: 0, added, room };
+        let mut tokenizer = Self {
+            tokenizer,
+            direction,
+            long: settings.long,
+            overlap: settings.overlap,
+            prompt: settings.prompt.clone(),
+            prompt_tokens: 0,
+            added,
+            room: settings.max_length.saturating_sub(added),
+        };
         tokenizer.prompt_tokens = tokenizer.count_prompt()?;
         Ok(tokenizer)
     }
@@ -106,26 +126,130 @@ impl TextTokenizer {
         self.room
     }
 
-    /// Tokenises a text, which may be empty.
+    /// Tokenises a text, which may be empty: one window, or several of a long one.
     ///
     /// # Errors
     /// What the tokenizers crate says about the text.
-    pub fn encode(&self, text: &str) -> Result<Tokens, tokenizers::Error> {
-        let mut encoding = match self.prompt.is_empty() {
-            true => self.tokenizer.encode_fast(text, false)?,
-            false => self.tokenizer.encode_fast(self.prompt.clone() + text, false)?,
+    pub fn encode(&self, text: &str) -> Result<Vec<Tokens>, tokenizers::Error> {
+        let text = self.prompted(text);
+        let mut encoding = self.tokenizer.encode_fast(&*text, false)?;
+        let parts = self.parts(encoding.len());
+        if let [all] = &parts[..] {
+            if self.long == Long::Word && encoding.len() > self.room {
+                encoding = self.tokenizer.encode(&*text, false)?;
+                let words = self.whole_words(&encoding, &text, all.clone());
+                return Ok(vec![self.window(&encoding, words)?]);
+            }
+            return Ok(vec![self.window(&encoding, all.clone())?]);
+        }
+        let windows = parts.into_iter().map(|part| self.window(&encoding, part));
+        let mut windows = windows.collect::<Result<Vec<_>, _>>()?;
+        windows.iter_mut().for_each(|window| window.dropped = 0);
+        Ok(windows)
+    }
+
+    /// What is read of a text, window by window, for people.
+    ///
+    /// # Errors
+    /// What the tokenizers crate says about the text.
+    pub fn read_aloud(&self, text: &str) -> Result<Vec<Reading>, tokenizers::Error> {
+        let prompted = self.prompted(text);
+        let encoding = self.tokenizer.encode(&*prompted, false)?;
+        let mut parts = self.parts(encoding.len());
+        if self.long == Long::Word && encoding.len() > self.room {
+            parts = vec![self.whole_words(&encoding, &prompted, parts[0].clone())];
+        }
+        let before = self.prompt.len();
+        let reading = |part: Range<usize>| {
+            let offsets = &encoding.get_offsets()[part.clone()];
+            let of_text = |at: usize| at.max(before) - before;
+            let start = offsets.iter().find(|(start, end)| start < end).map_or(0, |(start, _)| of_text(*start));
+            let end = offsets.iter().map(|(_, end)| of_text(*end)).max().unwrap_or(start);
+            let tokens = self.processed(&encoding, part)?.get_tokens().to_vec();
+            Ok(Reading { tokens, bytes: start..end.max(start) })
         };
-        let dropped = encoding.len().saturating_sub(self.room);
-        encoding.truncate(self.room, 0, self.direction);
-        // The overflow is post-processed as well, with its own special tokens; nobody reads it.
-        encoding.take_overflowing();
-        let encoding = self.tokenizer.post_process(encoding, None, true)?;
+        parts.into_iter().map(reading).collect()
+    }
+
+    fn prompted(&self, text: &str) -> String {
+        self.prompt.clone() + text
+    }
+
+    /// The tokens of each window, of so many in all; those of the prompt are in the first one alone.
+    fn parts(&self, tokens: usize) -> Vec<Range<usize>> {
+        let (room, prompt) = (self.room, self.inner_prompt());
+        match (self.long, self.direction) {
+            _ if tokens <= room => vec![0..tokens],
+            (Long::Mean, _) if room > prompt => windows::parts(tokens, room, prompt, self.overlap),
+            (_, TruncationDirection::Right) => vec![0..room],
+            (_, TruncationDirection::Left) => vec![tokens - room..tokens],
+        }
+    }
+
+    /// Tokens of the prompt without the special ones before it.
+    fn inner_prompt(&self) -> usize {
+        let special =
+            self.tokenizer.get_post_processor().map_or(0, |processor| usize::from(processor.added_tokens(false) > 0));
+        self.prompt_tokens.saturating_sub(special)
+    }
+
+    /// The part without the tokens at its cut that belong to a word of which others are cut off; all of it, where it is one
+    /// word. Words are those of Unicode (UAX #29), as in `prepare`.
+    fn whole_words(&self, encoding: &Encoding, text: &str, part: Range<usize>) -> Range<usize> {
+        let offsets = encoding.get_offsets();
+        let words: Vec<(usize, usize)> = text.unicode_word_indices().map(|(at, word)| (at, at + word.len())).collect();
+        let inside = |at: usize| {
+            let word = words.partition_point(|(start, _)| *start < at);
+            word.checked_sub(1).is_some_and(|word| at < words[word].1)
+        };
+        let least = self.inner_prompt() + 1;
+        match self.direction {
+            TruncationDirection::Right => {
+                let end = (least..=part.end).rev().find(|end| !inside(offsets[end - 1].1));
+                part.start..end.unwrap_or(part.end)
+            }
+            TruncationDirection::Left => {
+                let start = (part.start..part.end).find(|start| !inside(offsets[*start].0));
+                start.unwrap_or(part.start)..part.end
+            }
+        }
+    }
+
+    fn window(&self, encoding: &Encoding, part: Range<usize>) -> Result<Tokens, tokenizers::Error> {
+        let dropped = encoding.len() - part.len();
+        let encoding = self.processed(encoding, part)?;
         Ok(Tokens {
             ids: widened(&encoding, Encoding::get_ids),
             type_ids: widened(&encoding, Encoding::get_type_ids),
             dropped,
         })
     }
+
+    /// Some of the tokens, with the prompt's before them and the special ones around.
+    fn processed(&self, encoding: &Encoding, part: Range<usize>) -> Result<Encoding, tokenizers::Error> {
+        let is_further = self.long == Long::Mean && part.start > 0;
+        let prompt = 0..if is_further { self.inner_prompt() } else { 0 };
+        self.tokenizer.post_process(picked(encoding, prompt.chain(part)), None, true)
+    }
+}
+
+/// These tokens of an encoding.
+fn picked(encoding: &Encoding, at: impl Iterator<Item = usize> + Clone) -> Encoding {
+    fn of<T: Clone>(all: &[T], at: impl Iterator<Item = usize>) -> Vec<T> {
+        at.map(|at| all[at].clone()).collect()
+    }
+    Encoding::new(
+        of(encoding.get_ids(), at.clone()),
+        of(encoding.get_type_ids(), at.clone()),
+        of(encoding.get_tokens(), at.clone()),
+        of(encoding.get_word_ids(), at.clone()),
+        of(encoding.get_offsets(), at.clone()),
+        of(encoding.get_special_tokens_mask(), at.clone()),
+        of(encoding.get_attention_mask(), at),
+        Vec::new(),
+        // One sequence, which is all of it.
+        Default::default(),
+    )
 }
 
 /// As sentence-transformers does for `do_lower_case`: before whatever the tokenizer does, and not to special tokens.

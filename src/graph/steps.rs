@@ -142,6 +142,8 @@ impl Maker<'_> {
             normalize: embed.normalize,
             prompt: embed.prompt.clone(),
             dim: embed.dim.map(Into::into),
+            long: embed.long,
+            overlap: embed.overlap,
             precision: embed.precision,
             graph: embed.graph,
             store_dtype: embed.store_dtype,

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use super::config::DEFAULT_KEY;
+use super::config::{DEFAULT_KEY, Long};
 use super::fault::{Code, Fault};
 use super::parse::Reading;
-use super::spec::{Load, Prepare, VERSION, Workflow};
+use super::spec::{Embed, Load, Prepare, VERSION, Workflow};
 use super::text::{Span, Text};
 use crate::condition::Condition;
 
@@ -38,6 +38,7 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, text: &Text, faults:
     for (name, embed) in &workflow.embed {
         check.node("embed", name);
         check.filled(&["embed", name, "model"], &embed.model);
+        check.overlap(name, embed);
     }
     for (name, persist) in &workflow.persist {
         check.node("persist", name);
@@ -187,6 +188,16 @@ impl Check<'_> {
             let fault =
                 Fault::new(Code::MissingKey, format!("`prepare.{node}` has no `fields`")).at(at, "needs `fields`");
             self.faults.push(fault.help("or a `template`, such as `\"{title} [SEP] {abstract}\"`"));
+        }
+    }
+
+    /// Windows overlap where there are any.
+    fn overlap(&mut self, node: &str, embed: &Embed) {
+        let Some(span) = self.reading.places.key(&["embed", node, "overlap"]) else { return };
+        if embed.long != Long::Mean && !self.reading.damaged(&["embed", node, "long"]) {
+            let message = format!("`embed.{node}` has `overlap` without `long = \"mean\"`");
+            let fault = Fault::new(Code::InvalidValue, message).at(span, "there are no windows that could overlap");
+            self.faults.push(fault.help("write `long = \"mean\"`, or leave `overlap` out"));
         }
     }
 

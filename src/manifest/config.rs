@@ -188,6 +188,29 @@ impl fmt::Display for Pooling {
     }
 }
 
+/// What happens to a text that has more tokens than the model sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Long {
+    /// It is cut after the last token that fits.
+    #[default]
+    Truncate,
+    /// It is cut after the last whole word that fits.
+    Word,
+    /// It is read in windows, and its vector is the mean of theirs, weighted by their tokens.
+    Mean,
+}
+
+impl fmt::Display for Long {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truncate => "truncate",
+            Self::Word => "word",
+            Self::Mean => "mean",
+        })
+    }
+}
+
 /// In what numbers the products of a converted model are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -299,6 +322,10 @@ pub struct EmbedConfig {
     pub prompt: Option<String>,
     /// Components kept of a vector; by default all.
     pub dim: Option<usize>,
+    /// What happens to a text that has more tokens than the model sees.
+    pub long: Long,
+    /// Tokens that a window of a long text shares with the one before it, where they are read in windows.
+    pub overlap: Option<usize>,
     /// In what numbers the model computes.
     pub precision: Precision,
     /// Which of the model's graphs runs; by default the own one where the architecture is known.
@@ -319,6 +346,8 @@ impl EmbedConfig {
             normalize: None,
             prompt: None,
             dim: None,
+            long: Long::Truncate,
+            overlap: None,
             precision: Precision::default(),
             graph: None,
             store_dtype: Dtype::F16,

@@ -15,7 +15,7 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::config::{
-    DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Missing, Pooling,
+    DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Long, Missing, Pooling,
     Precision, TruncateAt,
 };
 use crate::clean::Step;
@@ -168,7 +168,9 @@ pub struct Prepare {
     #[schemars(extend("uniqueItems" = true))]
     pub clean: Vec<Step>,
 
-    /// Text put before the fields, exactly as written: end it with a space if one is wanted. May contain `{axis}`.
+    /// Text put before the fields, exactly as written: end it with a space if one is wanted. It is part of the text and of
+    /// its characters; what a model calls its prompt, such as `"passage: "`, is better said by `embed.NAME.prompt`, since
+    /// some models leave it out of their vectors. May contain `{axis}`.
     #[serde(default)]
     pub prefix: String,
 
@@ -215,6 +217,17 @@ pub struct Embed {
     /// How many tokens of a text the model sees, special tokens included. Default: the model's own limit.
     #[serde(default)]
     pub max_length: Option<NonZeroUsize>,
+
+    /// What happens to a text that has more tokens than that: `"truncate"` (the default) cuts it after the last token that
+    /// fits, `"word"` after the last whole word. `"mean"` reads all of it, in windows of `max_length`, and takes the mean of
+    /// their vectors, weighted by their tokens: slower by as much as there is more to read.
+    #[serde(default)]
+    pub long: Long,
+
+    /// With `long = "mean"`, how many tokens a window shares with the one before it. Default: 32, or a quarter of
+    /// `max_length` where that is less.
+    #[serde(default)]
+    pub overlap: Option<usize>,
 
     /// How token vectors become one vector: `"mean"`, `"cls"`, `"max"`, `"lasttoken"`, `"mean_sqrt_len"` or
     /// `"weightedmean"`. Default: as the model's own settings say.

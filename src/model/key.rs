@@ -10,6 +10,7 @@
 //! | `model.settings.*` | each settings file that was read; they are small, and a new reading of one is a new model |
 //! | `prompt`, `prompt_pooled` | the text put before every text, and whether its tokens are pooled |
 //! | `pooling`, `normalize`, `max_length`, `dim`, `lowercase` | as settled: the manifest may override the files |
+//! | `long`, `overlap` | how a text beyond the maximal length is read, where it is not just cut |
 //! | `numerics` | `cpu-f32`, `cpu-i8` or `cuda-f32`: the same graph gives other bits on another kind of processor |
 //!
 //! Out, because they change no vector: paths, sessions, threads, batch sizes, the reference as written.
@@ -22,7 +23,7 @@ use super::settings::Settings;
 use super::{Graph, ModelPackage, PackageFile, Processor, Role};
 use crate::convert;
 use crate::digest::{Digest, EmbedderKey, KeyHasher};
-use crate::manifest::config::GraphChoice;
+use crate::manifest::config::{GraphChoice, Long};
 
 /// Raised whenever the same text under the same ingredients would get another vector.
 pub const REVISION: u32 = 2;
@@ -72,9 +73,20 @@ pub(super) fn of_package(package: &ModelPackage, processor: Processor) -> Ingred
 
 fn of_settings(settings: &Settings) -> Ingredients {
     // Dense layers are in the graph, and have settings files of their own.
-    let Settings { pooling, include_prompt, pooled: _, stages: _, max_length, dim, lowercase, prompt, prompts: _ } =
-        settings;
-    named([
+    let Settings {
+        pooling,
+        include_prompt,
+        pooled: _,
+        stages: _,
+        max_length,
+        long,
+        overlap,
+        dim,
+        lowercase,
+        prompt,
+        prompts: _,
+    } = settings;
+    let mut ingredients = named([
         ("revision", REVISION.to_string()),
         ("prompt", serde_json::Value::from(prompt.as_str()).to_string()),
         ("prompt_pooled", include_prompt.to_string()),
@@ -83,7 +95,15 @@ fn of_settings(settings: &Settings) -> Ingredients {
         ("max_length", max_length.to_string()),
         ("dim", dim.to_string()),
         ("lowercase", lowercase.to_string()),
-    ])
+    ]);
+    // Cutting is older than the choice: its keys stay what they were.
+    if *long != Long::Truncate {
+        ingredients.insert("long".to_owned(), long.to_string());
+    }
+    if *long == Long::Mean {
+        ingredients.insert("overlap".to_owned(), overlap.to_string());
+    }
+    ingredients
 }
 
 /// The ingredients of the test embedder.

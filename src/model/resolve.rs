@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::key::{self, Ingredients, embedder_key};
 use super::{DigestOf, Environment, Library, ModelError, ModelPackage, ModelRef, Processor, device};
 use crate::digest::EmbedderKey;
-use crate::manifest::config::{Device, EmbedConfig, OnnxConfig, Precision};
+use crate::manifest::config::{Device, EmbedConfig, Long, OnnxConfig, Precision};
 
 /// The fewest tokens that leave room for special tokens and one of the text.
 const MIN_LENGTH: usize = 3;
@@ -83,6 +83,8 @@ pub fn resolve(
         normalize: _,
         prompt: _,
         dim: _,
+        long: _,
+        overlap: _,
         precision,
         graph: _,
         store_dtype: _,
@@ -123,13 +125,14 @@ fn of_package(onnx: Onnx) -> ResolvedModel {
 }
 
 fn of_fake(config: &EmbedConfig, fake: Fake) -> Result<ResolvedModel, ModelError> {
-    let EmbedConfig { pooling, normalize, prompt, dim, precision, graph, .. } = config;
+    let EmbedConfig { pooling, normalize, prompt, dim, long, precision, graph, .. } = config;
     let text = |value: &dyn std::fmt::Display| Some(value.to_string());
     let overrides = [
         ("pooling", pooling.as_ref().and_then(|value| text(value))),
         ("normalize", normalize.as_ref().and_then(|value| text(value))),
         ("prompt", prompt.as_ref().and_then(|value| text(value))),
         ("dim", dim.as_ref().and_then(|value| text(value))),
+        ("long", (*long != Long::Truncate).then(|| long.to_string())),
         ("graph", graph.as_ref().and_then(|value| text(value))),
         ("precision", (*precision != Precision::F32).then(|| precision.to_string())),
     ];

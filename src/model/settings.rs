@@ -11,7 +11,7 @@ use super::modules::{Modules, Tail};
 use super::settings_file::{SettingsFile, read_if_present};
 use super::{ModelError, architecture, prompt};
 use crate::convert::{Activation, Dense, Stage};
-use crate::manifest::config::{EmbedConfig, Pooling};
+use crate::manifest::config::{EmbedConfig, Long, Pooling};
 
 /// What the model does to a text besides its encoder. All of it decides vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub struct Settings {
     pub stages: Vec<Stage>,
     /// Tokens per text at most, prompt and special tokens included.
     pub max_length: usize,
+    /// What happens to a text that has more.
+    pub long: Long,
+    /// Tokens that a window of such a text shares with the one before it.
+    pub overlap: usize,
     /// Components of a vector.
     pub dim: usize,
     /// Whether the text is lowercased before the tokenizer (not what the tokenizer itself does).
@@ -70,6 +74,9 @@ pub(super) const SENTENCE_SETTINGS: [&str; 7] = [
 /// The longest text that anybody may ask for, in tokens: a lie must not be believed as far as memory goes.
 const MAX_LENGTH: usize = 131_072;
 
+/// Tokens that two windows share, where the manifest says nothing: about the last sentence.
+const DEFAULT_OVERLAP: usize = 32;
+
 /// Reads the settings of the model in `folder`, as overridden by `config`.
 pub(super) fn read(folder: &Path, config: &EmbedConfig) -> Result<Found, ModelError> {
     let mut reader = Reader { folder, config, files: Vec::new() };
@@ -83,6 +90,7 @@ pub(super) fn read(folder: &Path, config: &EmbedConfig) -> Result<Found, ModelEr
     let (prompts, prompt) = reader.prompt()?;
     let (stated_length, lowercase) = reader.sentence_settings(&transformer)?;
     let max_length = reader.max_length(stated_length, architecture.as_ref(), &transformer)?;
+    let overlap = reader.overlap(max_length)?;
     let pooling = reader.pooling(pooling_file.as_ref())?;
     let pooled = reader.dim(pooling_file.as_ref(), architecture.as_ref())?;
     let (stages, dim) = reader.stages(tail, pooled)?;
@@ -94,6 +102,8 @@ pub(super) fn read(folder: &Path, config: &EmbedConfig) -> Result<Found, ModelEr
         pooled,
         stages,
         max_length,
+        long: config.long,
+        overlap,
         dim,
         lowercase,
         prompt,
@@ -202,6 +212,21 @@ impl Reader<'_> {
         }
         stages.extend(normalize.then_some(Stage::Normalize));
         Ok((stages, dim))
+    }
+
+    /// The tokens that two windows share: a text must get on.
+    fn overlap(&self, max_length: usize) -> Result<usize, ModelError> {
+        let longest = max_length / 2;
+        match self.config.overlap {
+            Some(overlap) if overlap > longest => Err(ModelError::BadOverride {
+                field: "overlap",
+                value: overlap.to_string(),
+                reference: self.config.model.clone(),
+                reason: format!("it is at most {longest}, half of the {max_length} tokens of a window"),
+            }),
+            Some(overlap) => Ok(overlap),
+            None => Ok(DEFAULT_OVERLAP.min(max_length / 4)),
+        }
     }
 
     fn kept(&self, kept: usize, dim: usize) -> Result<usize, ModelError> {

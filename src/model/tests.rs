@@ -9,7 +9,7 @@ use miette::Diagnostic;
 use super::*;
 use crate::convert::Stage;
 use crate::digest::Digest;
-use crate::manifest::config::{Device, Dtype, EmbedConfig, OnnxConfig, Pooling};
+use crate::manifest::config::{Device, Dtype, EmbedConfig, Long, OnnxConfig, Pooling};
 
 const MODULES: &str = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
     {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
@@ -81,6 +81,8 @@ fn a_good_folder_gives_its_settings() {
         pooled: 48,
         stages: vec![Stage::Normalize],
         max_length: 64,
+        long: Long::Truncate,
+        overlap: 16,
         dim: 48,
         lowercase: false,
         prompt: String::new(),
@@ -244,6 +246,24 @@ fn senseless_overrides_are_refused() {
     let error =
         resolve(&fake, &mut Library::of_folders(folder.path()), &env, &mut Digest::of_file).unwrap_err().to_string();
     assert!(error.contains("normalize = false"), "{error}");
+}
+
+/// What is new in keys shows only where it is asked for.
+#[test]
+fn how_long_texts_are_read_is_in_the_key_unless_they_are_cut() {
+    let folder = good_folder();
+    let ingredients = |long, overlap| {
+        let package = open(folder.path(), &EmbedConfig { long, overlap, ..config() }).unwrap();
+        super::key::of_package(&package, Processor::Cpu)
+    };
+    let cut = ingredients(Long::Truncate, None);
+    assert!(!cut.contains_key("long") && !cut.contains_key("overlap"));
+    assert_eq!(ingredients(Long::Word, None)["long"], "word");
+    let mean = ingredients(Long::Mean, Some(8));
+    assert_eq!((mean["long"].as_str(), mean["overlap"].as_str()), ("mean", "8"));
+    assert_eq!(ingredients(Long::Mean, None)["overlap"], "16", "a quarter of 64");
+    let error = open(folder.path(), &EmbedConfig { long: Long::Mean, overlap: Some(33), ..config() }).unwrap_err();
+    assert!(error.to_string().contains("at most 32, half of the 64"), "{error}");
 }
 
 #[test]

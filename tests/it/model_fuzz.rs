@@ -3,6 +3,7 @@
 //!
 //! A few hundred of each at every run of the tests; `just fuzz` asks for more.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -12,8 +13,8 @@ use proptest::prelude::*;
 use sciembed::convert::Weights;
 use sciembed::digest::Digest;
 use sciembed::embedder::{Environment, TextTokenizer, resolve};
-use sciembed::manifest::config::EmbedConfig;
-use sciembed::model::Library;
+use sciembed::manifest::config::{EmbedConfig, Long, Pooling};
+use sciembed::model::{Library, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -50,6 +51,23 @@ const SETTINGS: [&str; 6] = [
     "1_Pooling/config.json",
     "2_Dense/config.json",
 ];
+
+/// Of a model that sees eight tokens, two or three of which are its prompt's.
+fn settings(long: Long) -> Settings {
+    Settings {
+        pooling: Pooling::Mean,
+        include_prompt: true,
+        pooled: 8,
+        stages: Vec::new(),
+        max_length: 8,
+        long,
+        overlap: 2,
+        dim: 8,
+        lowercase: false,
+        prompt: "w5 ".to_owned(),
+        prompts: BTreeMap::new(),
+    }
+}
 
 /// Plans the model, with one file of other bytes in place of its own.
 fn plan(model: &Path, file: &str, bytes: &[u8]) -> bool {
@@ -235,14 +253,16 @@ proptest! {
         model in 0usize..5,
         lies in prop::collection::vec((any::<u64>(), lie()), 1..3),
         text in ".{0,20}",
+        long in prop::sample::select(vec![Long::Truncate, Long::Word, Long::Mean]),
     ) {
         let path = MODELS[model].path().join("tokenizer.json");
         let mut value: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         for (way, lie) in lies {
             tell(&mut value, way, lie);
         }
-        if let Ok(tokenizer) = TextTokenizer::from_bytes(value.to_string().as_bytes(), 8, false, "w5 ") {
+        if let Ok(tokenizer) = TextTokenizer::from_bytes(value.to_string().as_bytes(), &settings(long)) {
             drop(tokenizer.encode(&text));
+            drop(tokenizer.read_aloud(&text));
         }
     }
 }

@@ -96,7 +96,8 @@ fn answer(
     };
     embedder.embed(&rows, &mut take)?;
     for (row, embedding) in embeddings.into_iter().flatten().enumerate() {
-        let ids = tokenizer.and_then(|tokenizer| tokenizer.encode(rows[row]).ok()).map(|tokens| tokens.ids);
+        let windows = tokenizer.and_then(|tokenizer| tokenizer.encode(rows[row]).ok());
+        let ids = windows.map(|windows| windows.into_iter().flat_map(|window| window.ids).collect());
         let Embedding { vector: embedding, tokens, tokens_dropped } = embedding;
         let answer = Answer { tokens, tokens_dropped, token_ids: ids, embedding };
         serde_json::to_writer(&mut *output, &answer).map_err(io::Error::from).map_err(DoorError::Output)?;

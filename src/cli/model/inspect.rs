@@ -70,6 +70,7 @@ fn of_package(onnx: &Onnx) -> Vec<(&'static str, Value)> {
         ("graph", format!("{}: {}", package.graph.choice(), package.why).into()),
         ("precision", package.graph.precision().to_string().into()),
         ("max_length", settings.max_length.into()),
+        ("long", settings.long.to_string().into()),
         ("pooling", settings.pooling.to_string().into()),
         ("then", json!(stages)),
         ("prompt", settings.prompt.as_str().into()),
