@@ -22,6 +22,7 @@ use crate::model::ModelError;
 use crate::node::NodeError;
 use crate::observe::ObserveError;
 use crate::run::RunError;
+use crate::stages::StagesError;
 use crate::store::StoreError;
 
 /// Any error of the library.
@@ -67,6 +68,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Lineage(#[from] LineageError),
+    /// One record's way.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Stages(#[from] StagesError),
     /// The catalog.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -119,11 +124,11 @@ impl Error {
             }
             Self::Lineage(error) => error.is_damage(),
             Self::Catalog(error) => error.is_damage(),
+            Self::Stages(StagesError::Store(error)) => error.is_damage(),
             Self::Dataset(DatasetError::Mixed { .. } | DatasetError::Incomplete { .. }) => true,
             Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
-            Self::Run(RunError::Lock(_)) | Self::Hub(_) | Self::Model(_) | Self::Convert(_) | Self::Embedder(_) => {
-                false
-            }
+            Self::Run(RunError::Lock(_)) | Self::Hub(_) | Self::Model(_) | Self::Convert(_) => false,
+            Self::Embedder(_) | Self::Stages(_) => false,
         };
         if damage { Exit::Damaged } else { Exit::Error }
     }

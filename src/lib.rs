@@ -36,6 +36,7 @@
 //!   history      what happened in earlier runs
 //!   node         one file per node kind
 //!   run          the dispatcher: sole owner of a run's state; the only async room
+//!   stages       what becomes of one record, step by step, without applying anything
 //!   dataset      reading what persist and merge published
 //!   lineage      from a published row back to the line of a source file
 //!   verify       whether every bit is what it was when it was written, and what to do where it is not
@@ -88,6 +89,8 @@ pub mod history;
 pub mod node;
 
 pub mod run;
+
+pub mod stages;
 
 pub mod dataset;
 

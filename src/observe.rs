@@ -12,6 +12,7 @@ use crate::plan::Observed;
 use crate::published::{self, Owner, PublishError};
 use crate::record::{RecordState, SourceFile};
 use crate::reuse::{ReuseError, Shape, changes};
+use crate::source::files::STANDARD_INPUT;
 use crate::source::{SourceError, files};
 use crate::store::{DigestCache, Store, StoreError};
 
@@ -93,6 +94,8 @@ pub struct Observer<'a> {
     pub digests: DigestCache,
     /// The resolved models, so that a run can start what the plan looked at.
     pub models: BTreeMap<StepIndex, ResolvedModel>,
+    /// What came over standard input, for load nodes that read it; it stands in the store where a run is to load it.
+    pub standard_input: Option<SourceFile>,
     /// Whether names that another workflow or step publishes may be taken.
     pub take_over: bool,
     /// Whether records that lack rows which could not be embedded count as fresh.
@@ -115,6 +118,7 @@ impl<'a> Observer<'a> {
             library,
             digests,
             models: BTreeMap::new(),
+            standard_input: None,
             take_over: false,
             accept_failures: false,
         }
@@ -176,7 +180,10 @@ impl<'a> Observer<'a> {
         let step = &self.graph.steps[index];
         match &step.config {
             Config::Load(config) => {
-                let sources = self.sources(config);
+                let sources = match config.input.as_str() {
+                    STANDARD_INPUT => self.standard_input(&step.id)?,
+                    _ => self.sources(config),
+                };
                 let sources = sources.map_err(|source| ObserveError::Source { step: step.id.clone(), source })?;
                 observed.sources.insert(index, sources);
             }
@@ -270,6 +277,20 @@ impl<'a> Observer<'a> {
     /// As whom a step publishes.
     pub fn owner(&self, step: &StepId) -> Owner {
         Owner { workflow: self.graph.name.clone(), step: step.to_string() }
+    }
+
+    /// What came over standard input, or else what the step was last applied to: only a run, and a plan of one, read it.
+    #[expect(clippy::result_large_err, reason = "once per step and only when planning fails")]
+    fn standard_input(&self, step: &StepId) -> Result<Result<Vec<SourceFile>, SourceError>, ObserveError> {
+        if let Some(read) = &self.standard_input {
+            return Ok(Ok(vec![read.clone()]));
+        }
+        let last = self.store.reference(&self.graph.name, step)?;
+        let last = last.map(|reference| self.store.record(&reference.key)).transpose()?.flatten();
+        Ok(match last {
+            Some(RecordState::Whole(record)) => Ok(record.sources),
+            _ => Err(SourceError::NoStandardInput),
+        })
     }
 
     fn sources(&mut self, config: &LoadConfig) -> Result<Vec<SourceFile>, SourceError> {

@@ -14,7 +14,7 @@ use super::print::{remark, say};
 use super::progress::Progress;
 use super::summary::Summary;
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure, tell};
+use super::{DoorError, Failure, standard_input, tell};
 use crate::catalog;
 use crate::dataset;
 use crate::error::{Exit, exit_of_failures};
@@ -48,6 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let scope = arguments.selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
+    standard_input::read(&mut observer, &scope, standard_input::Use::Load)?;
     let dirs = directories(&observer, &scope);
     let options = Options {
         run: run::run_id(),

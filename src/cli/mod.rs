@@ -21,6 +21,7 @@ mod plan;
 mod print;
 mod progress;
 mod schema;
+mod standard_input;
 mod status;
 mod store;
 mod summary;
@@ -62,7 +63,7 @@ enum Command {
     Explain(explain::Arguments),
     /// Ask in SQL what a directory shows, who made it, where each paper came from and what was set aside.
     Catalog(catalog::Arguments),
-    /// Print the rows of a step's table, one JSON object a line: what was rejected, what a text became.
+    /// Follow one record through the steps, from its line to the model's tokens; or print the rows of a step's table.
     Peek(peek::Arguments),
     // The help of these two is long: it stands with their arguments.
     Gc(gc::Arguments),
@@ -128,6 +129,19 @@ enum DoorError {
     #[error("read bibcodes from standard input: {0}")]
     #[diagnostic(code(sciembed::cli::input), help("give one bibcode a line, as UTF-8"))]
     Input(std::io::Error),
+    /// Records, of which none come.
+    #[error("read records from standard input: it is a terminal")]
+    #[diagnostic(
+        code(sciembed::cli::terminal),
+        help(
+            "a load node has `input = \"-\"`: pipe the records in, as in `zcat 2010.json.gz | sciembed apply WORKFLOW`"
+        )
+    )]
+    Terminal,
+    /// Records.
+    #[error("read records from standard input: {0}")]
+    #[diagnostic(code(sciembed::cli::pipe), help("whoever writes them failed: run it again; nothing was used"))]
+    Pipe(std::io::Error),
     /// Texts.
     #[error("read texts from standard input: {0}")]
     #[diagnostic(code(sciembed::cli::texts), help("give one text a line"))]

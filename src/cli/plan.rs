@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::environment::Machine;
 use super::print::{duration, say};
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure};
+use super::{DoorError, Failure, standard_input};
 use crate::error::Exit;
 use crate::graph::{Scope, StepId};
 use crate::observe::Observer;
@@ -38,6 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let scope = arguments.selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
+    standard_input::read(&mut observer, &scope, standard_input::Use::Plan)?;
     observer.accept_failures = arguments.accept_failures;
     let plan = counted(&mut observer, &scope)?;
     if arguments.json {

@@ -178,11 +178,12 @@ impl TextTokenizer {
     /// The tokens of each window, of so many in all; those of the prompt are in the first one alone.
     fn parts(&self, tokens: usize) -> Vec<Range<usize>> {
         let (room, prompt) = (self.room, self.inner_prompt());
+        let one = |part: Range<usize>| vec![part];
         match (self.long, self.direction) {
-            _ if tokens <= room => vec![0..tokens],
+            _ if tokens <= room => one(0..tokens),
             (Long::Mean, _) if room > prompt => windows::parts(tokens, room, prompt, self.overlap),
-            (_, TruncationDirection::Right) => vec![0..room],
-            (_, TruncationDirection::Left) => vec![tokens - room..tokens],
+            (_, TruncationDirection::Right) => one(0..room),
+            (_, TruncationDirection::Left) => one(tokens - room..tokens),
         }
     }
 

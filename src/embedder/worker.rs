@@ -67,8 +67,8 @@ impl Worker {
 
     /// Hands over a batch. Blocks only while the batches of a cancelled call are still in the way.
     pub fn send(&self, job: Job) -> Result<(), EmbedderError> {
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send(job));
-        sent.and_then(Result::ok).ok_or(EmbedderError::Ended { session: self.session })
+        let sent = self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok());
+        sent.ok_or(EmbedderError::Ended { session: self.session })
     }
 }
 

@@ -76,7 +76,7 @@ pub struct Workflow {
 pub struct Load {
     /// The path of the input, or a glob, relative to the manifest. JSON: an object a line, in one array, or one behind the
     /// other; or CSV whose first line names the columns; plain, or compressed with gzip, zstd, bzip2 or xz. Or Parquet. The
-    /// form is told by the file's first bytes. May contain `{axis}`.
+    /// form is told by the file's first bytes. `"-"` is what is piped into `apply` and `plan`. May contain `{axis}`.
     #[schemars(length(min = 1))]
     pub input: String,
 

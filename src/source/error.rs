@@ -28,6 +28,13 @@ pub enum SourceError {
         /// The path or glob, made absolute.
         path: PathBuf,
     },
+    /// A step reads standard input, of which nothing is known.
+    #[error("read standard input, which `input = \"-\"` stands for: this command does not, and no apply did")]
+    #[diagnostic(
+        code(sciembed::source::no_standard_input),
+        help("apply the workflow first, with the records piped into it")
+    )]
+    NoStandardInput,
     /// There is no line in it.
     #[error("read {}: it holds no records", path.display())]
     #[diagnostic(

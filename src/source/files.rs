@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::SourceError;
 
+/// The input that is whatever the program is given to read, by the name that shells and tools give it.
+pub const STANDARD_INPUT: &str = "-";
+
 /// One input file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourcePath {

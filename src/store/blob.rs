@@ -1,7 +1,7 @@
 //! Blobs: files named by the BLAKE3 of their bytes, written once, never changed.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,25 @@ impl Store {
         let mut blob = self.new_blob()?;
         blob.file.write_all(bytes).map_err(|error| StoreError::write(&blob.temporary, error))?;
         blob.finish(rows)
+    }
+
+    /// Stores all that a reader gives as a blob.
+    ///
+    /// # Errors
+    /// As [`Store::new_blob`] and [`BlobWriter::finish`]; [`StoreError::Read`] of `name` where it cannot be read.
+    pub fn copy_blob(&self, mut reader: impl Read, name: &str) -> Result<Output, StoreError> {
+        let mut blob = self.new_blob()?;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return blob.finish(0),
+                Ok(read) => {
+                    blob.write_all(&buffer[..read]).map_err(|error| StoreError::write(&blob.temporary, error))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(StoreError::read(Path::new(name), error)),
+            }
+        }
     }
 
     /// Checks that a blob's bytes are those that its name says. One that fails is put out of use, so that the next plan

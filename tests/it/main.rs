@@ -29,6 +29,7 @@ mod model_fuzz;
 mod models;
 mod namespace;
 mod oracle;
+mod peek;
 mod plans;
 mod publish;
 mod resume;

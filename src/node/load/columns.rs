@@ -84,24 +84,55 @@ impl FieldCounts {
     }
 }
 
+/// A record that can be used.
+pub struct Taken<'a> {
+    /// The record.
+    pub record: SourceRecord<'a>,
+    /// Whether it meets the condition and is drawn.
+    pub selected: bool,
+}
+
+/// Looks at one piece of a chunk by itself.
+///
+/// # Errors
+/// The reason why it is a reject.
+pub fn take<'a>(piece: &Piece<'a>, config: &LoadConfig) -> Result<Taken<'a>, Refusal> {
+    let selection = Selection::new(config.condition.as_ref(), config.sample);
+    let mut asked = vec![0; selection.fields().len()];
+    taken(piece, &wanted(config), config.max_record_bytes, &selection, &mut asked)
+}
+
+fn wanted(config: &LoadConfig) -> Wanted<'_> {
+    Wanted { key: &config.key, fields: &config.fields, aliases: config.aliases.as_deref() }
+}
+
+fn taken<'a>(
+    piece: &Piece<'a>,
+    wanted: &Wanted,
+    max_bytes: u64,
+    selection: &Selection,
+    asked: &mut [u64],
+) -> Result<Taken<'a>, Refusal> {
+    let record = parse_piece(piece, wanted, max_bytes)?;
+    // What could be parsed is UTF-8.
+    let text = str::from_utf8(piece.bytes).unwrap_or_default();
+    let selected = selection.takes(text, &record.bibcode, asked)?;
+    Ok(Taken { record, selected })
+}
+
 /// Parses a chunk of the file with this ordinal.
 pub fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Columns {
-    let LoadConfig { key, fields, aliases, max_record_bytes, condition, sample, .. } = config;
-    let wanted = Wanted { key, fields, aliases: aliases.as_deref() };
+    let LoadConfig { fields, max_record_bytes, condition, sample, .. } = config;
+    let wanted = wanted(config);
     let selection = Selection::new(condition.as_ref(), *sample);
     let (mut asked, mut not_selected) = (vec![0; selection.fields().len()], 0);
     let (mut records, mut rejects) = (Vec::new(), Vec::new());
     let mut counts = vec![FieldCounts::default(); fields.len()];
     let pieces = chunk.pieces();
     for piece in &pieces {
-        let taken = parse_piece(piece, &wanted, *max_record_bytes).and_then(|record| {
-            // What could be parsed is UTF-8.
-            let text = str::from_utf8(piece.bytes).unwrap_or_default();
-            Ok(selection.takes(text, &record.bibcode, &mut asked)?.then_some(record))
-        });
-        match taken {
-            Ok(None) => not_selected += 1,
-            Ok(Some(record)) => {
+        match taken(piece, &wanted, *max_record_bytes, &selection, &mut asked) {
+            Ok(Taken { selected: false, .. }) => not_selected += 1,
+            Ok(Taken { record, .. }) => {
                 counts.iter_mut().zip(&record.fields).for_each(|(counts, field)| counts.see(field));
                 records.push((record, piece.line));
             }

@@ -31,7 +31,8 @@ use crate::source::record::{Reason, key_in_words};
 use crate::store::parquet::ParquetWriter;
 use crate::table;
 use columns::{Columns, FieldCounts, parse_chunk};
-use reader::Feed;
+pub use columns::{Taken, take};
+pub use reader::{Feed, Input};
 
 /// Loads `sources`, in order, into a records and a rejects table.
 ///
@@ -84,7 +85,8 @@ impl<'a> Loader<'a> {
         let (context, config) = (self.context, self.config);
         let total = sources.iter().map(|source| source.bytes).sum();
         let read = Arc::new(AtomicU64::new(0));
-        let mut feed = Feed::new(context.base, config, sources, &read);
+        let inputs = sources.iter().map(|source| Input::planned(source, context.base, context.store));
+        let mut feed = Feed::new(inputs, config, &read);
         map_ordered(
             || {
                 context.check_cancel()?;

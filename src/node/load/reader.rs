@@ -17,7 +17,9 @@ use crate::manifest::config::LoadConfig;
 use crate::pool::Panicked;
 use crate::record::SourceFile;
 use crate::source::chunks::{Chunk, Chunks};
+use crate::source::files::STANDARD_INPUT;
 use crate::source::{SourceError, codec, tables};
+use crate::store::Store;
 
 /// Chunks of one file that wait to be parsed.
 const CHUNKS_WAITING: usize = 2;
@@ -30,18 +32,38 @@ pub struct Feed {
     ahead: usize,
 }
 
+/// A file, and what is known of it.
+pub struct Input {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What people call it.
+    pub name: String,
+    /// The digest that its bytes must have, where it was planned with.
+    pub planned: Option<Digest>,
+}
+
+impl Input {
+    /// A file that was planned with. What came over standard input is kept in the store.
+    pub fn planned(planned: &SourceFile, base: &Path, store: &Store) -> Self {
+        let path = match planned.name.as_str() {
+            STANDARD_INPUT => store.blob_path(&planned.digest),
+            name => base.join(name),
+        };
+        Self { path, name: planned.name.clone(), planned: Some(planned.digest) }
+    }
+}
+
 impl Feed {
     /// Starts reading. `read` counts the bytes of the files as they stand, compressed or not.
-    pub fn new(base: &Path, config: &LoadConfig, sources: &[SourceFile], read: &Arc<AtomicU64>) -> Self {
-        let source = |planned: &SourceFile| Source {
-            path: base.join(&planned.name),
-            planned: planned.digest,
+    pub fn new(inputs: impl IntoIterator<Item = Input>, config: &LoadConfig, read: &Arc<AtomicU64>) -> Self {
+        let source = |input: Input| Source {
+            input,
             records: config.records.clone(),
             columns: columns(config),
             max_record_bytes: config.max_record_bytes,
             read: Arc::clone(read),
         };
-        let waiting = (0..).zip(sources.iter().map(source)).collect();
+        let waiting = (0..).zip(inputs.into_iter().map(source)).collect();
         Self { waiting, open: VecDeque::new(), ahead: rayon::current_num_threads() }
     }
 
@@ -67,8 +89,7 @@ impl Feed {
 
 /// A file that is going to be read.
 struct Source {
-    path: PathBuf,
-    planned: Digest,
+    input: Input,
     records: Option<String>,
     /// The columns of a table that are read, the key first.
     columns: Vec<String>,
@@ -101,8 +122,8 @@ impl Source {
 
     fn read(self, each: &mut dyn FnMut(Chunk) -> bool) -> Result<(), NodeError> {
         let failed = |bytes| move |source| (bytes, source);
-        let told = |(bytes, source)| SourceError::Read { path: self.path.clone(), bytes, source };
-        let file = File::open(&self.path).map_err(failed(0)).map_err(told)?;
+        let told = |(bytes, source)| SourceError::Read { path: self.shown(), bytes, source };
+        let file = File::open(&self.input.path).map_err(failed(0)).map_err(told)?;
         let rows = tables::lines_of_parquet(&file, &self.columns).map_err(failed(0)).map_err(told)?;
         let raw = Counted { inner: Arc::new(Mutex::new(DigestReader::new(file))), read: Arc::clone(&self.read) };
         let text = match rows {
@@ -117,7 +138,15 @@ impl Source {
         }
         // Whatever the decompressor left unread is part of the file too.
         let digest = raw.rest().map_err(failed(chunks.offset())).map_err(told)?;
-        if digest == self.planned { Ok(()) } else { Err(SourceError::Changed { path: self.path }.into()) }
+        match self.input.planned {
+            Some(planned) if planned != digest => Err(SourceError::Changed { path: self.shown() }.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The path that people know.
+    fn shown(&self) -> PathBuf {
+        if self.input.name == STANDARD_INPUT { STANDARD_INPUT.into() } else { self.input.path.clone() }
     }
 }
 
