@@ -11,7 +11,6 @@
 //! ```text
 //! GROUND FLOOR: pure and synchronous
 //!   digest       names by content: Digest, NodeKey, EmbedderKey, RowKey
-//!   kernel       the arithmetic of an encoder: the same bits on every processor
 //!   clean        what markup, LaTeX and stand-ins become, step by step
 //!   condition    which records a load takes: the language of `where`, the draw of `sample`
 //!   manifest     what the user wrote, with spans; every fault at once
@@ -53,7 +52,6 @@
 
 pub mod clean;
 pub mod digest;
-pub mod kernel;
 
 pub mod condition;
 pub mod manifest;

@@ -7,6 +7,7 @@ use super::onnx::{Attribute, EXTERNAL, Element, Entry, Node, TensorProto};
 use super::quantize;
 use super::weights::{Tensor, Weights};
 use super::{ConvertError, WEIGHTS_FILE};
+use sciembed_kernel::pack;
 
 /// ONNX Runtime maps a weight into memory only where it begins at a page of the file.
 const PAGE: u64 = 4096;
@@ -25,16 +26,20 @@ pub(super) enum Block {
     Columns(Vec<Tensor>),
     /// A table, to each row of which the first row of another is added.
     WithFirstRow(Tensor, Tensor),
-    /// [`Block::Columns`] as int8, a scale for each column: see `quantize.rs`.
+    /// [`Block::Columns`] as kernels read them: see `kernel/pack.rs`.
+    Packed(Vec<Tensor>),
+    /// The same as int8, a scale for each column: see `quantize.rs`.
     Quantized(Vec<Tensor>),
     /// The scales of [`Block::Quantized`].
     Scales(Vec<Tensor>),
+    /// The sums of its columns.
+    Sums(Vec<Tensor>),
 }
 
 impl Block {
     fn element(&self) -> Element {
         match self {
-            Self::Quantized(_) => Element::I8,
+            Self::Quantized(_) => Element::U8,
             _ => Element::F32,
         }
     }
@@ -43,8 +48,10 @@ impl Block {
         let rows = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.shape[0]).sum();
         match self {
             Self::Plain(tensor) | Self::WithFirstRow(tensor, _) => tensor.shape.clone(),
-            Self::Joined(tensors) | Self::Scales(tensors) => vec![rows(tensors)],
-            Self::Columns(tensors) | Self::Quantized(tensors) => vec![tensors[0].shape[1], rows(tensors)],
+            Self::Joined(tensors) | Self::Scales(tensors) | Self::Sums(tensors) => vec![rows(tensors)],
+            Self::Columns(tensors) => vec![tensors[0].shape[1], rows(tensors)],
+            Self::Packed(tensors) => vec![pack::floats(tensors[0].shape[1], rows(tensors))],
+            Self::Quantized(tensors) => vec![pack::bytes(tensors[0].shape[1], rows(tensors))],
         }
     }
 
@@ -64,6 +71,8 @@ impl Block {
         sink: &mut dyn FnMut(&[u8]) -> Result<(), ConvertError>,
     ) -> Result<(), ConvertError> {
         let read = |tensor: &Tensor| weights.read(tensor);
+        let integers = |tensor: &Tensor| read(tensor).map(|values| quantize::rows(&values, tensor.shape[1]).0);
+        let width = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.shape[0]).sum();
         match self {
             Self::Plain(tensor) => sink(floats(&mut read(tensor)?)),
             Self::Joined(tensors) => tensors.iter().try_for_each(|tensor| sink(floats(&mut read(tensor)?))),
@@ -74,10 +83,14 @@ impl Block {
                 values.chunks_exact_mut(width).for_each(|values| add(values, &row[..width]));
                 sink(floats(&mut values))
             }
-            Self::Quantized(tensors) => {
-                let integers = |tensor: &Tensor| read(tensor).map(|values| quantize::rows(&values, tensor.shape[1]).0);
-                sink(bytemuck::cast_slice(&columns(tensors, integers)?))
+            Self::Packed(tensors) => {
+                let height = tensors[0].shape[1];
+                sink(floats(&mut pack::pack_floats(&columns(tensors, read)?, height, width(tensors))))
             }
+            Self::Quantized(tensors) => {
+                sink(&pack::pack_bytes(&columns(tensors, integers)?, tensors[0].shape[1], width(tensors)))
+            }
+            Self::Sums(tensors) => sink(floats(&mut pack::column_sums(&columns(tensors, integers)?, width(tensors)))),
             Self::Scales(tensors) => tensors.iter().try_for_each(|tensor| {
                 let (_, mut scales) = quantize::rows(&read(tensor)?, tensor.shape[1]);
                 sink(floats(&mut scales))
@@ -191,11 +204,6 @@ impl Builder {
     pub fn integers(&mut self, name: &str, dims: &[usize], values: &[i64]) -> Value {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(name, Element::I64, dims, bytes)
-    }
-
-    /// Adds zeros of type int8.
-    pub fn zeros(&mut self, name: &str, count: usize) -> Value {
-        self.constant(name, Element::I8, &[count], vec![0; count])
     }
 
     /// Whether there is a constant or weight of this name.

@@ -1,19 +1,20 @@
 //! The operators that every encoder is made of: products, normalisations, activations.
 //!
-//! A product is a MatMul of f32, or, for int8, ONNX Runtime's DynamicQuantizeMatMul: it scales its input by the extremes
-//! of the whole run, so a row must run alone.
+//! Standard ones where other programs or a GPU run the graph, and this program's kernels on a CPU.
 
 use super::builder::{Block, Builder, Value};
-use super::encoder::{Activation, Encoder};
+use super::encoder::Encoder;
 use super::onnx::{Attribute, MICROSOFT};
+use super::operators::{ACTIVATION, ADD_NORMALIZATION, COLUMNS, DOMAIN, EPSILON, LINEAR, Operators, QUANTIZED_LINEAR};
 use super::weights::{Extent, Tensor, Weights};
-use super::{ConvertError, Precision};
+use super::{Activation, ConvertError, Precision};
 
 /// A graph in the making, with what it is made from.
 pub(super) struct Emitter<'a> {
     pub encoder: &'a Encoder,
     pub weights: &'a Weights,
     pub precision: Precision,
+    pub operators: Operators,
     pub graph: Builder,
 }
 
@@ -48,31 +49,9 @@ impl Emitter<'_> {
         Ok(self.graph.weight(name, Block::Plain(tensor)))
     }
 
-    /// The product of `input` with the matrices of these names, side by side, without their biases.
-    pub fn product(&mut self, input: &str, names: &[String], from: Extent, to: Extent) -> Result<Value, ConvertError> {
-        let matrices = self.matrices(names, from, to)?;
-        let name = format!("{}.weight", names[0]);
-        match self.precision {
-            Precision::F32 => {
-                let weight = self.graph.weight(&name, Block::Columns(matrices));
-                Ok(self.graph.op("MatMul", &[input, &weight], vec![]))
-            }
-            Precision::Int8 => {
-                let (weight, scales) = self.quantized(&name, matrices);
-                Ok(self.microsoft("DynamicQuantizeMatMul", &[input, &weight, &scales], vec![]))
-            }
-        }
-    }
-
     /// The matrices of these names.
     pub fn matrices(&self, names: &[String], from: Extent, to: Extent) -> Result<Vec<Tensor>, ConvertError> {
         names.iter().map(|name| self.tensor(&format!("{name}.weight"), &[to, from])).collect()
-    }
-
-    /// Matrices side by side as int8, and their scales.
-    pub fn quantized(&mut self, name: &str, matrices: Vec<Tensor>) -> (Value, Value) {
-        let scales = self.graph.weight(&format!("{name}.scale"), Block::Scales(matrices.clone()));
-        (self.graph.weight(name, Block::Quantized(matrices)), scales)
     }
 
     /// The biases of these names, one after the other.
@@ -82,7 +61,7 @@ impl Emitter<'_> {
         Ok(self.graph.weight(&format!("{}.bias", names[0]), Block::Joined(biases)))
     }
 
-    /// A product with its bias, where it has one.
+    /// The product of `input` with the matrices of these names, side by side, with their biases, where they have any.
     pub fn linear(
         &mut self,
         input: &str,
@@ -91,13 +70,118 @@ impl Emitter<'_> {
         to: Extent,
         bias: bool,
     ) -> Result<Value, ConvertError> {
-        let product = self.product(input, names, from, to)?;
+        self.activated(input, names, from, to, bias, Activation::Identity)
+    }
+
+    /// The same, activated.
+    pub fn activated(
+        &mut self,
+        input: &str,
+        names: &[String],
+        from: Extent,
+        to: Extent,
+        bias: bool,
+        activation: Activation,
+    ) -> Result<Value, ConvertError> {
+        let matrices = self.matrices(names, from, to)?;
         if !bias {
             names.iter().try_for_each(|name| self.refuse(&format!("{name}.bias"), "biases"))?;
-            return Ok(product);
         }
-        let bias = self.biases(names, to)?;
-        Ok(self.graph.op("Add", &[&product, &bias], vec![]))
+        let name = format!("{}.weight", names[0]);
+        match self.operators {
+            Operators::Standard => {
+                let weight = self.graph.weight(&name, Block::Columns(matrices));
+                let product = self.graph.op("MatMul", &[input, &weight], vec![]);
+                match bias {
+                    false => Ok(self.activation(&product, activation)),
+                    true => {
+                        let bias = self.biases(names, to)?;
+                        Ok(self.biased_activation(&product, &bias, activation))
+                    }
+                }
+            }
+            Operators::Kernels => {
+                let weights = self.packed(&name, matrices);
+                let bias = bias.then(|| self.biases(names, to)).transpose()?;
+                Ok(self.kernel_linear(input, weights, bias, names.len() * to.1, activation))
+            }
+        }
+    }
+
+    /// Matrices side by side as kernels read them, with what belongs to them.
+    fn packed(&mut self, name: &str, matrices: Vec<Tensor>) -> Vec<Value> {
+        match self.precision {
+            Precision::F32 => vec![self.graph.weight(name, Block::Packed(matrices))],
+            Precision::Int8 => {
+                let scales = self.graph.weight(&format!("{name}.scale"), Block::Scales(matrices.clone()));
+                let sums = self.graph.weight(&format!("{name}.sum"), Block::Sums(matrices.clone()));
+                vec![self.graph.weight(name, Block::Quantized(matrices)), scales, sums]
+            }
+        }
+    }
+
+    fn kernel_linear(
+        &mut self,
+        input: &str,
+        weights: Vec<Value>,
+        bias: Option<Value>,
+        columns: usize,
+        activation: Activation,
+    ) -> Value {
+        let op = if weights.len() == 1 { LINEAR } else { QUANTIZED_LINEAR };
+        let inputs: Vec<&str> = [input].into_iter().chain(weights.iter().chain(&bias).map(String::as_str)).collect();
+        let place = Activation::ALL.iter().position(|known| *known == activation).unwrap_or_default();
+        let attributes = vec![Attribute::int(COLUMNS, columns as i64), Attribute::int(ACTIVATION, place as i64)];
+        self.kernel(op, &inputs, attributes)
+    }
+
+    /// A dense layer of the head, by tensors and the names that they get.
+    pub fn dense(
+        &mut self,
+        input: &str,
+        names: [&str; 2],
+        matrix: Tensor,
+        bias: Option<Tensor>,
+        to: usize,
+        activation: Activation,
+    ) -> Value {
+        let bias = |graph: &mut Builder| bias.map(|bias| graph.weight(names[1], Block::Plain(bias)));
+        match self.operators {
+            Operators::Standard => {
+                let weight = self.graph.weight(names[0], Block::Columns(vec![matrix]));
+                let mut output = self.graph.op("MatMul", &[input, &weight], vec![]);
+                if let Some(bias) = bias(&mut self.graph) {
+                    output = self.graph.op("Add", &[&output, &bias], vec![]);
+                }
+                self.activation(&output, activation)
+            }
+            Operators::Kernels => {
+                let weights = self.packed(names[0], vec![matrix]);
+                let bias = bias(&mut self.graph);
+                self.kernel_linear(input, weights, bias, to, activation)
+            }
+        }
+    }
+
+    /// One of this program's own operators.
+    pub fn kernel(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> Value {
+        self.graph.outputs(DOMAIN, op, inputs, attributes, 1).remove(0)
+    }
+
+    /// The sum of two values, normalised.
+    pub fn added_and_normalized(&mut self, input: &str, residual: &str, name: &str) -> Result<Value, ConvertError> {
+        match self.operators {
+            Operators::Standard => {
+                let sum = self.graph.op("Add", &[input, residual], vec![]);
+                self.normalized(&sum, name, true)
+            }
+            Operators::Kernels => {
+                let gain = self.plain(&format!("{name}.weight"), &[self.hidden()])?;
+                let bias = self.plain(&format!("{name}.bias"), &[self.hidden()])?;
+                let epsilon = vec![Attribute::float(EPSILON, self.encoder.norm_eps)];
+                Ok(self.kernel(ADD_NORMALIZATION, &[input, residual, &gain, &bias], epsilon))
+            }
+        }
     }
 
     pub fn normalized(&mut self, input: &str, name: &str, bias: bool) -> Result<Value, ConvertError> {
@@ -118,7 +202,7 @@ impl Emitter<'_> {
     }
 
     /// `input + bias`, activated.
-    pub fn biased_activation(&mut self, input: &str, bias: &str, activation: Activation) -> Value {
+    fn biased_activation(&mut self, input: &str, bias: &str, activation: Activation) -> Value {
         match activation {
             Activation::Gelu => self.microsoft("BiasGelu", &[input, bias], vec![]),
             Activation::GeluTanh => self.microsoft("FastGelu", &[input, bias], vec![]),

@@ -2,24 +2,7 @@
 //!
 //! Filled in by `model/architecture.rs` from config.json; turned into operators by `classic.rs` and `modern.rs`.
 
-/// A function between two products.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// x/2 (1 + erf(x / sqrt 2)): Hendrycks and Gimpel 2016.
-    Gelu,
-    /// The same with a hyperbolic tangent in place of the error function.
-    GeluTanh,
-    /// max(x, 0)
-    Relu,
-    /// x / (1 + exp(-x))
-    Silu,
-    /// tanh x
-    Tanh,
-    /// 1 / (1 + exp(-x))
-    Sigmoid,
-    /// x
-    Identity,
-}
+use sciembed_kernel::functions::Activation;
 
 /// A text encoder: its sizes, as config.json has them, and its design.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,12 +4,11 @@
 //! tokens count, except those of a prompt that the model leaves out of its pooling.
 
 use super::ConvertError;
-use super::builder::{Block, Builder, Value};
+use super::builder::{Builder, Value};
 use super::emitter::Emitter;
-use super::encoder::Activation;
 use super::onnx::{Attribute, Element};
 use super::weights::{Extent, Weights};
-use super::{Conversion, POOLED, Precision};
+use super::{Activation, Conversion, POOLED, Precision};
 use crate::manifest::config::Pooling;
 
 /// The smallest divisor of a mean (`torch.clamp(.., min=1e-9)`).
@@ -50,7 +49,8 @@ impl Conversion {
             vector = match stage {
                 Stage::Dense(layer) => {
                     let (weights, module) = dense.next().expect("each dense layer has weights");
-                    let mut emitter = Emitter { encoder: &self.encoder, weights, precision: Precision::F32, graph };
+                    let (precision, operators) = (Precision::F32, self.operators);
+                    let mut emitter = Emitter { encoder: &self.encoder, weights, precision, operators, graph };
                     emitter.graph.enter_module(module);
                     let output = layer.emit(&mut emitter, weights, place, &vector)?;
                     graph = emitter.graph;
@@ -69,16 +69,11 @@ impl Dense {
         let (from, to) = (Extent("in_features", self.from), Extent("out_features", self.to));
         let matrix = weights.tensor("linear.weight", &self.settings, &[to, from])?;
         let name = |part: &str| format!("dense.{place}.{part}");
-        let matrix = emitter.graph.weight(&name("weight"), Block::Columns(vec![matrix]));
-        let mut output = emitter.graph.op("MatMul", &[input, &matrix], vec![]);
-        if !self.bias {
-            weights.refuse("linear.bias", &self.settings, "bias")?;
-        } else {
-            let bias = weights.tensor("linear.bias", &self.settings, &[to])?;
-            let bias = emitter.graph.weight(&name("bias"), Block::Plain(bias));
-            output = emitter.graph.op("Add", &[&output, &bias], vec![]);
-        }
-        Ok(emitter.activation(&output, self.activation))
+        let bias = match self.bias {
+            true => Some(weights.tensor("linear.bias", &self.settings, &[to])?),
+            false => weights.refuse("linear.bias", &self.settings, "bias").map(|()| None)?,
+        };
+        Ok(emitter.dense(input, [&name("weight"), &name("bias")], matrix, bias, self.to, self.activation))
     }
 }
 

@@ -15,6 +15,7 @@ mod error;
 mod head;
 mod modern;
 mod onnx;
+pub mod operators;
 mod position;
 mod quantize;
 mod weights;
@@ -22,9 +23,10 @@ mod write;
 
 use prost::Message;
 
-pub use encoder::{Activation, Classic, Design, Encoder, Family, Modern};
+pub use encoder::{Classic, Design, Encoder, Family, Modern};
 pub use error::ConvertError;
 pub use head::{Dense, Stage};
+pub use operators::Operators;
 pub use weights::{INDEX, SINGLE, Weights};
 pub use write::{damaged_file, folder_name};
 
@@ -35,6 +37,7 @@ use emitter::Emitter;
 use onnx::{
     Dimension, Element, Entry, Graph, IR_VERSION, MICROSOFT, MICROSOFT_OPSET, Model, OPSET, OperatorSet, ValueInfo,
 };
+pub use sciembed_kernel::functions::Activation;
 
 /// The graph's input of token ids, `rows x tokens`.
 pub const IDS: &str = "input_ids";
@@ -71,6 +74,8 @@ pub struct Conversion {
     pub stages: Vec<Stage>,
     /// In what numbers the products are computed.
     pub precision: Precision,
+    /// Which operators compute it; int8 is for kernels alone.
+    pub operators: Operators,
 }
 
 /// A graph that is known, and whose weights can be written.
@@ -97,6 +102,7 @@ impl Conversion {
             encoder: &self.encoder,
             weights: &self.weights,
             precision: self.precision,
+            operators: self.operators,
             graph: Builder::default(),
         };
         let states = match &self.encoder.design {
@@ -126,14 +132,19 @@ impl Conversion {
             input,
             output: vec![output],
         };
-        let operators = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
+        let set = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
         let metadata = |key: &str, value: &str| Entry { key: key.to_owned(), value: value.to_owned() };
         let scheme = (self.precision == Precision::Int8).then(|| metadata("quantization", quantize::SCHEME));
         Model {
             ir_version: IR_VERSION,
             producer_name: "sciembed".to_owned(),
             graph: Some(graph),
-            opset_import: vec![operators("", OPSET), operators(MICROSOFT, MICROSOFT_OPSET)],
+            opset_import: match self.operators {
+                Operators::Standard => vec![set("", OPSET), set(MICROSOFT, MICROSOFT_OPSET)],
+                Operators::Kernels => {
+                    vec![set("", OPSET), set(MICROSOFT, MICROSOFT_OPSET), set(operators::DOMAIN, operators::VERSION)]
+                }
+            },
             metadata_props: scheme.into_iter().collect(),
         }
     }

@@ -19,7 +19,7 @@ pub(super) const MICROSOFT_OPSET: i64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Element {
     F32 = 1,
-    I8 = 3,
+    U8 = 2,
     I32 = 6,
     I64 = 7,
 }
@@ -28,7 +28,7 @@ impl Element {
     /// Bytes of one element.
     pub const fn bytes(self) -> u64 {
         match self {
-            Self::I8 => 1,
+            Self::U8 => 1,
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
         }

@@ -9,6 +9,7 @@ mod batch;
 mod error;
 mod fake;
 mod onnx;
+mod operators;
 mod pooling;
 mod runtime;
 mod session;

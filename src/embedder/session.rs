@@ -12,7 +12,7 @@ use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{Tensor, TensorElementType, ValueType};
 
 use super::windows::Windows;
-use super::{EmbedderError, pooling};
+use super::{EmbedderError, operators, pooling};
 use crate::convert::{IDS, POOLED, Stage, TYPES};
 use crate::model::{Graph, Onnx, Processor, Settings};
 
@@ -131,6 +131,7 @@ impl Model {
 
 fn builder(environment: &Environment, threads: usize, processor: Processor) -> ort::Result<SessionBuilder> {
     let builder = Session::builder(environment)?
+        .with_operators(operators::domain()?)?
         .with_optimization_level(GraphOptimizationLevel::Level3)?
         .with_intra_threads(threads)?
         .with_inter_threads(1)?

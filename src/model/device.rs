@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::ModelError;
+use crate::convert::Operators;
 use crate::manifest::config::{Device, Precision};
 
 /// What to do about a missing or unfit ONNX Runtime.
@@ -68,6 +69,14 @@ impl Processor {
             (Self::Cpu, Precision::F32) => "cpu-f32",
             (Self::Cpu, Precision::Int8) => "cpu-i8",
             (Self::Cuda, _) => "cuda-f32",
+        }
+    }
+
+    /// What a graph that is made of weights computes with there.
+    pub const fn operators(self) -> Operators {
+        match self {
+            Self::Cpu => Operators::Kernels,
+            Self::Cuda => Operators::Standard,
         }
     }
 

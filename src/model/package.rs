@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::settings::{self, Found, Settings, slashed};
 use super::{DigestOf, ModelError, architecture};
-use crate::convert::{Conversion, INDEX, Planned, SINGLE, Stage, Weights};
+use crate::convert::{Conversion, INDEX, Operators, Planned, SINGLE, Stage, Weights};
 use crate::digest::Digest;
 use crate::manifest::config::{EmbedConfig, GraphChoice, Precision};
 
@@ -97,11 +97,16 @@ pub struct ModelPackage {
 }
 
 impl ModelPackage {
-    /// Opens the model in `folder`, with the overrides of `config`.
+    /// Opens the model in `folder`, with the overrides of `config`. A graph that is made of its weights has these operators.
     ///
     /// # Errors
     /// A file that is missing or says something that would be run wrongly; see [`ModelError`].
-    pub fn open(folder: &Path, config: &EmbedConfig, digest_of: DigestOf) -> Result<Self, ModelError> {
+    pub fn open(
+        folder: &Path,
+        config: &EmbedConfig,
+        operators: Operators,
+        digest_of: DigestOf,
+    ) -> Result<Self, ModelError> {
         if !folder.is_dir() {
             return Err(ModelError::NoFolder { folder: folder.into() });
         }
@@ -116,7 +121,7 @@ impl ModelPackage {
         paths.extend(found.files.iter().map(|file| (Role::Settings(slashed(file)), folder.join(file))));
 
         let own = match choice {
-            GraphChoice::Own => Some(own_graph(&found, config)?),
+            GraphChoice::Own => Some(own_graph(&found, config, operators)?),
             GraphChoice::Bundled => {
                 refuse_for_bundled(&found, config)?;
                 let graph = find(folder, &found.base, "the ONNX graph", &GRAPHS, NO_GRAPH)?;
@@ -229,7 +234,7 @@ fn refuse_for_bundled(found: &Found, config: &EmbedConfig) -> Result<(), ModelEr
     }
 }
 
-fn own_graph(found: &Found, config: &EmbedConfig) -> Result<OwnGraph, ModelError> {
+fn own_graph(found: &Found, config: &EmbedConfig, operators: Operators) -> Result<OwnGraph, ModelError> {
     let file = found.config.as_ref().expect("an architecture is known from config.json");
     let settings = &found.settings;
     let encoder = architecture::encoder(file, settings.max_length)?;
@@ -242,11 +247,12 @@ fn own_graph(found: &Found, config: &EmbedConfig) -> Result<OwnGraph, ModelError
         include_prompt: settings.include_prompt,
         stages: settings.stages.clone(),
         precision: config.precision,
+        operators,
         dense_weights,
     };
-    // A dense layer multiplies pooled vectors, and that product is one row high or several, by the batch: other
-    // kernels, other rounding. Int8 scales its input by the extremes of the whole run.
-    let row_independent = conversion.dense_weights.is_empty() && config.precision == Precision::F32;
+    // No kernel sees another row. Of the standard operators a dense layer multiplies pooled vectors, and that product is
+    // one row high or several, by the batch: other kernels, other rounding.
+    let row_independent = operators == Operators::Kernels || conversion.dense_weights.is_empty();
     Ok(OwnGraph {
         planned: conversion.plan()?,
         architecture: architecture::known(file)?.unwrap_or_default(),

@@ -103,9 +103,9 @@ pub fn resolve(
         }
     };
     refuse_zeros(config)?;
-    let package = ModelPackage::open(&folder, &library.pinned(config), digest_of)?;
-    library.pin(model, commit, &package)?;
     let (processor, fallback) = device::settle(device_for(config, *precision)?, env)?;
+    let package = ModelPackage::open(&folder, &library.pinned(config), processor.operators(), digest_of)?;
+    library.pin(model, commit, &package)?;
     let mut resolved = of_package(Onnx { package, processor, fallback, config: onnx.clone() });
     resolved.notes.extend(note);
     Ok(resolved)

@@ -7,7 +7,7 @@ use std::path::Path;
 use miette::Diagnostic;
 
 use super::*;
-use crate::convert::Stage;
+use crate::convert::{Operators, Stage};
 use crate::digest::Digest;
 use crate::manifest::config::{Device, Dtype, EmbedConfig, Long, OnnxConfig, Pooling};
 
@@ -41,7 +41,7 @@ fn write(folder: &Path, name: &str, text: &str) {
 }
 
 fn open(folder: &Path, config: &EmbedConfig) -> Result<ModelPackage, ModelError> {
-    ModelPackage::open(folder, config, &mut Digest::of_file)
+    ModelPackage::open(folder, config, Operators::Kernels, &mut Digest::of_file)
 }
 
 fn resolved(folder: &Path, config: &EmbedConfig) -> Result<ResolvedModel, ModelError> {

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::{Chosen, DoorError, Failure, Onnx, Runner};
+use super::{Chosen, DoorError, Failure, Runner};
 use crate::cli::print::say;
-use crate::convert::{GRAPH_FILE, WEIGHTS_FILE};
+use crate::convert::{GRAPH_FILE, Operators, WEIGHTS_FILE};
+use crate::digest::Digest;
 use crate::error::Exit;
-use crate::model::Graph;
+use crate::manifest::config::Precision;
+use crate::model::{Graph, ModelPackage};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -19,14 +21,18 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let (resolved, _) = arguments.chosen.resolve()?;
-    let own = match &resolved.runner {
-        Runner::Onnx(onnx) => own(onnx),
-        Runner::Fake(_) => None,
+    let folder = match &resolved.runner {
+        Runner::Onnx(onnx) if matches!(onnx.package.graph, Graph::Own(_)) => &onnx.package.folder,
+        _ => return Err(runs_none(arguments)),
     };
-    let Some(own) = own else {
-        let help = "leave --graph out, and name a model with safetensors weights: see `sciembed model inspect`";
-        return Err(refused(arguments, "it runs no graph of sciembed's own", help).into());
-    };
+    // What runs here has kernels that other programs lack.
+    let config = arguments.chosen.config();
+    if config.precision != Precision::F32 {
+        let reason = "int8 is computed by kernels of sciembed, which other programs do not have";
+        return Err(refused(arguments, reason, "leave --precision out: the file is for f32").into());
+    }
+    let package = ModelPackage::open(folder, &config, Operators::Standard, &mut |path| Digest::of_file(path))?;
+    let Graph::Own(own) = &package.graph else { return Err(runs_none(arguments)) };
     if arguments.out.exists() {
         let reason = format!("{} exists already", arguments.out.display());
         return Err(refused(arguments, &reason, "name a folder that does not exist yet").into());
@@ -36,13 +42,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+fn runs_none(arguments: &Arguments) -> Failure {
+    let help = "leave --graph out, and name a model with safetensors weights: see `sciembed model inspect`";
+    refused(arguments, "it runs no graph of sciembed's own", help).into()
+}
 fn refused(arguments: &Arguments, reason: &str, help: &'static str) -> DoorError {
     DoorError::Convert { model: arguments.chosen.model.clone(), reason: reason.to_owned(), help }
-}
-
-fn own(onnx: &Onnx) -> Option<&crate::model::OwnGraph> {
-    match &onnx.package.graph {
-        Graph::Own(own) => Some(own),
-        Graph::Bundled(_) => None,
-    }
 }

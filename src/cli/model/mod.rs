@@ -88,7 +88,16 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 impl Chosen {
     /// Resolves the model as an embed section with these values would be; paths are relative to the working directory.
     fn resolve(&self) -> Result<(ResolvedModel, Environment), Failure> {
-        let config = EmbedConfig {
+        let config = self.config();
+        let environment = self.machine.environment();
+        // What a workflow here pinned counts here as well; nothing is pinned by looking.
+        let mut library = library(Path::new(""), std::iter::once(self.model.as_str()))?;
+        let resolved = resolve(&config, &mut library, &environment, &mut |path| Digest::of_file(path))?;
+        Ok((resolved, environment))
+    }
+
+    fn config(&self) -> EmbedConfig {
+        EmbedConfig {
             prompt: self.prompt.clone(),
             precision: self.precision.0,
             graph: self.graph.map(|graph| graph.0),
@@ -98,11 +107,6 @@ impl Chosen {
             dim: self.dim.map(Into::into),
             onnx: OnnxConfig { device: self.device.0, ..OnnxConfig::default() },
             ..EmbedConfig::of(&self.model)
-        };
-        let environment = self.machine.environment();
-        // What a workflow here pinned counts here as well; nothing is pinned by looking.
-        let mut library = library(Path::new(""), std::iter::once(self.model.as_str()))?;
-        let resolved = resolve(&config, &mut library, &environment, &mut |path| Digest::of_file(path))?;
-        Ok((resolved, environment))
+        }
     }
 }

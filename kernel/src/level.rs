@@ -66,10 +66,10 @@ impl fmt::Display for Level {
 macro_rules! dispatched {
     ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $output:ty)? = $body:ident) => {
         $(#[$doc])*
-        $visibility fn $name(level: $crate::kernel::Level, $($argument: $type),*) $(-> $output)? {
+        $visibility fn $name(level: $crate::Level, $($argument: $type),*) $(-> $output)? {
             #[cfg(target_arch = "x86_64")]
             {
-                use $crate::kernel::tile::{Avx2, Avx512, AvxVnni};
+                use $crate::tile::{Avx2, Avx512, AvxVnni};
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($argument: $type),*) $(-> $output)? {
                     $body::<Avx2>($($argument),*)
@@ -86,14 +86,14 @@ macro_rules! dispatched {
                 // SAFETY: the processor has the instructions, as was just checked.
                 #[allow(unsafe_code)]
                 match level {
-                    $crate::kernel::Level::Portable => {}
-                    $crate::kernel::Level::Avx2 => return unsafe { avx2($($argument),*) },
-                    $crate::kernel::Level::AvxVnni => return unsafe { avx_vnni($($argument),*) },
-                    $crate::kernel::Level::Avx512 => return unsafe { avx512($($argument),*) },
+                    $crate::Level::Portable => {}
+                    $crate::Level::Avx2 => return unsafe { avx2($($argument),*) },
+                    $crate::Level::AvxVnni => return unsafe { avx_vnni($($argument),*) },
+                    $crate::Level::Avx512 => return unsafe { avx512($($argument),*) },
                 }
             }
             let _ = level;
-            $body::<$crate::kernel::tile::Portable>($($argument),*)
+            $body::<$crate::tile::Portable>($($argument),*)
         }
     };
 }
