@@ -305,3 +305,6 @@ impl<'a> Losers<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
