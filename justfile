@@ -81,7 +81,7 @@ fuzz-bytes target seconds="900":
     (cd fuzz && cargo build --locked --bin "$1")
     mkdir -p "fuzz/corpus/$1" "fuzz/artifacts/$1"
     LD_LIBRARY_PATH=lib exec nice -n 19 "$CARGO_TARGET_DIR/debug/$1" "fuzz/corpus/$1" "fuzz/seeds/$1" -dict="fuzz/words/$1" \
-        -max_total_time="$2" -max_len=1024 -timeout=20 -rss_limit_mb=2048 -use_value_profile=1 -reload=0 \
+        -max_total_time="$2" -max_len=1024 -timeout=20 -rss_limit_mb=2048 -reload=0 \
         -artifact_prefix="fuzz/artifacts/$1/" -print_final_stats=1
 
 # open and look up a dataset beside so many publications of changing content

@@ -13,11 +13,11 @@ use sciembed::source::chunks::Chunks;
 /// Longer than any text that a target makes.
 const LIMIT: u64 = 1 << 30;
 /// Bytes of a text that is measured; a step takes some milliseconds for them.
-const LONG_BYTES: usize = 200_000;
+const LONG_BYTES: usize = 100_000;
 /// Time of the processor for such a text, a hundred times what is usual: a step whose time grows with the square takes more.
 const LONG_AT_MOST: Duration = Duration::from_secs(1);
 /// One of so many texts is measured: the others would wait for it.
-const MEASURED: u64 = 256;
+const MEASURED: u64 = 1024;
 
 /// A text and how it is to be handed out. The first line of an input says how: the records' path, the size of chunks, and
 /// the sizes of strokes, a byte each.
