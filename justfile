@@ -67,6 +67,23 @@ reuse cases="500":
 fuzz cases="20000" models="500":
     SCIEMBED_FUZZ="$1" SCIEMBED_MODELS="$2" cargo test --locked --test it -- model_fuzz any_size
 
+# feed any bytes to TARGET (array_reader, html, latex, record or splitter) for so many SECONDS, watched by libFuzzer; takes g++ or clang++
+fuzz-bytes target seconds="900":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    [[ -f fuzz/targets/$1.rs ]] || { echo "no target $1: there are $(cd fuzz/targets && echo *.rs)" >&2; exit 2; }
+    type g++ >/dev/null 2>&1 || type clang++ >/dev/null 2>&1 || {
+        echo "libFuzzer is C++: install g++ (apt-get install g++) or clang++" >&2
+        exit 1
+    }
+    # Of its own, for all of it is compiled otherwise.
+    export CARGO_TARGET_DIR=${SCIEMBED_FUZZ_TARGET_DIR:-$CARGO_TARGET_DIR-fuzz}
+    (cd fuzz && cargo build --locked --bin "$1")
+    mkdir -p "fuzz/corpus/$1" "fuzz/artifacts/$1"
+    LD_LIBRARY_PATH=lib exec nice -n 19 "$CARGO_TARGET_DIR/debug/$1" "fuzz/corpus/$1" "fuzz/seeds/$1" -dict="fuzz/words/$1" \
+        -max_total_time="$2" -max_len=1024 -timeout=20 -rss_limit_mb=2048 -reload=0 \
+        -artifact_prefix="fuzz/artifacts/$1/" -print_final_stats=1
+
 # open and look up a dataset beside so many publications of changing content
 readers publications="200" opens="10000":
     SCIEMBED_PUBLICATIONS="$1" SCIEMBED_OPENS="$2" cargo test --locked --test it a_reader

@@ -1,12 +1,14 @@
 //! `html`: tags are taken out, and words that they kept apart do not join.
 //!
 //! The text is read from its end. So whether `<b>` has its `</b>` is known when it is met, and a tag that only appears
-//! when another one is taken out of it is seen as well: once through is as good as twice.
+//! when another one is taken out of it is seen as well: once through is as good as twice. What the elements of MathML
+//! enclose is put in a row in `mathml.rs`.
 
 use std::borrow::Cow;
 
 use memchr::{memchr_iter, memrchr_iter};
 
+use super::mathml::Formulas;
 use super::tag::{self, Gap, Pair, Tag};
 
 /// Takes out tags.
@@ -19,6 +21,7 @@ pub(super) fn html(text: &str) -> Cow<'_, str> {
     }
     let mut kept = Kept::new(bytes.len());
     let mut ends: Vec<&'static str> = Vec::new();
+    let mut formulas = Formulas::default();
     let (mut end, mut changed) = (bytes.len(), false);
     for at in memrchr_iter(b'<', bytes) {
         kept.put(&bytes[at..end]);
@@ -26,6 +29,7 @@ pub(super) fn html(text: &str) -> Cow<'_, str> {
         let Some(tag) = tag::read(kept.bytes()).filter(|tag| is_whole(tag, &mut ends)) else { continue };
         kept.take(tag.bytes);
         changed = true;
+        formulas.see(tag.math, &text[..at], &mut kept);
         kept.put(left(tag.gap, &bytes[..at], kept.bytes()).as_bytes());
     }
     kept.put(&bytes[..end]);
@@ -73,7 +77,7 @@ fn is_whole(tag: &Tag, ends: &mut Vec<&'static str>) -> bool {
 }
 
 /// What is kept of a text, filled from its end.
-struct Kept {
+pub(super) struct Kept {
     buffer: Vec<u8>,
     start: usize,
 }
@@ -83,18 +87,20 @@ impl Kept {
         Self { buffer: vec![0; bytes], start: bytes }
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// What is kept.
+    pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
 
     /// Puts bytes before the others. There is room: what is put was taken from the text, or is less than a tag.
-    fn put(&mut self, bytes: &[u8]) {
+    pub fn put(&mut self, bytes: &[u8]) {
         let start = self.start - bytes.len();
         self.buffer[start..self.start].copy_from_slice(bytes);
         self.start = start;
     }
 
-    fn take(&mut self, bytes: usize) {
+    /// Takes the first bytes away.
+    pub fn take(&mut self, bytes: usize) {
         self.start += bytes;
     }
 
@@ -127,6 +133,61 @@ mod tests {
             ("<<I>b</I>/b>x", "<b/b>x"),
         ] {
             assert_eq!(html(text), clean);
+        }
+    }
+
+    #[test]
+    fn formulas_read_as_those_of_latex() {
+        for (text, clean) in [
+            ("<mn>10</mn><mn>4</mn>", "104"),
+            ("<msup><mn>10</mn><mn>4</mn></msup> K", "10^4 K"),
+            ("<msup>\n  <mn>10</mn>\n  <mrow>\n<mo>-</mo>\n<mn>4</mn></mrow>\n</msup> K", "\n  10^-4 K"),
+            (
+                "<msup><mi>x</mi><mn>2</mn></msup>, <msup><mi>x</mi><mrow><mi>n</mi><mo>+</mo><mn>1</mn></mrow></msup>",
+                "x^2, x^(n+1)",
+            ),
+            ("<msup><mn>10</mn><mrow><mo>&#8722;</mo><mn>3</mn></mrow></msup>", "10^&#8722;3"),
+            ("<msup><mi>&alpha;</mi><mn>2</mn></msup>", "&alpha;^2"),
+            ("<msub><mi>M</mi><mo>⊙</mo></msub>, <msub><mi>T</mi><mtext>eff</mtext></msub>", "M⊙, Teff"),
+            ("<msub><mn>10</mn><mn>2</mn></msub>, <msub><mi>H</mi><mn>2</mn></msub>O", "10_2, H2O"),
+            (
+                "2.7<msubsup><mn>4</mn><mrow><mo>-</mo><mn>0.01</mn></mrow><mrow><mo>+</mo><mn>0.04</mn></mrow></msubsup>",
+                "2.74_-0.01^+0.04",
+            ),
+            ("<msubsup><mi>x</mi><mi>i</mi><mn>2</mn></msubsup>", "xi^2"),
+            (
+                "of <math><msup><mrow></mrow><mn>36</mn></msup><mi>Cl</mi></math>, <msup><mi/><mn>13</mn></msup>C",
+                "of 36Cl, 13C",
+            ),
+            ("<mn>0.28</mn><msup><mrow/><mn>2</mn></msup>", "0.28^2"),
+            ("<msup><mn>30</mn><mo>∘</mo></msup>, <msup><mn>5</mn><mo>′</mo></msup>", "30°, 5′"),
+            ("<msup><msup><mn>10</mn><mn>2</mn></msup><mn>3</mn></msup>", "10^2^3"),
+            ("<msup><mn>10</mn><msup><mn>2</mn><mn>3</mn></msup></msup>", "10^2^3"),
+            ("<mfrac><mn>1</mn><mn>2</mn></mfrac>, <mfrac><mrow>a+b</mrow><mi>c</mi></mfrac>", "1/2, (a+b)/c"),
+            ("<msqrt><mn>2</mn></msqrt>, <msqrt><mi>a</mi><mo>+</mo><mi>b</mi></msqrt>", "√2, √(a+b)"),
+        ] {
+            assert_eq!(html(text), clean, "{text}");
+            let prefixed = text.replace("</m", "</mml:m").replace("<m", "<mml:m");
+            assert_eq!(html(&prefixed), clean, "{prefixed}");
+        }
+    }
+
+    /// What is not nested as it should be stays in its order, and nothing of it is lost.
+    #[test]
+    fn broken_formulas_lose_their_tags_alone() {
+        for (text, clean) in [
+            ("10<msup>4", "104"),
+            ("<msup><mn>10</mn></msup>", "10"),
+            ("</msup>10 4<msup>", "10 4"),
+            ("<msup>10<mn>4</mn></msup>", "10^4"),
+            ("<msub><mn>10</mn><mn>4</mn></msup>", "104"),
+            ("<msubsup><mn>1</mn><mn>2</mn></msubsup>", "1^2"),
+            ("<mfrac><mn>1</mn></mfrac>", "1"),
+            ("<msup><mi>a <b</mi><mn>4</mn></msup>", "a <b4"),
+            ("<msubsup><!--</msubsup>-->x", "x"),
+            ("<msup><mn>1</mn><a title=\"<mn>2</mn></msup>\">3</a></msup>", "13"),
+        ] {
+            assert_eq!(html(text), clean, "{text}");
         }
     }
 

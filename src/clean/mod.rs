@@ -8,8 +8,10 @@
 mod entities;
 mod html;
 mod latex;
+mod mathml;
 mod nfc;
 mod placeholder;
+mod script;
 mod tag;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// Takes out tags: `H<SUB>2</SUB>O` becomes `H2O`, and `10<SUP>5</SUP>` `10^5`, for two numbers do not become one; a tag
-    /// that breaks a line, such as `<BR>`, becomes a space.
+    /// that breaks a line, such as `<BR>`, becomes a space. Powers, indices, fractions and roots of MathML read as those of
+    /// LaTeX do: `<msup><mi>x</mi><mn>2</mn></msup>` becomes `x^2`.
     Html,
     /// Decodes entities: `&lt;`, `&eacute;`, `&#8805;`.
     Entities,
@@ -60,7 +63,8 @@ impl Step {
     /// The version of what it does. Raise it when equal text would come out otherwise.
     pub const fn version(self) -> u32 {
         match self {
-            Self::Html | Self::Entities | Self::Latex | Self::Whitespace | Self::UnicodeNfc | Self::Placeholder => 1,
+            Self::Html => 2,
+            Self::Entities | Self::Latex | Self::Whitespace | Self::UnicodeNfc | Self::Placeholder => 1,
         }
     }
 

@@ -132,6 +132,41 @@ pub(super) struct Tag {
     pub gap: Gap,
     /// The element that it begins or ends.
     pub pair: Pair,
+    /// Its part in a formula, if it is MathML.
+    pub math: Option<Math>,
+}
+
+/// What a tag of MathML begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Math {
+    /// Which end of its element it is.
+    pub side: Side,
+    /// How the parts of the element stand to each other, if not in a row.
+    pub structure: Option<Structure>,
+}
+
+/// Which end of an element a tag is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Opens,
+    Closes,
+    /// The element is empty: `<mi/>`.
+    Both,
+}
+
+/// How the parts of an element of MathML stand to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Structure {
+    /// A base and what is below it.
+    Index,
+    /// A base and what is above it.
+    Power,
+    /// A base, what is below it and what is above it.
+    IndexAndPower,
+    /// What is above a line and what is below it.
+    Fraction,
+    /// What is under a root.
+    Root,
 }
 
 /// What a tag leaves.
@@ -163,29 +198,43 @@ pub(super) fn read(text: &[u8]) -> Option<Tag> {
     let text = &text[..text.len().min(MAX_BYTES)];
     if text.starts_with(b"<!--") {
         let end = text.windows(3).skip(4).position(|window| window == b"-->")?;
-        return Some(Tag { bytes: end + 7, gap: Gap::None, pair: Pair::None });
+        return Some(Tag { bytes: end + 7, gap: Gap::None, pair: Pair::None, math: None });
     }
     let closing = text.get(1) == Some(&b'/');
     let start = if closing { 2 } else { 1 };
     let length = text.get(start..)?.iter().take_while(|byte| is_name(**byte)).count();
-    let (known, gap) = look_up(&text[start..start + length])?;
+    let Known { name, gap, math } = look_up(&text[start..start + length])?;
     let rest = Rest::read(&text[start + length..])?;
-    let pair = match known {
+    let pair = match name {
         Some(name) if closing => Pair::Closes(name),
         Some(name) if rest.plain && name.len() <= 3 && !ALONE.contains(&name) => Pair::Opens(name),
         _ => Pair::None,
     };
     let gap = if closing && gap != Gap::Always { Gap::None } else { gap };
-    Some(Tag { bytes: start + length + rest.bytes, gap, pair })
+    let side = match closing {
+        true => Side::Closes,
+        false if rest.alone => Side::Both,
+        false => Side::Opens,
+    };
+    let math = math.map(|structure| Math { side, structure });
+    Some(Tag { bytes: start + length + rest.bytes, gap, pair, math })
+}
+
+/// An element that is known.
+struct Known {
+    /// Its name; none if only its namespace makes it an element.
+    name: Option<&'static str>,
+    /// What its tags leave.
+    gap: Gap,
+    /// Whether it is MathML, and how its parts stand then.
+    math: Option<Option<Structure>>,
 }
 
 const fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.')
 }
 
-/// The element of this name, without its namespace, and what it leaves. A name that only its namespace
-/// makes an element has none.
-fn look_up(name: &[u8]) -> Option<(Option<&'static str>, Gap)> {
+fn look_up(name: &[u8]) -> Option<Known> {
     let mut lower = [0; 24];
     let lower = lower.get_mut(..name.len())?;
     lower.copy_from_slice(name);
@@ -203,10 +252,27 @@ fn look_up(name: &[u8]) -> Option<(Option<&'static str>, Gap)> {
         "sup" => Gap::Numbers("^"),
         _ => Gap::None,
     };
+    let is_math = match namespace {
+        Some(namespace) => matches!(namespace, "m" | "mml"),
+        None => local.starts_with('m') && local != "monospace",
+    };
+    let math = is_math.then(|| structure(local));
     match namespace {
-        Some(_) => (!local.is_empty()).then_some((None, gap)),
-        None => Some((Some(find(&INLINE).or_else(|| find(&BLOCK))?), gap)),
+        Some(_) => (!local.is_empty()).then_some(Known { name: None, gap, math }),
+        None => Some(Known { name: Some(find(&INLINE).or_else(|| find(&BLOCK))?), gap, math }),
     }
+}
+
+/// How the parts of an element of MathML stand to each other, if not in a row.
+fn structure(name: &str) -> Option<Structure> {
+    Some(match name {
+        "msub" => Structure::Index,
+        "msup" => Structure::Power,
+        "msubsup" => Structure::IndexAndPower,
+        "mfrac" => Structure::Fraction,
+        "msqrt" => Structure::Root,
+        _ => return None,
+    })
 }
 
 /// What follows a tag's name, up to its end.
@@ -214,21 +280,24 @@ struct Rest {
     bytes: usize,
     /// Whether it has neither attributes nor a slash before its end.
     plain: bool,
+    /// Whether it has a slash before its end.
+    alone: bool,
 }
 
 impl Rest {
     fn read(text: &[u8]) -> Option<Self> {
-        let (mut at, mut plain) = (0, true);
+        let (mut at, mut plain, mut alone) = (0, true, false);
         loop {
             let space = blank(&text[at..]);
             at += space;
-            match text.get(at)? {
-                b'>' => return Some(Self { bytes: at + 1, plain }),
+            let is_slash = text.get(at)? == &b'/';
+            match text[at] {
+                b'>' => return Some(Self { bytes: at + 1, plain, alone }),
                 b'/' => at += 1,
                 _ if space > 0 => at += attribute(&text[at..])?,
                 _ => return None,
             }
-            plain = false;
+            (plain, alone) = (false, is_slash);
         }
     }
 }

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StringArray, StringBuilder, UInt32Array,
+};
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -22,6 +24,11 @@ use crate::pool::map_ordered;
 use crate::record::Output;
 use crate::source::record::Reason;
 use crate::table;
+
+/// Bytes of a bibcode: what a row takes in its column.
+const BIBCODE_BYTES: usize = 19;
+/// Bytes between the fields of a text, and around them, that room is made for.
+const DELIMITERS_BYTES: usize = 8;
 
 /// Makes the texts and rejects tables of a records table.
 ///
@@ -85,15 +92,53 @@ fn prepare_batch(config: &PrepareConfig, records: &RecordBatch) -> Result<Prepar
     let column = |name: &str| records.column_by_name(name).and_then(Column::of);
     let fields = config.layout.fields().into_iter().map(|name| column(name).ok_or_else(|| missing(name)));
     let fields: Vec<Column<'_>> = fields.collect::<Result<_, _>>()?;
-    let (mut kept, mut rejects) = (Vec::with_capacity(records.num_rows()), Vec::new());
+    let mut texts = Texts::of(records.num_rows(), fields.iter().map(|field| field.strings.values().len()).sum());
+    let (mut maker, mut rejects) = (Maker::new(config), Vec::new());
     for (row, bibcode) in bibcodes.iter().flatten().enumerate() {
-        match text(config, fields.iter().map(|field| field.values(row))) {
-            Some(text) => kept.push((bibcode, text)),
-            None => rejects.push(no_text(config, records, bibcode, row)),
+        match maker.make(fields.iter().map(|field| field.values(row))) {
+            true => texts.push(bibcode, &maker),
+            false => rejects.push(no_text(config, records, bibcode, row)),
         }
     }
-    let truncated = kept.iter().filter(|(_, text)| text.truncated).count() as u64;
-    Ok(Prepared { batch: texts_batch(&kept)?, rejects, truncated })
+    let truncated = texts.truncated.iter().filter(|truncated| **truncated).count() as u64;
+    Ok(Prepared { batch: texts.into_batch()?, rejects, truncated })
+}
+
+/// Rows of a texts table, each written where it stays: a million texts are not allocated one by one.
+struct Texts {
+    bibcodes: StringBuilder,
+    texts: StringBuilder,
+    characters: Vec<u32>,
+    truncated: Vec<bool>,
+}
+
+impl Texts {
+    /// Room for so many rows, whose fields have so many bytes in all.
+    fn of(rows: usize, bytes: usize) -> Self {
+        Self {
+            bibcodes: StringBuilder::with_capacity(rows, rows * BIBCODE_BYTES),
+            texts: StringBuilder::with_capacity(rows, bytes + rows * DELIMITERS_BYTES),
+            characters: Vec::with_capacity(rows),
+            truncated: Vec::with_capacity(rows),
+        }
+    }
+
+    fn push(&mut self, bibcode: &str, made: &Maker) {
+        self.bibcodes.append_value(bibcode);
+        self.texts.append_value(&made.body);
+        self.characters.push(made.characters());
+        self.truncated.push(made.truncated);
+    }
+
+    fn into_batch(mut self) -> Result<RecordBatch, NodeError> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.bibcodes.finish()),
+            Arc::new(self.texts.finish()),
+            Arc::new(UInt32Array::from(self.characters)),
+            Arc::new(BooleanArray::from(self.truncated)),
+        ];
+        RecordBatch::try_new(table::texts(), columns).map_err(NodeError::arrow("texts"))
+    }
 }
 
 /// A field of a records table, whose values are read where they stand.
@@ -123,33 +168,50 @@ pub fn text<'v, V: IntoIterator<Item = &'v str>>(
     config: &PrepareConfig,
     fields: impl IntoIterator<Item = V>,
 ) -> Option<Text> {
-    let mut maker = Maker { config, body: String::new(), truncated: false };
-    let any = match &config.layout {
-        Layout::Fields { delimiter, .. } => maker.join(fields, delimiter),
-        Layout::Template(template) => maker.fill(fields, template),
-    };
-    let Maker { mut body, mut truncated, .. } = maker;
-    if !any {
+    let mut maker = Maker::new(config);
+    if !maker.make(fields) {
         return None;
     }
-    truncated |= truncate(&mut body, 0, config.truncate, config.truncate_at);
-    let text = if config.prefix.is_empty() && config.suffix.is_empty() {
-        body
-    } else {
-        format!("{}{body}{}", config.prefix, config.suffix)
-    };
-    let characters = u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
-    Some(Text { text, characters, truncated })
+    let (characters, truncated) = (maker.characters(), maker.truncated);
+    Some(Text { text: maker.body, characters, truncated })
 }
 
-/// Makes the text between prefix and suffix.
+/// Makes texts, one after the other in the same memory.
 struct Maker<'a> {
     config: &'a PrepareConfig,
     body: String,
     truncated: bool,
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
+    const fn new(config: &'a PrepareConfig) -> Self {
+        Self { config, body: String::new(), truncated: false }
+    }
+
+    /// Makes the next text; false if no field has any.
+    fn make<'v, V: IntoIterator<Item = &'v str>>(&mut self, fields: impl IntoIterator<Item = V>) -> bool {
+        let config = self.config;
+        self.body.clear();
+        self.truncated = false;
+        let any = match &config.layout {
+            Layout::Fields { delimiter, .. } => self.join(fields, delimiter),
+            Layout::Template(template) => self.fill(fields, template),
+        };
+        if any {
+            self.truncated |= truncate(&mut self.body, 0, config.truncate, config.truncate_at);
+            if !config.prefix.is_empty() {
+                self.body.insert_str(0, &config.prefix);
+            }
+            self.body.push_str(&config.suffix);
+        }
+        any
+    }
+
+    /// Characters of the text.
+    fn characters(&self) -> u32 {
+        u32::try_from(self.body.chars().count()).unwrap_or(u32::MAX)
+    }
+
     /// One field after the other; false if none has text.
     fn join<'v, V: IntoIterator<Item = &'v str>>(
         &mut self,
@@ -214,7 +276,7 @@ impl Maker<'_> {
         let mut any = false;
         for value in values {
             let value = clean(&self.config.clean, Cow::Borrowed(value));
-            if value.trim().is_empty() {
+            if value.chars().all(char::is_whitespace) {
                 continue;
             }
             if any {
@@ -277,16 +339,6 @@ fn no_text(config: &PrepareConfig, records: &RecordBatch, bibcode: &str, row: us
         detail: format!("no text in {}", config.layout.fields().join(", ")),
         excerpt: None,
     }
-}
-
-fn texts_batch(rows: &[(&str, Text)]) -> Result<RecordBatch, NodeError> {
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|(bibcode, _)| bibcode))),
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, text)| &text.text))),
-        Arc::new(UInt32Array::from_iter_values(rows.iter().map(|(_, text)| text.characters))),
-        Arc::new(BooleanArray::from_iter(rows.iter().map(|(_, text)| Some(text.truncated)))),
-    ];
-    RecordBatch::try_new(table::texts(), columns).map_err(NodeError::arrow("texts"))
 }
 
 #[cfg(test)]

@@ -60,6 +60,9 @@ pub struct Chunks<R> {
     line: u64,
     offset: u64,
     is_ended: bool,
+    /// Whether nothing but white space was handed out or passed over.
+    is_blank: bool,
+    chunk_bytes: usize,
     max_record_bytes: usize,
     path: Vec<String>,
     way: Way,
@@ -91,10 +94,19 @@ impl<R: Read> Chunks<R> {
             line: 1,
             offset: 0,
             is_ended: false,
+            is_blank: true,
+            chunk_bytes: CHUNK_BYTES,
             max_record_bytes: usize::try_from(max_record_bytes).unwrap_or(usize::MAX),
             path: records.map_or(Vec::new(), |path| path.split('.').map(str::to_owned).collect()),
             way: Way::Unknown,
         }
+    }
+
+    /// With chunks of another size: the records and their places are the same ones, which tests and fuzzing try.
+    #[must_use]
+    pub fn in_chunks_of(mut self, bytes: usize) -> Self {
+        self.chunk_bytes = bytes.max(1);
+        self
     }
 
     /// Decompressed bytes handed out so far.
@@ -109,6 +121,7 @@ impl<R: Read> Chunks<R> {
     /// Whatever reading or decompressing gives; a text that ends before its brackets close.
     pub fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {
         if let Way::Unknown = self.way {
+            // However small chunks are: a layout is told by as much of the text.
             self.fill(CHUNK_BYTES)?;
             let is_lines = self.path.is_empty() && layout(&self.rest) == Layout::Lines;
             self.way = if is_lines {
@@ -124,22 +137,23 @@ impl<R: Read> Chunks<R> {
     }
 
     fn next_lines(&mut self) -> io::Result<Option<Chunk>> {
-        let mut wanted = CHUNK_BYTES;
+        let mut wanted = self.chunk_bytes;
         loop {
             self.fill(wanted)?;
             if let Way::Lines { is_skipping: true } = self.way {
                 self.skip_line();
                 continue;
             }
-            let cut = if self.is_ended { Some(self.rest.len()) } else { memrchr(b'\n', &self.rest).map(|at| at + 1) };
+            let (window, is_last) = self.window(wanted);
+            let cut = if is_last { Some(window) } else { memrchr(b'\n', &self.rest[..window]).map(|at| at + 1) };
             match cut {
                 Some(0) => return Ok(None),
                 Some(cut) => return Ok(Some(self.take(cut, Pieces::Lines))),
-                None if self.rest.len() > self.max_record_bytes => {
+                None if window > self.max_record_bytes => {
                     self.way = Way::Lines { is_skipping: true };
-                    return Ok(Some(self.take(KEPT_BYTES, Pieces::TooLong)));
+                    return Ok(Some(self.take(KEPT_BYTES.min(window), Pieces::TooLong)));
                 }
-                None => wanted += CHUNK_BYTES,
+                None => wanted += self.chunk_bytes,
             }
         }
     }
@@ -154,37 +168,36 @@ impl<R: Read> Chunks<R> {
     }
 
     fn next_scanned(&mut self) -> io::Result<Option<Chunk>> {
-        let mut wanted = CHUNK_BYTES;
+        let mut wanted = self.chunk_bytes;
         loop {
             self.fill(wanted)?;
+            let (window, is_last) = self.window(wanted);
             let Way::Scanned { scanner, walked, is_skipping } = &mut self.way else { return Ok(None) };
             let mut pieces = Vec::new();
-            scanner.walk(&self.rest, *walked, &mut pieces);
-            *walked = self.rest.len();
+            scanner.walk(&self.rest[..window], *walked, &mut pieces);
+            *walked = window;
             if std::mem::take(is_skipping) {
                 // The first piece that ends is the one that was too long, unless it is open still.
                 let passed = if pieces.is_empty() { None } else { Some(pieces.remove(0)) };
                 *is_skipping = passed.is_none() && scanner.open_piece().is_some();
             }
             let open = scanner.open_piece();
-            if self.is_ended {
+            if is_last {
                 let missing = scanner.missing();
-                pieces.extend(
-                    open.filter(|start| !*is_skipping && *start < self.rest.len()).map(|start| start..self.rest.len()),
-                );
+                pieces.extend(open.filter(|start| !*is_skipping && *start < window).map(|start| start..window));
                 return self.last_scanned(pieces, missing);
             }
-            let cut = open.unwrap_or(self.rest.len());
+            let cut = open.unwrap_or(window);
             if *is_skipping {
-                self.take(self.rest.len(), Pieces::Lines);
+                self.take(window, Pieces::Lines);
             } else if !pieces.is_empty() {
                 return Ok(Some(self.take(cut, Pieces::At(pieces))));
-            } else if self.rest.len() - cut > self.max_record_bytes {
+            } else if window - cut > self.max_record_bytes {
                 *is_skipping = true;
                 self.take(cut, Pieces::Lines);
-                return Ok(Some(self.take(KEPT_BYTES, Pieces::TooLong)));
+                return Ok(Some(self.take(KEPT_BYTES.min(window - cut), Pieces::TooLong)));
             } else if open.is_some() {
-                wanted = self.rest.len() + CHUNK_BYTES;
+                wanted = window + self.chunk_bytes;
             } else {
                 // Only what is around records.
                 self.take(cut, Pieces::Lines);
@@ -198,11 +211,17 @@ impl<R: Read> Chunks<R> {
         }
         match missing {
             // An empty file is told of in other words.
-            Some(missing) if self.offset > 0 || !self.rest.trim_ascii().is_empty() => {
+            Some(missing) if !(self.is_blank && self.rest.trim_ascii().is_empty()) => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, missing))
             }
             _ => Ok(None),
         }
+    }
+
+    /// How much of the rest is looked at, and whether that is all there is to come.
+    fn window(&self, wanted: usize) -> (usize, bool) {
+        let window = wanted.min(self.rest.len());
+        (window, self.is_ended && window == self.rest.len())
     }
 
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
@@ -224,6 +243,7 @@ impl<R: Read> Chunks<R> {
         let chunk = Chunk { line: self.line, offset: self.offset, bytes, pieces };
         self.line += memchr_iter(b'\n', &chunk.bytes).count() as u64;
         self.offset += chunk.bytes.len() as u64;
+        self.is_blank = self.is_blank && chunk.bytes.trim_ascii().is_empty();
         if let Way::Scanned { scanner, walked, .. } = &mut self.way {
             scanner.shift(cut);
             *walked = walked.saturating_sub(cut);

@@ -19,6 +19,9 @@ use super::record::Wanted;
 /// Brackets that open in a record at most, for the fast way to be taken: it goes down a level with each.
 const FAST_BRACKETS: usize = 512;
 
+/// What is white space in JSON; that of ASCII has the form feed besides.
+const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// What stood in a record, still as JSON text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found<'a> {
@@ -89,7 +92,7 @@ pub fn find<'a>(text: &'a str, wanted: &Wanted) -> Option<Found<'a>> {
         found.keep(wanted, &key, raw);
     }
     // The walk ends with the object's bracket: nothing may stand behind it.
-    let behind = text.get(end?..)?.trim_ascii();
+    let behind = text.get(end?..)?.trim_matches(JSON_SPACE);
     (behind == "}").then_some(found)
 }
 
@@ -192,6 +195,17 @@ mod tests {
         let expected = [Some("\"A\""), None, Some("\"ApJ\""), Some("null"), Some(pub_object), None];
         assert_eq!(found.fields, expected);
         assert_eq!(find_carefully(text, &Wanted::of("bibcode", &names)).unwrap(), found);
+    }
+
+    #[test]
+    fn a_form_feed_is_no_white_space() {
+        for text in
+            ["{\"bibcode\":\"b\"}\u{c}", "{\"bibcode\":\"b\"\u{c}}", "\u{c}{\"bibcode\":\"b\"}", "{\"x\":{}} \r\u{c}\r"]
+        {
+            let names = names();
+            assert_eq!(find(text, &Wanted::of("bibcode", &names)), None, "{text:?}");
+            assert!(agree(text));
+        }
     }
 
     #[test]

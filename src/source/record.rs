@@ -160,15 +160,34 @@ pub fn is_bibcode(text: &str) -> bool {
 /// # Errors
 /// A [`Refusal`] saying why it cannot be used.
 pub fn parse<'a>(text: &'a [u8], wanted: &Wanted) -> Result<SourceRecord<'a>, Refusal> {
-    let refuse = |reason, detail: String| Refusal { reason, detail, bibcode: None };
-    let text = std::str::from_utf8(text)
-        .map_err(|error| refuse(Reason::InvalidUtf8, format!("byte {} of the line", error.valid_up_to())))?;
-    let found = match fields::find(text, wanted) {
-        Some(found) => found,
-        None => {
-            fields::find_carefully(text, wanted).map_err(|error| refuse(Reason::InvalidJson, without_line(&error)))?
-        }
-    };
+    let text = utf8(text)?;
+    match fields::find(text, wanted) {
+        Some(found) => into_record(found, wanted),
+        None => found_carefully(text, wanted),
+    }
+}
+
+/// As [`parse`], and with the same result, but never the fast way: what tests and fuzzing hold that against.
+///
+/// # Errors
+/// A [`Refusal`] saying why the text cannot be used.
+pub fn parse_carefully<'a>(text: &'a [u8], wanted: &Wanted) -> Result<SourceRecord<'a>, Refusal> {
+    found_carefully(utf8(text)?, wanted)
+}
+
+fn utf8(text: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(text).map_err(|error| {
+        let detail = format!("byte {} of the line", error.valid_up_to());
+        Refusal { reason: Reason::InvalidUtf8, detail, bibcode: None }
+    })
+}
+
+fn found_carefully<'a>(text: &'a str, wanted: &Wanted) -> Result<SourceRecord<'a>, Refusal> {
+    let found = fields::find_carefully(text, wanted).map_err(|error| Refusal {
+        reason: Reason::InvalidJson,
+        detail: without_line(&error),
+        bibcode: None,
+    })?;
     into_record(found, wanted)
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use sciembed::digest::Digest;
 use serde_json::{Value, json};
 
-use crate::env::{TestEnv, gzip, paper, papers};
+use crate::env::{TestEnv, gzip, json_lines, paper, papers};
 
 /// Two years with what makes order matter: repeated texts, also across years, rejects and duplicates.
 fn project() -> TestEnv {
@@ -40,6 +41,52 @@ fn jobs_folders_and_order_change_no_byte() {
     assert_eq!(keyed_after(&[&["-j", "8"]]), lone);
     assert_eq!(keyed_after(&[&["--years", "2011"], &["--years", "2010"]]), lone);
     assert_eq!(keyed_after(&[&["--target", "prepare.texts"], &["--target", "embed.minilm[2011]"], &[]]), lone);
+}
+
+/// What a load step makes of these files on so many threads.
+fn loaded_on(threads: &str, files: &[(String, Vec<u8>)]) -> BTreeMap<String, Digest> {
+    let env = TestEnv::over("data/*");
+    files.iter().for_each(|(name, bytes)| env.write(&format!("data/{name}"), bytes));
+    let told = env.run_with(
+        &["apply", "workflow.toml", "--target", "load.records"],
+        "",
+        &[("RAYON_NUM_THREADS", Path::new(threads))],
+    );
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    env.keyed()
+}
+
+/// Papers as lines or as an array, plain or gzipped; some are refused, and some come again in the next file.
+fn any_file() -> impl Strategy<Value = Vec<u8>> {
+    let shape = (1usize..6_000, 0usize..400, any::<bool>(), any::<bool>());
+    shape.prop_map(|(count, abstract_words, is_array, is_gzip)| {
+        let mut papers = papers(2010, count);
+        for (n, paper) in papers.iter_mut().enumerate() {
+            paper["abstract"] = json!("word ".repeat(abstract_words));
+            match n % 101 {
+                50 => paper["title"] = json!({ "en": "no text" }),
+                51 => paper["bibcode"] = Value::Null,
+                _ => {}
+            }
+        }
+        let text = if is_array { json!(papers).to_string().into_bytes() } else { json_lines(&papers) };
+        if is_gzip { gzip(&text) } else { text }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// One thread, two or five: the same records and the same rejects, to the byte.
+    #[test]
+    fn threads_change_no_byte_of_what_is_loaded(files in proptest::collection::vec(any_file(), 2..5)) {
+        let files: Vec<(String, Vec<u8>)> =
+            files.into_iter().enumerate().map(|(n, bytes)| (format!("{n}.json"), bytes)).collect();
+        let lone = loaded_on("1", &files);
+        prop_assert_eq!(lone.len(), 2, "records and rejects");
+        prop_assert_eq!(&loaded_on("2", &files), &lone);
+        prop_assert_eq!(&loaded_on("5", &files), &lone);
+    }
 }
 
 /// Where a source file stands, and what it is called, is not in what is made of it.

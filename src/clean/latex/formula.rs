@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::super::script::{self, Script};
 use super::{Mode, Writer, accents, scan};
 
 impl Writer {
@@ -9,35 +10,19 @@ impl Writer {
     pub(super) fn script<'t>(&mut self, text: &'t str) -> &'t str {
         let (sign, after) = text.split_at(1);
         let Some((argument, rest)) = scan::argument(after.trim_start_matches(' ')) else { return self.kept(text, 1) };
-        self.put_script(if sign == "^" { '^' } else { '_' }, argument);
+        self.put_script(if sign == "^" { Script::Power } else { Script::Index }, argument);
         rest
     }
 
     /// Writes a script as it would be said: `x_{eff}` is xeff, and `10^{-3}` stays apart from 103.
-    pub(super) fn put_script(&mut self, sign: char, argument: &str) {
-        let script = self.rendered(argument, Mode::Math);
-        let script = joined_sign(script.trim());
-        let script = script.as_ref();
-        let (before, first) = (self.out.chars().next_back(), script.chars().next());
-        let (Some(before), Some(first)) = (before, first) else { return self.out.push_str(script) };
-        let signed = "+-−±∓".contains(first);
-        if sign == '_' {
-            // Two numbers would become one.
-            if signed || (before.is_ascii_digit() && first.is_ascii_digit()) {
-                self.out.push('_');
-            }
-            return self.out.push_str(script);
+    pub(super) fn put_script(&mut self, script: Script, argument: &str) {
+        let rendered = self.rendered(argument, Mode::Math);
+        let mut text = script::tidied(&rendered);
+        if script == Script::Power && text.starts_with('∘') && !self.out.is_empty() {
+            text = Cow::Owned(text.replacen('∘', "°", 1));
         }
-        match first {
-            '∘' => self.out.push_str(&script.replacen('∘', "°", 1)),
-            '°' | '′' | '″' => self.out.push_str(script),
-            // `^{13}CO` has nothing before it that is raised.
-            _ if !(signed || before.is_alphanumeric() || ")]}>|⊙′⊕".contains(before)) => {
-                self.out.push_str(script)
-            }
-            _ if is_compound(script) => self.out.push_str(&format!("^({script})")),
-            _ => self.out.push_str(&format!("^{script}")),
-        }
+        let (before, behind) = script::signs(script, self.out.chars().next_back(), &text);
+        [before, &text, behind].iter().for_each(|part| self.out.push_str(part));
     }
 
     /// A command that says how its arguments stand to each other; as it is where they are not there.
@@ -85,23 +70,15 @@ impl Writer {
     }
 
     fn fraction(&mut self, above: &str, below: &str) {
-        for (part, sign) in [(above, "/"), (below, "")] {
-            let part = self.rendered(part, Mode::Math);
-            let part = part.trim();
-            let whole = if is_compound(part) { format!("({part})") } else { part.to_owned() };
-            self.out.push_str(&whole);
-            self.out.push_str(sign);
-        }
+        let (above, below) = (self.rendered(above, Mode::Math), self.rendered(below, Mode::Math));
+        self.out.push_str(&script::fraction(&above, &below));
     }
 
     /// `\sqrt{x}`; the degree of another root is left where it is.
     fn root<'t>(&mut self, after: &'t str) -> Option<&'t str> {
         let (argument, rest) = scan::argument(after).filter(|_| !after.starts_with('['))?;
         let inside = self.rendered(argument, Mode::Math);
-        let inside = inside.trim();
-        self.out.push('√');
-        let single = inside.chars().all(char::is_alphanumeric);
-        self.out.push_str(&if single { inside.to_owned() } else { format!("({inside})") });
+        self.out.push_str(&script::root(&inside));
         Some(rest)
     }
 
@@ -152,19 +129,3 @@ const ROMAN: [&str; 26] = [
     "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV", "XV", "XVI", "XVII",
     "XVIII", "XIX", "XX", "XXI", "XXII", "XXIII", "XXIV", "XXV", "XXVI",
 ];
-
-/// A number with its sign: some abstracts have `^{+ 0.04}`.
-fn joined_sign(script: &str) -> Cow<'_, str> {
-    match script.split_once(' ') {
-        Some((sign @ ("+" | "-" | "−" | "±"), number)) => Cow::Owned(format!("{sign}{}", number.trim_start())),
-        _ => Cow::Borrowed(script),
-    }
-}
-
-/// Whether a part of a formula needs parentheses to stay one part: a sign or a space between its ends, which the charge
-/// of `^{6+}` is not.
-fn is_compound(part: &str) -> bool {
-    let enclosed = part.starts_with('(') && part.find(')') == Some(part.len() - 1);
-    let last = part.char_indices().next_back().map_or(0, |(at, _)| at);
-    !enclosed && part[..last].chars().skip(1).any(|sign| " +-−±/·×=".contains(sign))
-}

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use memchr::memchr3;
 
 use self::symbols::{Command, Meaning};
+use super::script::Script;
 
 /// Groups within groups that are read; what is deeper stays as it is.
 const MAX_DEPTH: usize = 12;
@@ -123,9 +124,14 @@ impl Writer {
             self.write(inner, mode);
             return rest;
         }
-        if let Some(sign) = self.out.chars().next_back().filter(|sign| "^_".contains(*sign)) {
+        let script = match self.out.as_bytes().last() {
+            Some(b'^') => Some(Script::Power),
+            Some(b'_') => Some(Script::Index),
+            _ => None,
+        };
+        if let Some(script) = script {
             self.out.pop();
-            self.put_script(sign, inner);
+            self.put_script(script, inner);
             return rest;
         }
         let name = scan::name(inner.trim_start());

@@ -1,6 +1,6 @@
 //! Cuts LaTeX into commands, groups, arguments and formulas, without judging what they mean.
 
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr3, memmem};
 
 /// Bytes within which a group or a formula must end. It bounds the search for the end of one.
 const MAX_BYTES: usize = 1000;
@@ -77,7 +77,8 @@ pub(super) fn display(text: &str) -> Option<(&str, &str)> {
         Some(after) => (after, "\\)"),
         None => (text.strip_prefix("\\[")?, "\\]"),
     };
-    let end = after.find(close).filter(|end| *end <= MAX_BYTES)?;
+    // No further than it counts: of many that open and none that closes, each would walk to the end of the text.
+    let end = memmem::find(&after.as_bytes()[..after.len().min(MAX_BYTES + close.len())], close.as_bytes())?;
     Some((&after[..end], &after[end + close.len()..]))
 }
 

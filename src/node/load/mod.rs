@@ -307,3 +307,6 @@ impl<'a> Losers<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
