@@ -105,6 +105,21 @@ load-campaign *args: release
     [[ -x $venv/bin/python ]] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet duckdb==2.0.1 orjson==3.13.0; }
     "$venv/bin/python" benches/load_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$CARGO_TARGET_DIR/release/examples/load_parts" "$@"
 
+# measure beside sentence-transformers, fastembed and a plain loop over ONNX Runtime, on records of FILES; writes benches/RESULTS.md
+bench-peers *files:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --locked --release --example embed_peer
+    cache="{{ cache_directory() }}/sciembed/peers-1"
+    [[ -x $cache/bin/python ]] || python3 -m venv "$cache"
+    "$cache/bin/pip" install --quiet sentence-transformers==6.2.0 fastembed==0.9.1 onnxruntime==1.32.0 onnx onnxscript
+    model=$PWD/models/all-MiniLM-L6-v2
+    [[ -f $cache/export/model.onnx ]] || "$cache/bin/python" benches/peers/export.py "$model" "$cache/export" >/dev/null
+    (($#)) || set -- examples/data/ads_metadata_by_year_full/*.json.gz
+    peer="$CARGO_TARGET_DIR/release/examples/embed_peer"
+    "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
+    TITLES=1 TEXTS="${TITLES_TEXTS:-1500}" "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
+
 # measure what a second run costs: `grow YEAR.json.gz MODEL`, `nights [NIGHTS] [ROWS]` or `again [YEARS] [ROWS]`
 reuse-campaign what *args: release
     python3 benches/reuse_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$@"

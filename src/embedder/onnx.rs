@@ -171,7 +171,7 @@ pub(super) fn tokenizer(package: &ModelPackage) -> Result<TextTokenizer, Embedde
         return Err(EmbedderError::MaxLength { max_length, added: tokenizer.added() });
     }
     let tokens = tokenizer.prompt_tokens();
-    if tokens >= max_length {
+    if tokenizer.text_room() == 0 {
         return Err(EmbedderError::Prompt { prompt: prompt.to_owned(), tokens, max_length });
     }
     match (&package.graph, tokenizer.largest()) {

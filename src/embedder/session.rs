@@ -245,8 +245,10 @@ fn check_finite(vector: &[f32], row: usize) -> Result<(), EmbedderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedder::{runtime, tests::real_model};
-    use crate::manifest::config::GraphChoice;
+    use crate::convert::GRAPH_FILE;
+    use crate::embedder::runtime;
+    use crate::embedder::tests::{own_model, real_model};
+    use crate::manifest::config::{GraphChoice, Precision};
     use crate::model::Role;
 
     #[test]
@@ -266,6 +268,38 @@ mod tests {
         let plain = plain.with_optimization_level(GraphOptimizationLevel::Level3).unwrap();
         assert!(fused(plain), "this graph no longer shows the fusion, so the test below shows nothing");
         assert!(!fused(builder(&runtime.environment, 1, Processor::Cpu).unwrap()));
+    }
+
+    /// What was built is what runs: ONNX Runtime neither replaces a kernel nor puts operators of its own between them.
+    #[test]
+    fn graphs_of_weights_run_on_kernels() {
+        for precision in [Precision::F32, Precision::Int8] {
+            let Some((env, onnx)) = own_model(precision) else { return };
+            let runtime = runtime::load(&env).unwrap();
+            let Graph::Own(own) = &onnx.package.graph else { panic!("the model has weights") };
+            let graph = own.planned.ensure(&env.graphs, &onnx.package.weight_files()).unwrap().join(GRAPH_FILE);
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("optimized.onnx");
+            let mut builder = builder(&runtime.environment, 1, Processor::Cpu).unwrap();
+            builder = builder.with_optimized_model_path(&path).unwrap();
+            builder.commit_from_file(&graph).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            // The name of an operator as a field of its own: its tag, its length, its letters.
+            let count = |name: &str| {
+                let field = [&[0x22, name.len() as u8], name.as_bytes()].concat();
+                bytes.windows(field.len()).filter(|window| *window == field).count()
+            };
+            let (linear, other) = match precision {
+                Precision::F32 => ("Linear", "QuantizedLinear"),
+                Precision::Int8 => ("QuantizedLinear", "Linear"),
+            };
+            assert_eq!((count(linear), count(other)), (24, 0), "four products in each of six layers");
+            assert_eq!((count("Attention"), count("AddNormalization")), (6, 12));
+            assert_eq!(count("MatMul"), 1, "pooling");
+            for name in ["Add", "Gelu", "BiasGelu", "LayerNormalization", "SkipLayerNormalization", "FusedMatMul"] {
+                assert_eq!(count(name), 0, "{name}");
+            }
+        }
     }
 
     #[test]

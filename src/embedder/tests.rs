@@ -45,6 +45,13 @@ pub(super) fn real_model(graph: GraphChoice) -> Option<(Environment, Onnx)> {
     }
 }
 
+pub(super) fn own_model(precision: Precision) -> Option<(Environment, Onnx)> {
+    match resolved(&EmbedConfig { precision, ..config(MODEL) })?.runner {
+        Runner::Onnx(onnx) => Some((environment(), *onnx)),
+        Runner::Fake(_) => unreachable!("the reference is a path"),
+    }
+}
+
 fn started(config: &EmbedConfig) -> Option<Box<dyn Embedder>> {
     Some(resolved(config)?.start(&environment()).unwrap())
 }
@@ -267,6 +274,21 @@ fn a_long_text_may_be_cut_at_a_word() {
     let windows = resolved(&windows).unwrap().tokenizer().unwrap().unwrap().read_aloud(text).unwrap();
     let shown: Vec<&str> = windows.iter().map(|window| &text[window.bytes.clone()]).collect();
     assert_eq!(shown, ["dark energy spectroscopic", "scopically"]);
+}
+
+/// With a prompt that leaves nothing of a text to be read all vectors would be one.
+#[test]
+fn a_prompt_leaves_room_for_the_text() {
+    let prompted = |words: usize| {
+        let prompt = Some("star ".repeat(words));
+        resolved(&EmbedConfig { prompt, max_length: Some(16), ..config(MODEL) })
+    };
+    let Some(model) = prompted(13) else { return };
+    assert_eq!(model.tokenizer().unwrap().unwrap().text_room(), 1);
+    for words in [14, 15] {
+        let error = prompted(words).unwrap().tokenizer().err().unwrap();
+        assert!(matches!(error, EmbedderError::Prompt { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -126,6 +126,11 @@ impl TextTokenizer {
         self.room
     }
 
+    /// Tokens of a text behind the prompt, at most; 0 if that leaves none.
+    pub fn text_room(&self) -> usize {
+        self.room.saturating_sub(self.inner_prompt())
+    }
+
     /// Tokenises a text, which may be empty: one window, or several of a long one.
     ///
     /// # Errors

@@ -21,6 +21,9 @@ use crate::store::segment::{SegmentHeader, SegmentRow, SegmentWriter};
 
 /// Texts handed to the embedder at once: enough that rows of equal length find each other, few enough to hold.
 const WINDOW_ROWS: usize = 2048;
+/// Bytes of text handed over at once, however few texts that are: some 250,000 tokens, which a laptop's core reads in half a
+/// minute. A text is done with its last window, so of a window that is not done much may be lost.
+const WINDOW_BYTES: usize = 1 << 20;
 /// Rows per segment at most: a few megabytes, written in one stride.
 const SEAL_ROWS: usize = 4096;
 /// Time between seals at most: what a kill can cost.
@@ -59,17 +62,19 @@ pub fn compute(
     let mut work = Work::start(context, plan, texts, missing.len() as u64, embedder)?;
     work.standing = keys.iter().position(|key| !missing.contains(key)).map(|row| (texts.digest, row));
     let mut window: Vec<(RowKey, String)> = Vec::with_capacity(WINDOW_ROWS);
-    let mut keys = keys.iter();
+    let (mut keys, mut bytes) = (keys.iter(), 0);
     for batch in context.store.read_parquet_columns(&texts.digest, &["text"])? {
         let batch = batch.map_err(NodeError::arrow("texts"))?;
         let texts: &StringArray = batch["text"].as_string();
         for (text, key) in texts.iter().flatten().zip(keys.by_ref()) {
             if missing.remove(key) {
+                bytes += text.len();
                 window.push((*key, text.to_owned()));
             }
-            if window.len() == WINDOW_ROWS {
+            if window.len() == WINDOW_ROWS || bytes >= WINDOW_BYTES {
                 work.embed(embedder, &window)?;
                 window.clear();
+                bytes = 0;
             }
         }
     }

@@ -11,10 +11,13 @@ fn read(path: &str) -> String {
 }
 
 /// Recipes that continuous integration leaves out, and why.
-const LEFT_OUT: [(&str, &str); 1] = [(
-    "fuzz-bytes",
-    "all that the program stands on is compiled once more, and what it may find changes from run to run",
-)];
+const LEFT_OUT: [(&str, &str); 2] = [
+    (
+        "fuzz-bytes",
+        "all that the program stands on is compiled once more, and what it may find changes from run to run",
+    ),
+    ("bench-peers", "it installs gigabytes of other people's programs, and takes a quiet machine for half an hour"),
+];
 
 /// The recipes of the justfile that people may call: `name arguments: what it needs`.
 fn recipes() -> BTreeSet<String> {
