@@ -122,9 +122,9 @@ fn quantize_row(row: &[f32], bytes: &mut [i8]) -> Quantized {
     }
     let mut sum = 0i32;
     for (byte, value) in bytes.iter_mut().zip(row) {
-        let bits = ((value - middle) * inverse + ROUND).to_bits();
-        *byte = bits as i8;
-        sum += i32::from(bits as i8);
+        let integer = ((value - middle) * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
+        *byte = integer as i8;
+        sum += integer;
     }
     Quantized { step, middle, sum }
 }
@@ -164,12 +164,12 @@ fn bytes<I: Instructions>(
     let rows = scratch.bytes.chunks(ROWS * width).zip(scratch.rows.chunks(ROWS));
     for ((input, rows), output) in rows.zip(output.chunks_mut(ROWS * linear.to)) {
         match rows.len() {
-            ROWS => end.write(&columns.scaled(&I::bytes::<ROWS>(groups, input, width, packed), rows), output),
-            5 => end.write(&columns.scaled(&I::bytes::<5>(groups, input, width, packed), rows), output),
-            4 => end.write(&columns.scaled(&I::bytes::<4>(groups, input, width, packed), rows), output),
-            3 => end.write(&columns.scaled(&I::bytes::<3>(groups, input, width, packed), rows), output),
-            2 => end.write(&columns.scaled(&I::bytes::<2>(groups, input, width, packed), rows), output),
-            _ => end.write(&columns.scaled(&I::bytes::<1>(groups, input, width, packed), rows), output),
+            ROWS => end.write_scaled(&I::bytes::<ROWS>(groups, input, width, packed), rows, &columns, output),
+            5 => end.write_scaled(&I::bytes::<5>(groups, input, width, packed), rows, &columns, output),
+            4 => end.write_scaled(&I::bytes::<4>(groups, input, width, packed), rows, &columns, output),
+            3 => end.write_scaled(&I::bytes::<3>(groups, input, width, packed), rows, &columns, output),
+            2 => end.write_scaled(&I::bytes::<2>(groups, input, width, packed), rows, &columns, output),
+            _ => end.write_scaled(&I::bytes::<1>(groups, input, width, packed), rows, &columns, output),
         }
     }
 }
@@ -178,22 +178,6 @@ fn bytes<I: Instructions>(
 struct Columns {
     scales: [f32; PANEL],
     sums: [f32; PANEL],
-}
-
-impl Columns {
-    #[inline(always)]
-    fn scaled<const R: usize>(&self, tile: &Tile<i32, R, WIDTHS>, rows: &[Quantized]) -> Tile<f32, R, WIDTHS> {
-        let mut scaled = [[[0.0; 16]; WIDTHS]; R];
-        for ((scaled, tile), row) in scaled.iter_mut().zip(tile).zip(rows) {
-            let (scaled, tile) = (scaled.as_flattened_mut(), tile.as_flattened());
-            for column in 0..PANEL {
-                let product = (tile[column] - OFFSET * row.sum) as f32;
-                let value = row.step.mul_add(product, row.middle * self.sums[column]);
-                scaled[column] = self.scales[column] * value;
-            }
-        }
-        scaled
-    }
 }
 
 /// Where the columns of a panel go, and what is done to them first.
@@ -221,12 +205,40 @@ impl Panel {
     #[inline(always)]
     fn write<const R: usize>(&self, tile: &Tile<f32, R, WIDTHS>, output: &mut [f32]) {
         for (tile, output) in tile.iter().zip(output.chunks_exact_mut(self.to)) {
-            let mut values = [0.0; PANEL];
-            for (column, value) in tile.as_flattened().iter().enumerate() {
-                values[column] = value + self.bias[column];
-            }
-            self.activation.apply(&mut values);
-            output[self.first..][..self.columns].copy_from_slice(&values[..self.columns]);
+            let sums = tile.as_flattened();
+            self.put(output, |column| sums[column] + self.bias[column]);
+        }
+    }
+
+    #[inline(always)]
+    fn write_scaled<const R: usize>(
+        &self,
+        tile: &Tile<i32, R, WIDTHS>,
+        rows: &[Quantized],
+        columns: &Columns,
+        output: &mut [f32],
+    ) {
+        for ((tile, row), output) in tile.iter().zip(rows).zip(output.chunks_exact_mut(self.to)) {
+            let (sums, offset) = (tile.as_flattened(), OFFSET * row.sum);
+            self.put(output, |column| {
+                let product = (sums[column] - offset) as f32;
+                let value = row.step.mul_add(product, row.middle * columns.sums[column]);
+                columns.scales[column].mul_add(value, self.bias[column])
+            });
+        }
+    }
+
+    /// Puts the activated values of the panel's columns into a row of the output.
+    #[inline(always)]
+    fn put(&self, output: &mut [f32], value: impl Fn(usize) -> f32) {
+        let mut values = [0.0; PANEL];
+        for (column, slot) in values.iter_mut().enumerate() {
+            *slot = value(column);
+        }
+        self.activation.apply(&mut values);
+        match self.columns {
+            PANEL => output[self.first..][..PANEL].copy_from_slice(&values),
+            columns => output[self.first..][..columns].copy_from_slice(&values[..columns]),
         }
     }
 }
