@@ -4,6 +4,7 @@
 //! Inputs and outputs are taken by name, never by position.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::ep;
@@ -96,7 +97,7 @@ impl Model {
             let registered = builder.with_execution_providers([provider]);
             builder = registered.map_err(|error| EmbedderError::Cuda { source: error.into() })?;
         }
-        let session = builder.commit_from_file(graph).map_err(refused)?;
+        let session = commit(builder, graph).map_err(refused)?;
         let inputs = inputs(&session, graph)?;
         let output = output(&session, graph)?;
         let is_own = matches!(onnx.package.graph, Graph::Own(_));
@@ -127,6 +128,20 @@ impl Model {
         }
         Ok(vectors)
     }
+}
+
+/// Makes the session. ONNX Runtime notes the domain of our operators in a table of the process, and two sessions that do so
+/// at once may both find it missing: the first one is made alone.
+fn commit(mut builder: SessionBuilder, graph: &Path) -> ort::Result<Session> {
+    static NOTED: Mutex<bool> = Mutex::new(false);
+    let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if *noted {
+        drop(noted);
+        return builder.commit_from_file(graph);
+    }
+    let session = builder.commit_from_file(graph);
+    *noted = session.is_ok();
+    session
 }
 
 fn builder(environment: &Environment, threads: usize, processor: Processor) -> ort::Result<SessionBuilder> {
