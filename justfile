@@ -36,20 +36,20 @@ run *args:
 
 # type-check everything
 check:
-    cargo check --locked --all-targets
+    cargo check --locked --workspace --all-targets
 
 # format the code
 fmt:
-    cargo fmt
+    cargo fmt --all
 
 # what a change must pass before its tests are looked at
 lint:
-    cargo fmt --check
-    cargo clippy --locked --all-targets -- -D warnings
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
 
 # run the tests: all, or those whose names contain an argument
 test *args:
-    cargo test --locked "$@"
+    cargo test --locked --workspace "$@"
 
 # fill the disk at every size, so that each write of an apply is the one that fails; or at SIZES sizes
 disk-full sizes="100000":
@@ -119,6 +119,17 @@ bench-peers *files:
     peer="$CARGO_TARGET_DIR/release/examples/embed_peer"
     "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
     TITLES=1 TEXTS="${TITLES_TEXTS:-1500}" "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
+
+# measure a whole apply of COUNT records beside its model alone, from the compressed file to the published dataset
+apply-campaign count="5000" *files: release
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --locked --release --example embed_peer
+    count=$1
+    shift
+    (($#)) || set -- examples/data/ads_metadata_by_year_full/*.json.gz
+    python3 benches/apply_campaign.py "$CARGO_TARGET_DIR/release/sciembed" "$CARGO_TARGET_DIR/release/examples/embed_peer" \
+        "$PWD/models/all-MiniLM-L6-v2" "$count" "$@"
 
 # measure what a second run costs: `grow YEAR.json.gz MODEL`, `nights [NIGHTS] [ROWS]` or `again [YEARS] [ROWS]`
 reuse-campaign what *args: release
