@@ -15,7 +15,7 @@ use crate::error::Exit;
 use crate::event::{Detail, Event};
 use crate::graph::StepId;
 use crate::history::{PastRun, runs};
-use crate::lineage::{Lineage, LineageError, MadeBy, SetAside, Trace, published_by, store_of};
+use crate::lineage::{Lineage, LineageError, MadeBy, Selecting, SetAside, Trace, published_by, store_of};
 use crate::store::Store;
 
 /// Characters of a field or text that fit on its line.
@@ -59,8 +59,11 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let datasets = arguments.datasets.open()?;
     let bibcode = arguments.what.trim();
     let Some((dataset, _)) = look_up(&datasets, bibcode)? else {
-        if !tell_set_aside(arguments, &datasets, bibcode)? && !tell_removed(arguments, &datasets, bibcode)? {
-            tell_unknown(&datasets, bibcode);
+        if !tell_set_aside(arguments, &datasets, bibcode)? {
+            if !tell_removed(arguments, &datasets, bibcode)? {
+                tell_unknown(&datasets, bibcode);
+            }
+            tell_selecting(arguments, &datasets, bibcode)?;
         }
         return Ok(Exit::Error);
     };
@@ -104,6 +107,23 @@ fn tell_set_aside(arguments: &Arguments, datasets: &[Dataset], bibcode: &str) ->
         }
     }
     Ok(told)
+}
+
+/// Says which loads left records out: the paper may be one of them, which only the files can tell.
+fn tell_selecting(arguments: &Arguments, datasets: &[Dataset], bibcode: &str) -> Result<(), LineageError> {
+    let mut loads = BTreeSet::new();
+    for dataset in datasets {
+        loads.extend(lineage(arguments, dataset)?.selecting(&dataset.description().set)?);
+    }
+    for Selecting { step, not_selected, beyond_limit } in loads {
+        let counts = [(not_selected, "by `where` or `sample`"), (beyond_limit, "beyond `limit`")];
+        let left_out = counts.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
+        let left_out = left_out.collect::<Vec<_>>().join(" and ");
+        remark(format!(
+            "{step} left out {left_out}; whether {bibcode} is one: sciembed peek WORKFLOW '{step}' --record '{bibcode}'"
+        ));
+    }
+    Ok(())
 }
 
 /// Says of a paper that no dataset holds which run was the last to remove it from one, if any did.

@@ -1,9 +1,11 @@
 //! What is piped into the program, for load nodes whose `input` is `-`.
 //!
 //! It can be read once, and a plan needs its digest before a run may load it: a run keeps it in the store, where it is
-//! garbage once it is loaded, and a plan looks at it and lets it go.
+//! garbage once it is loaded; a plan looks at it and lets it go, and a look at one record keeps it as long as it looks.
 
 use std::io::{IsTerminal, copy, sink, stdin};
+
+use tempfile::NamedTempFile;
 
 use super::{DoorError, Failure};
 use crate::digest::DigestReader;
@@ -27,8 +29,7 @@ pub enum Use {
 /// # Errors
 /// A terminal instead of a pipe or file; what reading it or writing the store gives.
 pub fn read(observer: &mut Observer, scope: &Scope, purpose: Use) -> Result<(), Failure> {
-    let reads = |config: &Config| matches!(config, Config::Load(load) if load.input == STANDARD_INPUT);
-    if !scope.running().any(|index| reads(&observer.graph.steps[index].config)) {
+    if !is_asked_for(observer, scope) {
         return Ok(());
     }
     let input = stdin().lock();
@@ -49,4 +50,25 @@ pub fn read(observer: &mut Observer, scope: &Scope, purpose: Use) -> Result<(), 
     };
     observer.standard_input = Some(SourceFile { name: STANDARD_INPUT.to_owned(), digest, bytes });
     Ok(())
+}
+
+/// What is piped in, in a file that is gone with what is returned; none if no step asks for it, or nothing comes. A terminal
+/// gives nothing: who looks at one record need not have any.
+///
+/// # Errors
+/// What reading it or writing the file gives.
+pub fn kept(observer: &Observer, scope: &Scope) -> Result<Option<NamedTempFile>, Failure> {
+    let mut input = stdin().lock();
+    if !is_asked_for(observer, scope) || input.is_terminal() {
+        return Ok(None);
+    }
+    let mut file = NamedTempFile::new().map_err(DoorError::Pipe)?;
+    let bytes = copy(&mut input, &mut file).map_err(DoorError::Pipe)?;
+    Ok((bytes > 0).then_some(file))
+}
+
+/// Whether a step that may run reads it.
+fn is_asked_for(observer: &Observer, scope: &Scope) -> bool {
+    let reads = |config: &Config| matches!(config, Config::Load(load) if load.input == STANDARD_INPUT);
+    scope.running().any(|index| reads(&observer.graph.steps[index].config))
 }

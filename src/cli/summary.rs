@@ -169,6 +169,9 @@ impl Summary {
             let (rows, tokens) = (count("truncated"), count("tokens_dropped"));
             told.push_str(&format!("; {rows} longer than the model reads, {tokens} tokens dropped"));
         }
+        if count("windowed") > 0 {
+            told.push_str(&format!("; {} read in several windows", count("windowed")));
+        }
         told
     }
 

@@ -65,6 +65,12 @@ pub(super) fn not_kept(workflow: &Workflow, reading: &Reading, load: &str, field
     let fault = Fault::new(Code::UnknownField, format!("`load.{load}` does not keep the field `{field}`"))
         .at(span, "not kept")
         .at(kept_at, "the fields that are kept");
+    // What is inside a field is a field of its own, which the field does not bring along.
+    if let Some((whole, _)) = field.split_once('.').filter(|(whole, _)| kept.contains(whole)) {
+        return Some(fault.help(format!(
+            "`{whole}` is kept as a whole: to have a part of it, add `\"{field}\"` to the `fields` of `load.{load}`"
+        )));
+    }
     Some(fault.help(hint(field, &kept, |kept| match workflow.matrix.contains_key(field) {
         true => format!("`{field}` is an axis: it may stand in `prefix` and `suffix`"),
         false => format!("`load.{load}` keeps {}", listed(kept.iter().copied())),

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 pub use error::LineageError;
-pub use set_aside::SetAside;
+pub use set_aside::{Selecting, SetAside};
 pub use trace::{DatasetRow, MadeBy, RecordRow, SourceLine, TextRow, Trace, VectorRow};
 
 use crate::digest::{Digest, EmbedderKey, NodeKey};

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Lineage, LineageError, Origin, Tables};
 use crate::digest::{Digest, NodeKey};
+use crate::graph::StepId;
 use crate::record::Record;
 use crate::store::StoreError;
 use crate::table::{BIBCODE, FAILED, LINE, SOURCE};
@@ -25,7 +26,30 @@ pub struct SetAside {
     pub line: u64,
 }
 
+/// A load that takes some of its records only, and how many it left out. They are listed nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Selecting {
+    /// The step.
+    pub step: StepId,
+    /// Records that `where` or `sample` left out.
+    pub not_selected: u64,
+    /// Records beyond `limit`.
+    pub beyond_limit: u64,
+}
+
 impl Lineage {
+    /// The load behind an embedded set, if it left records out; nothing for a merge, whose parts tell.
+    ///
+    /// # Errors
+    /// [`LineageError`] if the set or its tables are not there.
+    pub fn selecting(&self, set: &NodeKey) -> Result<Option<Selecting>, LineageError> {
+        let Origin::Embedded(tables) = self.set(set)?.origin else { return Ok(None) };
+        let count = |name: &str| tables.load.counts.get(name).copied().unwrap_or(0);
+        let (not_selected, beyond_limit) = (count("not_selected"), count("beyond_limit"));
+        let step = self.step(&tables.load.key).filter(|_| not_selected + beyond_limit > 0);
+        Ok(step.map(|step| Selecting { step: step.clone(), not_selected, beyond_limit }))
+    }
+
     /// What was set aside of a paper on the way to an embedded set; nothing for a merge, whose parts tell.
     ///
     /// # Errors

@@ -73,7 +73,10 @@ pub(crate) fn read(axes: &BTreeMap<String, spec::Axis>, reading: &Reading, fault
 fn read_range(name: &str, text: &str, span: Span) -> Result<Values, Fault> {
     let refused = |message: String, label: &str| Fault::new(Code::Range, message).at(span, label);
     let form = "write `\"2015..=2020\"`, or `\"2015..2021\"` without its end, or a list";
-    let unread = || refused(format!("`matrix.{name}` cannot be read as a range"), "not a range").help(form);
+    let unread = || {
+        let help = otherwise_written(text).map_or(form.to_owned(), |meant| format!("did you mean `\"{meant}\"`?"));
+        refused(format!("`matrix.{name}` cannot be read as a range"), "not a range").help(help)
+    };
     let (first, last, closed) = match (text.split_once("..="), text.split_once("..")) {
         (Some((first, last)), _) => (first, last, true),
         (None, Some((first, last))) => (first, last, false),
@@ -90,6 +93,14 @@ fn read_range(name: &str, text: &str, span: Span) -> Result<Values, Fault> {
         return Err(refused(message, "no value lies in it").help(help));
     }
     Ok(Values::Range(first, if closed { end } else { end - 1 }))
+}
+
+/// The range that was meant where its ends stand as other languages write them: `2003-2004`, `2003:2004`, or one year.
+fn otherwise_written(text: &str) -> Option<String> {
+    let ends = ["...", "–", "-", ":", " to "].iter().find_map(|between| text.split_once(between));
+    let (first, last) = ends.unwrap_or((text, text));
+    let (first, last) = (number(first)?, number(last)?);
+    (first <= last).then(|| format!("{first}..={last}"))
 }
 
 /// A plain number. One with a leading zero is refused: the value would lose it, and then name no file.
@@ -147,6 +158,17 @@ mod tests {
         assert_eq!(range("7 ..= 7").unwrap(), ["7"]);
         for faulty in ["2020..=2019", "7..7", "a..b", "..=3", "01..=12", "1..=", "1..=9999999999999999999", "-1..=3"] {
             assert!(range(faulty).is_err(), "{faulty}");
+        }
+    }
+
+    #[test]
+    fn ranges_as_others_write_them() {
+        for text in ["2003-2004", "2003:2004", "2003...2004", "2003 – 2004", "2003 to 2004"] {
+            let fault = read_range("year", text, Span::new(0, 0)).unwrap_err();
+            assert_eq!(fault.help.as_deref(), Some("did you mean `\"2003..=2004\"`?"), "{text}");
+        }
+        for (text, meant) in [("12", Some("12..=12")), ("2004-2003", None), ("a-b", None), ("2003-01-01", None)] {
+            assert_eq!(otherwise_written(text).as_deref(), meant, "{text}");
         }
     }
 

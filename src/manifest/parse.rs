@@ -196,7 +196,8 @@ impl<'t> Peeler<'t> {
         if self.unfold(&path, span) {
             return true;
         }
-        self.faults.push(complaint.fault(&path, span));
+        let written = self.as_written(&path);
+        self.faults.push(complaint.fault(&written, span));
         match complaint {
             Complaint::Unknown { key, allowed } if self.rename(&path, key, allowed) => true,
             _ => self.take_out(&path),
@@ -204,8 +205,21 @@ impl<'t> Peeler<'t> {
     }
 
     fn take_out(&mut self, path: &Path) -> bool {
-        self.removed.insert(path.clone());
+        let written = self.as_written(path);
+        self.removed.insert(written);
         tree::remove(&mut self.root, path)
+    }
+
+    /// The path by which an entry was written: elements of a list that were taken out stood before others.
+    fn as_written(&mut self, path: &Path) -> Path {
+        let Some((last, list)) = path.split_last() else { return path.clone() };
+        let is_list = tree::value_mut(&mut self.root, list).is_some_and(|value| value.get_ref().is_array());
+        let (true, Ok(mut number)) = (is_list, last.parse::<usize>()) else { return path.clone() };
+        let gone = self.removed.iter().filter(|gone| gone.len() == path.len() && gone.starts_with(list));
+        let mut gone: Vec<usize> = gone.filter_map(|gone| gone.last()?.parse().ok()).collect();
+        gone.sort_unstable();
+        gone.iter().for_each(|gone| number += usize::from(*gone <= number));
+        [list, &[number.to_string()]].concat()
     }
 
     /// Moves a misspelt key to where it was meant, so that what it says is read as well.

@@ -76,7 +76,7 @@ pub struct Workflow {
 pub struct Load {
     /// The path of the input, or a glob, relative to the manifest. JSON: an object a line, in one array, or one behind the
     /// other; or CSV whose first line names the columns; plain, or compressed with gzip, zstd, bzip2 or xz. Or Parquet. The
-    /// form is told by the file's first bytes. `"-"` is what is piped into `apply` and `plan`. May contain `{axis}`.
+    /// form is told by the file's first bytes. `"-"` is what is piped into `apply`, `plan` and `peek`. May contain `{axis}`.
     #[schemars(length(min = 1))]
     pub input: String,
 
@@ -111,7 +111,8 @@ pub struct Load {
     pub max_record_bytes: u64,
 
     /// What a missing file, or a glob that matches none, means: `"error"` (the default), or `"skip"` to count it as
-    /// empty, which the run's summary notes.
+    /// empty, which the run's summary notes. It holds for a `where` as well that takes nothing and asks for a field that no
+    /// record has: that is a slip, unless years may have none.
     #[serde(default)]
     pub missing: Missing,
 
@@ -390,9 +391,6 @@ impl<'de> Deserialize<'de> for Axis {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Axis, E> {
-                if !text.contains("..") {
-                    return Err(E::invalid_value(de::Unexpected::Str(text), &self));
-                }
                 Ok(Axis::Range(text.to_owned()))
             }
 

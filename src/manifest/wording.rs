@@ -59,11 +59,24 @@ impl Complaint {
                 let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
                 Fault::new(Code::InvalidValue, format!("`{name}` must be one of {}", listed(allowed.iter().copied())))
                     .at(span, "none of them")
-                    .with_help(nearest(found, allowed).map(|near| format!("did you mean `{near}`?")))
+                    .with_help(meant(found, &allowed).map(|near| format!("did you mean `{near}`?")))
             }
             Self::Other(message) => Fault::new(Code::InvalidValue, format!("`{name}`: {message}")).at(span, "here"),
         }
     }
+}
+
+/// Letters of a word at least that may stand for a longer one.
+const MIN_PART_LETTERS: usize = 3;
+
+/// The word that was probably meant: one that is near, or the only one that has it as a part, as `latex` has `tex`.
+fn meant<'a>(found: &str, allowed: &[&'a str]) -> Option<&'a str> {
+    let lower = found.to_lowercase();
+    let has_it = |word: &&&str| lower.len() >= MIN_PART_LETTERS && word.contains(&lower);
+    nearest(found, allowed.iter().copied()).or_else(|| {
+        let mut longer = allowed.iter().filter(has_it);
+        longer.next().filter(|_| longer.next().is_none()).copied()
+    })
 }
 
 fn unknown_key(path: &Path, key: &str, allowed: &[String], span: Span) -> Fault {
@@ -145,5 +158,13 @@ mod tests {
         let found = "string \"x, expected y\"".into();
         assert_eq!(read, Complaint::Type { found, expected: "a sequence".into() });
         assert_eq!(Complaint::read("missing field `from`"), Complaint::Missing { key: "from".into() });
+    }
+
+    #[test]
+    fn parts_of_words_stand_for_them() {
+        let allowed = ["html", "entities", "latex", "unicode-nfc", "unicode-nfd"];
+        let meant = |found| meant(found, &allowed);
+        assert_eq!([meant("HTML"), meant("tex"), meant("TeX")], [Some("html"), Some("latex"), Some("latex")]);
+        assert_eq!([meant("unicode"), meant("t"), meant("")], [None; 3], "of several none was meant more");
     }
 }

@@ -52,9 +52,9 @@ pub enum ModelError {
     #[error("open the model folder {}: it does not exist or is not a folder", folder.display())]
     #[diagnostic(
         code(sciembed::model::no_folder),
-        help("`model` is a path relative to the manifest; ./setup.sh brings all-MiniLM-L6-v2 to models/")
+        help("{remedy}`model` is a path relative to the manifest; ./setup.sh brings all-MiniLM-L6-v2 to models/")
     )]
-    NoFolder { folder: PathBuf },
+    NoFolder { folder: PathBuf, remedy: String },
 
     /// A file that every package has is not there.
     #[error("find {what} of the model in {}: looked for {}", folder.display(), looked_for.join(", "))]

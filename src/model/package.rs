@@ -13,6 +13,7 @@ use super::settings::{self, Found, Settings, slashed};
 use super::{DigestOf, ModelError, architecture};
 use crate::convert::{Conversion, INDEX, Operators, Planned, SINGLE, Stage, Weights};
 use crate::digest::Digest;
+use crate::hub::RepoRef;
 use crate::manifest::config::{EmbedConfig, GraphChoice, Precision};
 
 /// Where an ONNX graph lies in a package, in the order of preference.
@@ -96,6 +97,16 @@ pub struct ModelPackage {
     pub settings: Settings,
 }
 
+/// A question, where what should be a folder reads like the name of a model on the hub: `organisation/name`, and neither is
+/// there a folder of the organisation's name, nor is that what the folder of models is called.
+fn on_the_hub(folder: &Path, model: &str) -> String {
+    let is_name = model.contains('/') && model.parse::<RepoRef>().is_ok();
+    match is_name && !model.starts_with("models/") && !folder.parent().is_some_and(Path::is_dir) {
+        true => format!("did you mean `hf://{model}`? "),
+        false => String::new(),
+    }
+}
+
 impl ModelPackage {
     /// Opens the model in `folder`, with the overrides of `config`. A graph that is made of its weights has these operators.
     ///
@@ -108,7 +119,7 @@ impl ModelPackage {
         digest_of: DigestOf,
     ) -> Result<Self, ModelError> {
         if !folder.is_dir() {
-            return Err(ModelError::NoFolder { folder: folder.into() });
+            return Err(ModelError::NoFolder { folder: folder.into(), remedy: on_the_hub(folder, &config.model) });
         }
         // Told before what such a folder does not settle: nobody should write `max_length` for no model.
         if !["modules.json", "config.json"].iter().chain(&GRAPHS).any(|name| folder.join(name).is_file()) {

@@ -18,7 +18,7 @@ use super::{Context, Made, NodeError};
 use crate::digest::{EmbedderKey, RowKey};
 use crate::embedder::{Embedder, EmbedderError};
 use crate::event::{Detail, LISTED_ROWS, Unit};
-use crate::manifest::config::Dtype;
+use crate::manifest::config::{Dtype, Long};
 use crate::record::Output;
 use crate::reuse::{Shape, Source, Vectors, removed, row_keys};
 use crate::store::table_rows::TableHeader;
@@ -49,6 +49,12 @@ pub struct EmbedPlan<'a> {
 impl EmbedPlan<'_> {
     fn shape(&self) -> Shape {
         Shape { embedder: self.key, dim: self.dim, dtype: self.dtype }
+    }
+
+    /// Tokens of a window, where a text that has more is read in several.
+    pub(super) fn window_tokens(&self) -> Option<u64> {
+        self.ingredients.get("long").filter(|long| **long == Long::Mean.to_string())?;
+        self.ingredients.get("max_length")?.parse().ok()
     }
 }
 
@@ -122,6 +128,9 @@ fn made(plan: &EmbedPlan, texts: &Output, new: u64, gathered: &Gathered, sources
     made.count("tokens", gathered.tokens);
     made.count("tokens_dropped", gathered.tokens_dropped);
     made.count("truncated", gathered.rows_cut);
+    if plan.window_tokens().is_some() {
+        made.count("windowed", gathered.rows_windowed);
+    }
     made.outputs.insert("vectors".into(), gathered.vectors);
     made.run_counts.insert("embedded".into(), new);
     made.run_counts.insert("reused".into(), gathered.vectors.rows - new);

@@ -83,7 +83,7 @@ pub enum NodeError {
     #[diagnostic(
         code(sciembed::node::nothing_kept),
         help(
-            "each line must be one JSON object with a bibcode, or whichever field `key` names; a JSON array or a table of another kind must be converted first"
+            "each line must be one JSON object with a bibcode, or whichever field `key` names, which must be a string; a table of another kind must be converted first"
         )
     )]
     NothingKept {
@@ -93,6 +93,22 @@ pub enum NodeError {
         lines: u64,
         /// Where the first one stands, and why it was refused.
         first: String,
+    },
+    /// A condition that nothing meets, with a field that is nowhere.
+    #[error("take any of {records} records of {input}: none has anything in {field}, which `where` asks for")]
+    #[diagnostic(
+        code(sciembed::node::nothing_met),
+        help("{remedy} Where years may have none, put `missing = \"skip\"` into that load node")
+    )]
+    NothingMet {
+        /// The input, as written.
+        input: String,
+        /// How many records were looked at.
+        records: u64,
+        /// The field, in code quotes.
+        field: String,
+        /// What was probably meant, or what there is, with its full stop.
+        remedy: String,
     },
     /// No record had any text.
     #[error("make a text of any of {records} records: none has text in {fields}")]

@@ -30,6 +30,8 @@ pub struct Gathered {
     pub tokens_dropped: u64,
     /// Rows of which tokens were cut off.
     pub rows_cut: u64,
+    /// Rows that were read in several windows.
+    pub rows_windowed: u64,
 }
 
 /// Writes the vectors table in the order of the texts, less those that failed.
@@ -47,7 +49,8 @@ pub fn gather(
     let schema = table::vectors(plan.dim, plan.dtype);
     let writer = IpcWriter::new(context.store.new_blob()?, &schema).map_err(NodeError::arrow("vectors"))?;
     let mut rows = Rows { plan, schema, writer, batch: Batch::default(), written: 0 };
-    let (mut tokens, mut tokens_dropped, mut rows_cut) = (0, 0, 0);
+    let (mut tokens, mut tokens_dropped, mut rows_cut, mut rows_windowed) = (0, 0, 0, 0);
+    let window = plan.window_tokens().unwrap_or(u64::MAX);
     let mut places = Vec::with_capacity(keys.len());
     each_row(context, texts, keys, |bibcode, key| {
         if failed.contains_key(key) {
@@ -61,11 +64,12 @@ pub fn gather(
         tokens += u64::from(seen);
         tokens_dropped += u64::from(dropped);
         rows_cut += u64::from(dropped > 0);
+        rows_windowed += u64::from(u64::from(seen) > window);
         Ok(())
     })?;
     places.sort_unstable();
     places.dedup_by_key(|(key, _)| *key);
-    Ok(Gathered { vectors: rows.finish()?, rows: places, tokens, tokens_dropped, rows_cut })
+    Ok(Gathered { vectors: rows.finish()?, rows: places, tokens, tokens_dropped, rows_cut, rows_windowed })
 }
 
 /// Walks the bibcodes of a texts table with the keys of its texts.

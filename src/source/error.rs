@@ -29,12 +29,23 @@ pub enum SourceError {
         path: PathBuf,
     },
     /// A step reads standard input, of which nothing is known.
-    #[error("read standard input, which `input = \"-\"` stands for: this command does not, and no apply did")]
+    #[error("read standard input, which `input = \"-\"` stands for: no records came from it, and no apply kept any")]
     #[diagnostic(
         code(sciembed::source::no_standard_input),
-        help("apply the workflow first, with the records piped into it")
+        help(
+            "apply the workflow first, with the records piped into it, or pipe them into `sciembed peek WORKFLOW STEP`"
+        )
     )]
     NoStandardInput,
+    /// Nothing was piped in.
+    #[error("read standard input, which `input = \"-\"` stands for: it holds no records")]
+    #[diagnostic(
+        code(sciembed::source::nothing_piped),
+        help(
+            "pipe them in, as in `zcat 2010.json.gz | sciembed apply WORKFLOW`; if whoever writes them failed, run it again"
+        )
+    )]
+    NothingPiped,
     /// There is no line in it.
     #[error("read {}: it holds no records", path.display())]
     #[diagnostic(

@@ -16,6 +16,17 @@ use crate::condition::{Condition, Fraction, Value, in_sample};
 /// and a line may be all brackets.
 const MAX_LISTS: usize = 8;
 
+/// What a selection makes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is taken.
+    Taken,
+    /// The draw leaves it out, and it is not looked at.
+    NotDrawn,
+    /// It does not meet the condition.
+    NotMet,
+}
+
 /// What a load takes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Selection<'a> {
@@ -34,16 +45,16 @@ impl<'a> Selection<'a> {
         self.condition.map(Condition::fields).unwrap_or_default()
     }
 
-    /// Whether the record on this line is taken. Counts in `present`, by the places of [`Self::fields`], which of them it
+    /// Says whether the record on this line is taken. Counts in `present`, by the places of [`Self::fields`], which of them it
     /// has; they are not looked up in a record that is not drawn.
     ///
     /// # Errors
     /// A refusal where a field that is looked up has text that cannot be read, or the line is no JSON object.
-    pub fn takes(&self, line: &str, bibcode: &str, present: &mut [u64]) -> Result<bool, Refusal> {
+    pub fn takes(&self, line: &str, bibcode: &str, present: &mut [u64]) -> Result<Verdict, Refusal> {
         if !self.sample.is_none_or(|sample| in_sample(bibcode, sample.get())) {
-            return Ok(false);
+            return Ok(Verdict::NotDrawn);
         }
-        let Some(condition) = self.condition else { return Ok(true) };
+        let Some(condition) = self.condition else { return Ok(Verdict::Taken) };
         let values = values(line, condition).map_err(|detail| Refusal {
             reason: Reason::InvalidJson,
             detail,
@@ -52,7 +63,7 @@ impl<'a> Selection<'a> {
         for (value, present) in values.iter().zip(present) {
             *present += u64::from(!matches!(value, Value::Missing | Value::Null));
         }
-        Ok(condition.holds(&values))
+        Ok(if condition.holds(&values) { Verdict::Taken } else { Verdict::NotMet })
     }
 }
 
@@ -146,7 +157,7 @@ mod tests {
         }
     }
 
-    fn taken(condition: &str, sample: Option<f64>, line: &str) -> (Result<bool, Refusal>, Vec<u64>) {
+    fn taken(condition: &str, sample: Option<f64>, line: &str) -> (Result<Verdict, Refusal>, Vec<u64>) {
         let condition = Condition::parse(condition).unwrap();
         let selection = Selection::new(Some(&condition), sample.and_then(Fraction::new));
         let mut present = vec![0; selection.fields().len()];
@@ -155,10 +166,10 @@ mod tests {
 
     #[test]
     fn takes_what_is_drawn_and_meets_the_condition() {
-        assert_eq!(taken("year > 2010 and nul is null and x = 1", None, LINE), (Ok(false), vec![1, 0, 0]));
-        assert_eq!(taken("year > 2010 or x = 1", Some(1.0), LINE), (Ok(true), vec![1, 0]));
-        assert_eq!(taken("year > 2010", Some(1e-9), LINE), (Ok(false), vec![0]), "not drawn, not looked at");
-        assert_eq!(Selection::default().takes(LINE, "b", &mut []), Ok(true));
+        assert_eq!(taken("year > 2010 and nul is null and x = 1", None, LINE), (Ok(Verdict::NotMet), vec![1, 0, 0]));
+        assert_eq!(taken("year > 2010 or x = 1", Some(1.0), LINE), (Ok(Verdict::Taken), vec![1, 0]));
+        assert_eq!(taken("year > 2010", Some(1e-9), LINE), (Ok(Verdict::NotDrawn), vec![0]), "not looked at");
+        assert_eq!(Selection::default().takes(LINE, "b", &mut []), Ok(Verdict::Taken));
     }
 
     #[test]
@@ -173,9 +184,9 @@ mod tests {
     #[test]
     fn deep_lists_compare_as_objects() {
         let deep = |levels: usize| format!("{{\"x\": {}1{}}}", "[".repeat(levels), "]".repeat(levels));
-        assert_eq!(taken("x = 1", None, &deep(MAX_LISTS)).0, Ok(true));
-        assert_eq!(taken("x = 1", None, &deep(MAX_LISTS + 1)).0, Ok(false));
-        assert_eq!(taken("x = 1 or x.a = 1 or x.0.0 = 1", None, &deep(1_000_000)).0, Ok(false));
+        assert_eq!(taken("x = 1", None, &deep(MAX_LISTS)).0, Ok(Verdict::Taken));
+        assert_eq!(taken("x = 1", None, &deep(MAX_LISTS + 1)).0, Ok(Verdict::NotMet));
+        assert_eq!(taken("x = 1 or x.a = 1 or x.0.0 = 1", None, &deep(1_000_000)).0, Ok(Verdict::NotMet));
     }
 
     proptest! {

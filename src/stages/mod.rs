@@ -2,22 +2,25 @@
 //!
 //! Made from the files themselves by the very functions that the steps use, so it shows what an apply would do, also
 //! where none was. What was counted when the steps were applied last is told beside it. Writes nothing.
-//! Read next: `pick.rs`, which record it is.
+//! Read next: `pick.rs`, which record it is; `text.rs`, what is cut of its text.
 
 mod pick;
+mod text;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
 pub use pick::{Fate, Line, Other, Pick, Record};
+pub use text::{Cut, Text};
 
 use crate::embedder::EmbedderError;
 use crate::graph::{Config, NodeKind, StepIndex};
-use crate::manifest::config::{EmbedConfig, LoadConfig, Missing, PrepareConfig};
+use crate::manifest::config::{EmbedConfig, LoadConfig, Missing};
 use crate::model::{ModelError, ResolvedModel, Runner, resolve};
+use crate::node::NodeError;
 use crate::node::load::Input;
-use crate::node::{NodeError, prepare};
 use crate::observe::Observer;
 use crate::record::RecordState;
 use crate::source::files::STANDARD_INPUT;
@@ -75,15 +78,6 @@ pub struct Step {
     pub counts: Option<BTreeMap<String, u64>>,
 }
 
-/// The text of a record.
-#[derive(Debug, Serialize)]
-pub struct Text {
-    /// The text; none if no field has any.
-    pub text: Option<String>,
-    /// Whether characters were cut off.
-    pub truncated: bool,
-}
-
 /// What a model reads of a text.
 #[derive(Debug, Serialize)]
 pub struct Reading {
@@ -108,11 +102,17 @@ pub struct Window {
     pub end: usize,
 }
 
-/// Follows a record as far as `step`. None if that step is no load, prepare, embed or persist step.
+/// Follows a record as far as `step`. Standard input is the file `piped`, or else what the last apply kept. None if that
+/// step is no load, prepare, embed or persist step.
 ///
 /// # Errors
 /// [`StagesError`].
-pub fn follow(observer: &mut Observer, step: StepIndex, pick: Pick) -> Result<Option<Stages>, StagesError> {
+pub fn follow(
+    observer: &mut Observer,
+    step: StepIndex,
+    pick: Pick,
+    piped: Option<&Path>,
+) -> Result<Option<Stages>, StagesError> {
     let graph = observer.graph;
     let mut chain = vec![step];
     while let [upstream] = graph.steps[chain[0]].upstreams[..] {
@@ -122,13 +122,13 @@ pub fn follow(observer: &mut Observer, step: StepIndex, pick: Pick) -> Result<Op
     if matches!(graph.steps[step].config, Config::Merge(_)) {
         return Ok(None);
     }
-    let picked = pick::pick(inputs(observer, chain[0], load)?, load, pick)?;
+    let picked = pick::pick(inputs(observer, chain[0], load, piped)?, load, pick)?;
     let mut stages =
         Stages { record: picked.record, passed: picked.passed, text: None, reading: None, steps: Vec::new() };
     for index in chain {
         stages.steps.push(step_counts(observer, index)?);
         match &graph.steps[index].config {
-            Config::Prepare(config) => stages.text = text(config, load, stages.record.as_ref()),
+            Config::Prepare(config) => stages.text = text::text(config, load, stages.record.as_ref()),
             Config::Embed(config) => {
                 let text = stages.text.as_ref().and_then(|text| text.text.as_deref());
                 stages.reading = text.map(|text| reading(observer, config, text)).transpose()?.flatten();
@@ -139,9 +139,17 @@ pub fn follow(observer: &mut Observer, step: StepIndex, pick: Pick) -> Result<Op
     Ok(Some(stages))
 }
 
-/// The files of a load step. Of what was piped in there is what the last apply kept.
-fn inputs(observer: &Observer, step: StepIndex, config: &LoadConfig) -> Result<Vec<Input>, StagesError> {
+/// The files of a load step.
+fn inputs(
+    observer: &Observer,
+    step: StepIndex,
+    config: &LoadConfig,
+    piped: Option<&Path>,
+) -> Result<Vec<Input>, StagesError> {
     if config.input == STANDARD_INPUT {
+        if let Some(piped) = piped {
+            return Ok(vec![Input { path: piped.to_owned(), name: STANDARD_INPUT.to_owned(), planned: None }]);
+        }
         let Some(RecordState::Whole(last)) = last(observer, step)? else {
             return Err(SourceError::NoStandardInput.into());
         };
@@ -168,20 +176,6 @@ fn step_counts(observer: &Observer, index: StepIndex) -> Result<Step, StoreError
     };
     let id = &observer.graph.steps[index].id;
     Ok(Step { kind: id.kind, step: id.to_string(), counts })
-}
-
-fn text(config: &PrepareConfig, load: &LoadConfig, record: Option<&Record>) -> Option<Text> {
-    let record = record.filter(|record| record.fate == Fate::Taken)?;
-    let values = |name: &str| {
-        let at = load.fields.iter().position(|field| field == name);
-        let values = at.and_then(|at| record.fields[at].1.as_deref()).unwrap_or_default();
-        values.iter().map(String::as_str)
-    };
-    let made = prepare::text(config, config.layout.fields().into_iter().map(values));
-    Some(match made {
-        Some(made) => Text { text: Some(made.text), truncated: made.truncated },
-        None => Text { text: None, truncated: false },
-    })
 }
 
 /// None if the embedder has no tokenizer.

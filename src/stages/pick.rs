@@ -11,6 +11,7 @@ use crate::node::NodeError;
 use crate::node::load::{Feed, Input, Taken, take};
 use crate::source::chunks::Piece;
 use crate::source::record::Refusal;
+use crate::source::selection::Verdict;
 
 /// Which record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +61,13 @@ pub struct Line {
 pub enum Fate {
     /// It becomes a row.
     Taken,
-    /// `where` or `sample` leaves it out.
-    NotSelected,
+    /// It is left out.
+    NotSelected {
+        /// By which key of the load: `sample`, or of what that draws `where`.
+        by: &'static str,
+    },
+    /// It would be taken, and `limit` others come before it.
+    BeyondLimit,
     /// It is a reject.
     Rejected {
         /// The reason's name.
@@ -76,7 +82,8 @@ impl Fate {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Taken => "taken",
-            Self::NotSelected => "not_selected",
+            Self::NotSelected { .. } => "not_selected",
+            Self::BeyondLimit => "beyond_limit",
             Self::Rejected { reason, .. } => reason,
         }
     }
@@ -89,7 +96,7 @@ pub struct Other {
     pub file: String,
     /// The line.
     pub line: u64,
-    /// Why it does not: `superseded`, `not_selected` or a reason of rejects.
+    /// Why it does not: `superseded`, `not_selected`, `beyond_limit` or a reason of rejects.
     pub why: &'static str,
 }
 
@@ -125,14 +132,17 @@ struct Search<'a> {
     config: &'a LoadConfig,
     pick: Pick<'a>,
     picked: Picked,
+    /// Records that were taken so far.
     taken: u64,
     random: fastrand::Rng,
 }
 
 impl Search<'_> {
-    /// Whether a look is worth its while: parsing costs twenty times what looking for some bytes does.
+    /// Whether a look is worth its while: parsing costs twenty times what looking for some bytes does. Until the limit is
+    /// reached, every record that is taken counts.
     fn may_be(&self, piece: &Piece) -> bool {
         match self.pick {
+            Pick::Named(_) if self.config.limit.is_some() && !self.is_full() => true,
             // Escapes may hide any character.
             Pick::Named(bibcode) => {
                 memmem::find(piece.bytes, bibcode.as_bytes()).is_some() || piece.bytes.contains(&b'\\')
@@ -141,37 +151,43 @@ impl Search<'_> {
         }
     }
 
+    /// Whether all are taken that the limit allows.
+    fn is_full(&self) -> bool {
+        self.config.limit.is_some_and(|limit| self.taken >= limit.get())
+    }
+
     /// Looks at a piece; says whether the search is over.
     fn look(&mut self, file: &str, piece: &Piece) -> bool {
-        let taken = take(piece, self.config);
-        let record = || record(file, piece, self.config, &taken);
+        let (taken, is_full, config) = (take(piece, self.config), self.is_full(), self.config);
+        let is_taken = !is_full && matches!(taken, Ok(Taken { verdict: Verdict::Taken, .. }));
+        let record = || record(file, piece, config, &taken, is_full);
+        self.taken += u64::from(is_taken);
         match self.pick {
-            Pick::First => match &taken {
-                Ok(Taken { selected: true, .. }) => {
-                    self.picked.record = Some(record());
-                    return true;
-                }
-                _ => {
-                    *self.picked.passed.entry(record().fate.name()).or_default() += 1;
-                    self.picked.record.get_or_insert_with(record);
-                }
-            },
+            Pick::First if is_taken => {
+                self.picked.record = Some(record());
+                return true;
+            }
+            Pick::First => {
+                *self.picked.passed.entry(record().fate.name()).or_default() += 1;
+                self.picked.record.get_or_insert_with(record);
+            }
             // Each one takes the place with a chance of one in as many as there were: then all are as likely.
-            Pick::Random => match &taken {
-                Ok(Taken { selected: true, .. }) => {
-                    self.taken += 1;
-                    if self.random.u64(0..self.taken) == 0 {
-                        self.picked.record = Some(record());
-                    }
+            Pick::Random if is_taken => {
+                if self.random.u64(0..self.taken) == 0 {
+                    self.picked.record = Some(record());
                 }
-                _ => {
-                    self.picked.record.get_or_insert_with(record);
-                }
-            },
+                return self.is_full();
+            }
+            Pick::Random => {
+                self.picked.record.get_or_insert_with(record);
+            }
             Pick::Named(bibcode) => {
-                let record = record();
-                if record.bibcode.as_deref() == Some(bibcode) {
-                    self.name(record);
+                let is_named = match &taken {
+                    Ok(taken) => taken.record.bibcode == bibcode,
+                    Err(refusal) => refusal.bibcode.as_deref() == Some(bibcode),
+                };
+                if is_named {
+                    self.name(record());
                 }
             }
         }
@@ -195,17 +211,29 @@ impl Search<'_> {
     }
 }
 
-fn record(file: &str, piece: &Piece, config: &LoadConfig, taken: &Result<Taken, Refusal>) -> Record {
+fn record(
+    file: &str,
+    piece: &Piece,
+    config: &LoadConfig,
+    taken: &Result<Taken, Refusal>,
+    is_beyond_limit: bool,
+) -> Record {
     let text = String::from_utf8_lossy(piece.bytes).into_owned();
     let line = Line { file: file.to_owned(), line: piece.line, bytes: piece.bytes.len(), text };
     let (mut fields, mut aliases, others) = (Vec::new(), Vec::new(), Vec::new());
     let (bibcode, fate) = match taken {
-        Ok(Taken { record, selected }) => {
+        Ok(Taken { record, verdict }) => {
             let texts =
                 record.fields.iter().map(|field| Some(field.texts()?.iter().map(|text| text.to_string()).collect()));
             fields = config.fields.iter().cloned().zip(texts).collect();
             aliases = record.aliases.iter().map(|alias| alias.to_string()).collect();
-            (Some(record.bibcode.to_string()), if *selected { Fate::Taken } else { Fate::NotSelected })
+            let fate = match verdict {
+                Verdict::Taken if is_beyond_limit => Fate::BeyondLimit,
+                Verdict::Taken => Fate::Taken,
+                Verdict::NotDrawn => Fate::NotSelected { by: "sample" },
+                Verdict::NotMet => Fate::NotSelected { by: "where" },
+            };
+            (Some(record.bibcode.to_string()), fate)
         }
         Err(refusal) => {
             let (reason, detail) = (refusal.reason.name(), refusal.detail.clone());

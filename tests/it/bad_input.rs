@@ -162,7 +162,7 @@ fn lines_that_are_no_utf8() {
         sciembed::node::nothing_kept
 
           × failed to keep any line of data/2011.json.gz: 1 of 1 were refused, line 1 as invalid_utf8: byte 45 of the line
-          help: each line must be one JSON object with a bibcode, or whichever field `key` names; a JSON array or a table of another kind must be converted first
+          help: each line must be one JSON object with a bibcode, or whichever field `key` names, which must be a string; a table of another kind must be converted first
         ");
     env.write("data/2011.json.gz", [&json_lines(&papers(2011, 2))[..], latin].concat());
     let told = env.applied(&[]);
@@ -251,6 +251,20 @@ fn a_missing_model() {
         the same keeps embed.minilm[2011] from being planned
         ");
     assert!(!env.path("store").exists());
+}
+
+/// What stands for a model elsewhere is no folder here.
+#[test]
+fn a_model_of_the_hub_without_its_scheme() {
+    let env = TestEnv::of(3);
+    env.edit("fake://16", "sentence-transformers/all-MiniLM-L6-v2");
+    let remedy =
+        "did you mean `hf://sentence-transformers/all-MiniLM-L6-v2`? `model` is a path relative to the manifest";
+    let told = env.plan(&[]);
+    assert!(told.code == Some(1) && told.err.contains(remedy), "{}", told.err);
+    fs::create_dir(env.path("sentence-transformers")).unwrap();
+    let told = env.plan(&[]);
+    assert!(told.code == Some(1) && !told.err.contains("did you mean"), "a folder was meant: {}", told.err);
 }
 
 #[test]

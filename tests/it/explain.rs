@@ -109,6 +109,29 @@ fn an_unknown_paper() {
     assert_eq!(told.err, aside);
 }
 
+/// What a load left out is listed nowhere: its counts are told, and how to ask the files.
+#[test]
+fn a_paper_that_may_not_have_been_selected() {
+    let env = project();
+    let told = env.run(&["explain", "2010Test..00009A"]);
+    assert!(!told.err.contains("peek"), "a load that takes all says nothing: {}", told.err);
+    env.edit(
+        "fields = [\"title\", \"abstract\"]\n\n[prepare",
+        "fields = [\"title\", \"abstract\"]\nlimit = 2\n\n[prepare",
+    );
+    env.applied(&[]);
+    let left_out = bibcode(2011, 2);
+    let told = env.run(&["explain", "--dataset", "minilm_2011", &left_out]);
+    assert_eq!((told.code, told.out.as_str()), (Some(1), ""));
+    let line = format!(
+        "load.records[2011] left out 1 beyond `limit`; whether {left_out} is one: \
+         sciembed peek WORKFLOW 'load.records[2011]' --record '{left_out}'\n"
+    );
+    assert!(told.err.ends_with(&line), "{}", told.err);
+    let peeked = env.run(&["peek", "workflow.toml", "load.records[2011]", "--record", &left_out]);
+    assert!(peeked.out.starts_with(&format!("{left_out}: left out of load.records[2011], beyond `limit`\n")));
+}
+
 #[test]
 fn a_paper_that_is_gone() {
     let env = project();

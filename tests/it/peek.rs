@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::env::{TestEnv, gzip, json_lines};
+use crate::models::{fixture, onnxruntime};
 
 /// A reject, a record that is not selected, two of one bibcode, and one without a text.
 const LINES: &str = r#"no record at all
@@ -40,7 +41,7 @@ fn the_first_record_is_followed_before_anything_is_applied() {
       title     "Dark <i>energy</i>"
       abstract  "First."
 
-    text of prepare.texts, 20 characters, cut by `truncate`
+    text of prepare.texts, 20 characters, cut to 20 at most by `truncate`
       Dark <i>energy</i>
 
 
@@ -63,7 +64,7 @@ fn a_named_record_is_the_one_that_counts_and_rejects_say_why() {
       title     "Dark energy", "Energie"
       abstract  "Second."
 
-    text of prepare.texts, 20 characters, cut by `truncate`
+    text of prepare.texts, 20 characters, cut to 20 at most by `truncate`
       Dark energy; Energie
 
     nothing of this was applied yet, so nothing is counted
@@ -83,11 +84,11 @@ fn a_named_record_is_the_one_that_counts_and_rejects_say_why() {
 
     load.records, as applied last: 2 of 5 kept, 1 not selected, 1 rejected as invalid_json, 1 rejected as superseded
       list them: sciembed peek workflow.toml 'load.records' rejects
-    prepare.texts, as applied last: 1 of 2 kept, 1 cut by `truncate`, 1 rejected as no_text
+    prepare.texts, as applied last: 1 of 2 kept, 1 cut short, 1 rejected as no_text
       list them: sciembed peek workflow.toml 'prepare.texts' rejects
     "##);
     let told = told(&env, &["load.records", "--record", "2009Test..00000A"]);
-    assert!(told.starts_with("2009Test..00000A: left out of load.records by `where` or `sample`\n"), "{told}");
+    assert!(told.starts_with("2009Test..00000A: left out of load.records by `where`\n"), "{told}");
     let nobody = env.run(&["peek", "workflow.toml", "load.records", "--record", "2010Test..0000"]);
     assert_eq!(nobody.code, Some(1), "{}", nobody.out);
     assert!(nobody.out.starts_with("no record of load.records has the bibcode 2010Test..0000\n"), "{}", nobody.out);
@@ -106,6 +107,84 @@ fn random_records_are_those_that_are_taken() {
     };
     let drawn: std::collections::BTreeSet<String> = (0..12).map(|_| drawn()).collect();
     assert!(drawn.len() > 2, "one of thirty in twelve draws: {drawn:?}");
+}
+
+/// The limit counts the records that are taken, also where one is named that stands far behind it.
+#[test]
+fn records_beyond_the_limit_are_told_and_never_drawn() {
+    let env = env();
+    env.edit("where = \"year >= 2010\"", "where = \"year >= 2010\"\nlimit = 2");
+    for _ in 0..8 {
+        let told = told(&env, &["load.records", "--random"]);
+        assert!(told.starts_with("2010Test..00001A: drawn") || told.starts_with("2010Test..00002A: drawn"), "{told}");
+        assert!(told.contains("\nline 3 of ") || told.contains("\nline 4 of "), "{told}");
+    }
+    let named = told(&env, &["load.records", "--record", "2010Test..00001A"]);
+    assert!(named.starts_with("2010Test..00001A: taken by load.records\n\nline 3 of "), "{named}");
+    assert!(
+        named.contains("line 5 of data/papers.json has this bibcode too, and does not count: beyond_limit"),
+        "{named}"
+    );
+
+    env.edit("limit = 2", "limit = 1");
+    let beyond = told(&env, &["prepare.texts", "--record", "2010Test..00002A"]);
+    assert!(beyond.starts_with("2010Test..00002A: left out of load.records, beyond `limit`\n"), "{beyond}");
+    assert!(!beyond.contains("text of prepare.texts"), "{beyond}");
+    env.applied(&["--target", "load.records"]);
+    assert_eq!(env.peek("load.records", "records").len(), 1, "an apply agrees");
+}
+
+/// Of a record that `sample` leaves out `where` is not asked.
+#[test]
+fn what_leaves_a_record_out_is_named() {
+    let env = env();
+    env.edit("where = \"year >= 2010\"", "sample = 1e-9\nwhere = \"year >= 2010\"");
+    let told = told(&env, &["load.records", "--record", "2009Test..00000A"]);
+    assert!(told.starts_with("2009Test..00000A: left out of load.records by `sample`\n"), "{told}");
+}
+
+/// A cut is told by the key that made it: a field's own limit, `truncate`, or both.
+#[test]
+fn what_cuts_a_text_is_named() {
+    let env = env();
+    let headline = |layout: &str| {
+        let workflow = std::fs::read_to_string(env.path("workflow.toml")).unwrap();
+        let (head, rest) = workflow.split_once("[prepare.texts]\n").unwrap();
+        let (_, tail) = rest.split_once("\n\n").unwrap();
+        env.write("cut.toml", format!("{head}[prepare.texts]\nfrom = \"records\"\n{layout}\n\n{tail}"));
+        let told = env.run(&["peek", "cut.toml", "prepare.texts"]).out;
+        told.lines().find_map(|line| line.strip_prefix("text of prepare.texts, ")).unwrap_or(&told).to_owned()
+    };
+    let title = "template = \"{title:4} {abstract:80}\"";
+    assert_eq!(headline(title), "11 characters, `title` cut to 4 at most by `{title:4}`");
+    let both = "template = \"{title:4} {abstract:5|<|>}\"\ntruncate = 9";
+    assert_eq!(
+        headline(both),
+        "9 characters, `title` cut to 4 at most by `{title:4}`, `abstract` cut to 5 at most by `{abstract:5}`, \
+         cut to 9 at most by `truncate`"
+    );
+    assert_eq!(
+        headline("template = \"{title} {abstract}\"\ntruncate = 9"),
+        "9 characters, cut to 9 at most by `truncate`"
+    );
+    assert_eq!(headline("template = \"{title:80}\"\ntruncate = 80"), "18 characters");
+}
+
+/// Texts that are read whole, in several windows: how many there were is told, and no tokens that were dropped.
+#[test]
+fn long_texts_in_windows_are_counted() {
+    let Some(runtime) = onnxruntime() else { return };
+    let env = TestEnv::over("data/papers.json");
+    let model = fixture("bert-mean");
+    env.edit("fake://16\"", &format!("{}\"\nmax_length = 16\noverlap = 4\nlong = \"mean\"", model.display()));
+    let long = crate::env::titled("2010Test..00009A", "galaxy ".repeat(40));
+    env.write("data/papers.json", json_lines(&[crate::env::titled("2010Test..00001A", "Stars"), long]));
+    let apply = ["apply", "workflow.toml", "--target", "embed.minilm"];
+    let applied = env.run_with(&apply, "", &[("SCIEMBED_ONNXRUNTIME", &runtime)]);
+    assert!(applied.out.contains("; 1 read in several windows"), "{}{}", applied.out, applied.err);
+    let told = told(&env, &["embed.minilm"]);
+    assert!(told.contains("embed.minilm, as applied last: 2 texts, 1 of them in several windows, "), "{told}");
+    assert!(told.contains(" tokens, all of them read") && !told.contains("longer than"), "{told}");
 }
 
 #[test]
@@ -142,14 +221,32 @@ fn records_are_piped_into_plan_and_apply() {
     assert!(piped("apply", &papers).out.contains("nothing to do"));
     let more = papers + &lines(2011, 1);
     assert!(piped("apply", &more).out.contains("embedded   1 new, 5 reused"));
-    assert!(told(&env, &["load.records"]).contains("\nline 1 of -, "));
+    let last = told(&env, &["load.records"]);
+    assert!(last.contains("\nline 1 of -, ") && last.starts_with("2010Test..00000A: "), "nothing piped: {last}");
+    let other = env.run_with(&["peek", "workflow.toml", "load.records"], &lines(2012, 1), &[]);
+    assert!(other.out.starts_with("2012Test..00000A: ") && other.out.contains("\nline 1 of -, "), "{}", other.out);
+}
+
+/// A look at a record that is piped in needs no apply before, and leaves nothing behind; compressed or not.
+#[test]
+fn a_record_that_is_piped_in_is_followed_and_not_kept() {
+    let env = TestEnv::over("-");
+    let told = env.run_with(&["peek", "workflow.toml", "prepare.texts", "--record", "2010Test..00002A"], LINES, &[]);
+    assert!(told.code == Some(0) && told.out.starts_with("2010Test..00002A: taken by load.records\n"), "{}", told.err);
+    assert!(told.out.contains("\nline 4 of -, "), "{}", told.out);
+    assert!(!env.path("store").exists(), "looking writes nothing");
+    let nothing = env.run(&["peek", "workflow.toml", "prepare.texts"]);
+    let fault = "failed to read standard input, which `input = \"-\"` stands for: no records came from it";
+    assert!(nothing.code == Some(1) && nothing.err.contains(fault), "{}", nothing.err);
 }
 
 #[test]
 fn nothing_piped_in_is_an_error() {
     let env = TestEnv::over("-");
     let empty = env.apply(&[]);
-    assert!(empty.code == Some(3) && empty.err.contains("it holds no records"), "{}", empty.err);
+    let fault = "failed to read standard input, which `input = \"-\"` stands for: it holds no records";
+    assert!(empty.code == Some(3) && empty.err.contains(fault), "{}", empty.err);
+    assert!(empty.err.contains("pipe them in, as in `zcat"), "{}", empty.err);
     let table = env.run(&["peek", "workflow.toml", "load.records", "records"]);
     assert!(
         table.code == Some(1) && table.err.contains("apply the workflow first, with the records piped"),

@@ -67,7 +67,7 @@ fn a_condition_takes_the_records_for_which_it_holds() {
         ("citation_count is null", vec![7]),
         ("citation_count <= 1 or authors.name = 'Author 19'", vec![0, 1, 19]),
         ("authors.0.name starts with 'Author 3'", vec![3]),
-        ("authors.0.name = 'Everybody' or abstract is not null", vec![]),
+        ("authors.0.name = 'Everybody' or doctype is null", vec![]),
     ] {
         assert_eq!(selected(&format!("where = \"{condition}\"")).0, papers, "{condition}");
     }
@@ -154,14 +154,50 @@ fn rejects_are_told_as_ever() {
     assert_eq!(places, [(20, "invalid_json"), (21, "invalid_json")]);
 }
 
-/// A field that no record has is told, since a misspelt one takes nothing without a word. An empty selection is no fault.
+/// A misspelt field would empty a year without a word, so its step ends where nothing is taken for it.
 #[test]
-fn a_misspelt_field_is_told() {
-    let env = env("where = \"doctyp = 'article' and year >= 2000\"");
-    let told = env.applied(&["--target", "load.records"]);
-    assert!(told.err.contains("no record has a field `doctyp`"), "{}", told.err);
+fn a_field_that_no_record_has_ends_the_step() {
+    let env = env("where = \"doctpye = 'article' and year >= 2000\"");
+    let told = env.apply(&["--target", "load.records"]);
+    assert_eq!(told.code, Some(3), "{}", told.out);
+    let fault = "take any of 20 records of data/papers.json: none has anything in `doctpye`, which `where` asks for";
+    assert!(told.err.contains(fault), "{}", told.err);
+    assert!(told.err.contains("did you mean `doctype`? Where years may have none, put"), "{}", told.err);
+    assert_eq!(env.records().len(), 0, "nothing stands for it");
+
+    env.edit("doctpye", "abstract");
+    let told = env.apply(&["--target", "load.records"]);
+    let there = "the first record has `authors`, `bibcode`, `citation_count`, `doctype`, `title`, `year`.";
+    assert!(told.code == Some(3) && told.err.contains(there), "{}", told.err);
+}
+
+/// Where the years may be empty, or something is taken all the same, it is a note.
+#[test]
+fn a_field_that_no_record_has_is_noted() {
+    let taken = env("where = \"doctpye = 'article' or year >= 2010\"");
+    let told = taken.applied(&["--target", "load.records"]);
+    assert!(told.err.contains("no record has a field `doctpye`"), "{}", told.err);
     assert!(!told.err.contains("`year`"), "{}", told.err);
+    assert_eq!(summary(&told), "20 rows in, 10 kept, 0 rejected, 10 not selected");
+
+    let empty = env("where = \"doctpye = 'article'\"\nmissing = \"skip\"");
+    let told = empty.applied(&["--target", "load.records"]);
+    assert!(told.err.contains("no record has a field `doctpye`"), "{}", told.err);
     assert_eq!(summary(&told), "20 rows in, 0 kept, 0 rejected, 20 not selected");
+}
+
+/// A selection that is empty for good reasons is none the less told.
+#[test]
+fn an_empty_selection_is_noted() {
+    for (selection, note) in [
+        ("where = \"year >= 2050\"", "no record meets `where`, and 20 were read"),
+        ("sample = 1e-9", "`sample` draws none of 20 records"),
+        // What is not drawn is not looked at, so whether the field is there is not known.
+        ("sample = 1e-9\nwhere = \"doctpye = 'article'\"", "`sample` draws none of 20 records"),
+    ] {
+        let told = env(selection).applied(&["--target", "load.records"]);
+        assert!(told.out.contains(&format!("note       load.records: {note}")), "{selection}: {}", told.out);
+    }
 }
 
 /// A changed selection is a reason to load again; how it is written is none; what is taken keeps its vectors.

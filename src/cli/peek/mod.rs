@@ -3,10 +3,12 @@
 mod table;
 mod words;
 
+use tempfile::NamedTempFile;
+
 use super::environment::Machine;
 use super::print::say;
 use super::workflow::WorkflowArguments;
-use super::{DoorError, Failure};
+use super::{DoorError, Failure, standard_input};
 use crate::error::Exit;
 use crate::graph::{Graph, Scope, StepIndex};
 use crate::stages::{Pick, follow};
@@ -14,7 +16,10 @@ use crate::stages::{Pick, follow};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     sciembed peek WORKFLOW 'embed.minilm[2010]' --random\n  \
-    sciembed peek WORKFLOW 'load.records[2010]' rejects -n 5")]
+    sciembed peek WORKFLOW 'load.records[2010]' rejects -n 5\n  \
+    zcat 2010.json.gz | sciembed peek WORKFLOW embed.minilm\n\n\
+    Where the load has `input = \"-\"`, the record is one of those that are piped in, which are not kept; if none are, \
+    one of those that the last apply read.")]
 pub struct Arguments {
     #[command(flatten)]
     workflow: WorkflowArguments,
@@ -50,7 +55,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         None if arguments.random => Pick::Random,
         None => Pick::First,
     };
-    let Some(stages) = follow(&mut observer, step, pick)? else {
+    let piped = standard_input::kept(&observer, &scope)?;
+    let Some(stages) = follow(&mut observer, step, pick, piped.as_ref().map(NamedTempFile::path))? else {
         let reason = "what it stands for is no single record";
         let help = "name a load, prepare, embed or persist step, or a table behind the step, as in `superseded`";
         return Err(refused(&workflow.graph, step, reason, help.to_owned()).into());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::DoorError;
 use crate::cli::print::say;
 use crate::graph::NodeKind;
-use crate::stages::{Fate, Pick, Reading, Record, Stages, Step, Text, Window};
+use crate::stages::{Cut, Fate, Pick, Reading, Record, Stages, Step, Text, Window};
 
 /// Characters shown of a line or a field; `--json` shows all.
 const SHOWN_CHARACTERS: usize = 1200;
@@ -49,7 +49,8 @@ fn headline(record: &Record, pick: Pick, stages: &Stages) -> String {
         }
         (Fate::Taken, Pick::Random) => format!("{bibcode}: drawn from what {load} takes; --record shows it again"),
         (Fate::Taken, Pick::Named(_)) => format!("{bibcode}: taken by {load}"),
-        (Fate::NotSelected, _) => format!("{bibcode}: left out of {load} by `where` or `sample`"),
+        (Fate::NotSelected { by }, _) => format!("{bibcode}: left out of {load} by `{by}`"),
+        (Fate::BeyondLimit, _) => format!("{bibcode}: left out of {load}, beyond `limit`"),
         (Fate::Rejected { reason, detail }, _) => format!("{bibcode}: rejected by {load} as {reason}: {detail}"),
     }
 }
@@ -91,9 +92,16 @@ fn tell_text(text: &Text, step: &str) -> Result<(), DoorError> {
     let Some(whole) = &text.text else {
         return say(format!("\ntext of {step}: none, so it is rejected as no_text"));
     };
-    let cut = if text.truncated { ", cut by `truncate`" } else { "" };
-    say(format!("\ntext of {step}, {} characters{cut}", whole.chars().count()))?;
+    let cuts: String = text.cuts.iter().map(cut).collect();
+    say(format!("\ntext of {step}, {} characters{cuts}", whole.chars().count()))?;
     say(indented(&shortened(whole)))
+}
+
+fn cut(Cut { field, limit }: &Cut) -> String {
+    match field {
+        Some(field) => format!(", `{field}` cut to {limit} at most by `{{{field}:{limit}}}`"),
+        None => format!(", cut to {limit} at most by `truncate`"),
+    }
 }
 
 fn tell_reading(text: &str, reading: &Reading, step: &str) -> Result<(), DoorError> {
@@ -155,7 +163,7 @@ fn tell_counts(stages: &Stages, workflow: &str) -> Result<(), DoorError> {
                 for (name, words) in [("not_selected", "not selected"), ("beyond_limit", "beyond the limit")] {
                     told.push_str(&some(count(name), words));
                 }
-                told.push_str(&some(count("truncated"), "cut by `truncate`"));
+                told.push_str(&some(count("truncated"), "cut short"));
                 let rejected = counts.iter().filter_map(|(name, count)| Some((name.strip_prefix("rejected.")?, count)));
                 for (reason, count) in rejected {
                     told.push_str(&format!(", {count} rejected as {reason}"));
@@ -167,13 +175,17 @@ fn tell_counts(stages: &Stages, workflow: &str) -> Result<(), DoorError> {
             }
             NodeKind::Embed => {
                 let (rows, truncated) = (count("rows"), count("truncated"));
+                let (read, dropped) = (count("tokens"), count("tokens_dropped"));
                 let part = if rows == 0 { 0.0 } else { 100.0 * truncated as f64 / rows as f64 };
-                let dropped = count("tokens_dropped");
-                say(format!(
-                    "{step}, as applied last: {rows} texts, {truncated} of them ({part:.0} %) longer than the model reads, \
-                     {dropped} of {} tokens dropped",
-                    count("tokens") + dropped
-                ))?;
+                let told = match truncated {
+                    0 => format!("{read} tokens, all of them read"),
+                    _ => format!(
+                        "{truncated} of them ({part:.0} %) longer than the model reads, {dropped} of {} tokens dropped",
+                        read + dropped
+                    ),
+                };
+                let windowed = some(count("windowed"), "of them in several windows");
+                say(format!("{step}, as applied last: {rows} texts{windowed}, {told}"))?;
             }
             NodeKind::Persist | NodeKind::Merge => {}
         }

@@ -8,6 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field as Column};
 use arrow::error::ArrowError;
+use serde_json::{Map, Value};
 
 use super::super::Made;
 use super::super::rejects::{EXCERPT_BYTES, Reject};
@@ -16,7 +17,7 @@ use crate::digest::MetadataDigest;
 use crate::manifest::config::LoadConfig;
 use crate::source::chunks::{Chunk, Piece};
 use crate::source::record::{Field, Reason, Refusal, SourceRecord, Wanted, parse};
-use crate::source::selection::Selection;
+use crate::source::selection::{Selection, Verdict};
 use crate::table;
 
 /// What became of a chunk.
@@ -31,6 +32,10 @@ pub struct Columns {
     pub pieces: u64,
     /// Records that the condition and the draw leave out.
     pub not_selected: u64,
+    /// Those of them that were looked at, and do not meet the condition.
+    pub not_met: u64,
+    /// The fields of the first of these.
+    pub names: Vec<String>,
     /// In how many records each field of the condition is, of those that were looked at.
     pub asked: Vec<u64>,
     /// How the wanted fields were found.
@@ -88,8 +93,8 @@ impl FieldCounts {
 pub struct Taken<'a> {
     /// The record.
     pub record: SourceRecord<'a>,
-    /// Whether it meets the condition and is drawn.
-    pub selected: bool,
+    /// Whether it is drawn and meets the condition.
+    pub verdict: Verdict,
 }
 
 /// Looks at one piece of a chunk by itself.
@@ -116,8 +121,8 @@ fn taken<'a>(
     let record = parse_piece(piece, wanted, max_bytes)?;
     // What could be parsed is UTF-8.
     let text = str::from_utf8(piece.bytes).unwrap_or_default();
-    let selected = selection.takes(text, &record.bibcode, asked)?;
-    Ok(Taken { record, selected })
+    let verdict = selection.takes(text, &record.bibcode, asked)?;
+    Ok(Taken { record, verdict })
 }
 
 /// Parses a chunk of the file with this ordinal.
@@ -125,14 +130,21 @@ pub fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Columns {
     let LoadConfig { fields, max_record_bytes, condition, sample, .. } = config;
     let wanted = wanted(config);
     let selection = Selection::new(condition.as_ref(), *sample);
-    let (mut asked, mut not_selected) = (vec![0; selection.fields().len()], 0);
+    let mut asked = vec![0; selection.fields().len()];
+    let (mut not_drawn, mut not_met, mut names) = (0, 0, Vec::new());
     let (mut records, mut rejects) = (Vec::new(), Vec::new());
     let mut counts = vec![FieldCounts::default(); fields.len()];
     let pieces = chunk.pieces();
     for piece in &pieces {
         match taken(piece, &wanted, *max_record_bytes, &selection, &mut asked) {
-            Ok(Taken { selected: false, .. }) => not_selected += 1,
-            Ok(Taken { record, .. }) => {
+            Ok(Taken { verdict: Verdict::NotDrawn, .. }) => not_drawn += 1,
+            Ok(Taken { verdict: Verdict::NotMet, .. }) => {
+                if not_met == 0 {
+                    names = names_in(piece.bytes);
+                }
+                not_met += 1;
+            }
+            Ok(Taken { record, verdict: Verdict::Taken }) => {
                 counts.iter_mut().zip(&record.fields).for_each(|(counts, field)| counts.see(field));
                 records.push((record, piece.line));
             }
@@ -145,7 +157,9 @@ pub fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Columns {
         batch: batch(&records, source, &wanted),
         rejects,
         pieces: pieces.len() as u64,
-        not_selected,
+        not_selected: not_drawn + not_met,
+        not_met,
+        names,
         asked,
         fields: counts,
     }
@@ -157,6 +171,16 @@ fn parse_piece<'a>(piece: &Piece<'a>, wanted: &Wanted, max_bytes: u64) -> Result
         return Err(Refusal { reason: Reason::TooLong, detail, bibcode: None });
     }
     parse(piece.bytes, wanted)
+}
+
+/// The fields of a record and those of the objects in it, as a condition names them; none if it cannot be told.
+fn names_in(record: &[u8]) -> Vec<String> {
+    let Ok(fields) = serde_json::from_slice::<Map<String, Value>>(record) else { return Vec::new() };
+    let inside = |(name, value): (&String, &Value)| match value {
+        Value::Object(fields) => fields.keys().map(|inner| format!("{name}.{inner}")).collect(),
+        _ => Vec::new(),
+    };
+    fields.keys().cloned().chain(fields.iter().flat_map(inside)).collect()
 }
 
 fn reject(refusal: Refusal, piece: &Piece, source: u32) -> Reject {

@@ -12,6 +12,7 @@
 mod columns;
 mod reader;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,15 +25,20 @@ use super::{Context, Made, NodeError};
 use crate::condition::Condition;
 use crate::event::Unit;
 use crate::manifest::config::{LoadConfig, Missing};
+use crate::manifest::{hint, listed};
 use crate::pool::map_ordered;
 use crate::record::{Output, SourceFile};
 use crate::source::SourceError;
+use crate::source::files::STANDARD_INPUT;
 use crate::source::record::{Reason, key_in_words};
 use crate::store::parquet::ParquetWriter;
 use crate::table;
 use columns::{Columns, FieldCounts, parse_chunk};
 pub use columns::{Taken, take};
 pub use reader::{Feed, Input};
+
+/// Fields of a record that are listed where one of them was meant.
+const LISTED_NAMES: usize = 12;
 
 /// Loads `sources`, in order, into a records and a rejects table.
 ///
@@ -58,6 +64,9 @@ struct Loader<'a> {
     keys: Keys,
     pieces: u64,
     not_selected: u64,
+    /// Those of them that were looked at, and do not meet the condition; and the fields of the first one.
+    not_met: u64,
+    names: Vec<String>,
     beyond_limit: u64,
     /// In how many records each field of the condition is, of those that were looked at.
     asked: Vec<u64>,
@@ -76,6 +85,8 @@ impl<'a> Loader<'a> {
             keys: Keys::default(),
             pieces: 0,
             not_selected: 0,
+            not_met: 0,
+            names: Vec::new(),
             beyond_limit: 0,
             asked: vec![0; config.condition.as_ref().map_or(0, |condition| condition.fields().len())],
         })
@@ -101,10 +112,15 @@ impl<'a> Loader<'a> {
     }
 
     fn take(&mut self, columns: Columns) -> Result<(), NodeError> {
-        let Columns { batch, mut keys, rejects, pieces, not_selected, asked, fields, duplicate_fields } = columns;
+        let Columns { batch, mut keys, rejects, pieces, not_selected, not_met, .. } = columns;
+        let Columns { names, asked, fields, duplicate_fields, .. } = columns;
         let mut batch = batch.map_err(NodeError::arrow("records"))?;
         self.pieces += pieces;
         self.not_selected += not_selected;
+        if self.not_met == 0 {
+            self.names = names;
+        }
+        self.not_met += not_met;
         self.asked.iter_mut().zip(asked).for_each(|(all, here)| *all += here);
         if let Some(limit) = self.config.limit {
             // A row that a later one stands for was one of the first all the same.
@@ -160,10 +176,13 @@ impl<'a> Loader<'a> {
         if self.config.limit.is_some() {
             made.count("beyond_limit", self.beyond_limit);
         }
-        let asked = self.config.condition.iter().flat_map(Condition::fields).zip(&self.asked);
-        for (field, _) in asked.filter(|(_, present)| **present == 0 && self.pieces > 0) {
-            let field = if field.starts_with('`') { field.clone() } else { format!("`{field}`") };
-            (self.context.note)(format!("no record has a field {field}, which `where` asks for"));
+        for field in self.unknown().filter(|_| self.pieces > 0) {
+            (self.context.note)(format!("no record has a field {}, which `where` asks for", quoted(field)));
+        }
+        match (has_records, self.not_met, self.not_selected) {
+            (false, 1.., _) => (self.context.note)(format!("no record meets `where`, and {} were read", self.pieces)),
+            (false, 0, 1..) => (self.context.note)(format!("`sample` draws none of {} records", self.pieces)),
+            _ => {}
         }
         if let Some(field) = &self.config.aliases {
             made.count("aliases", self.aliases);
@@ -173,19 +192,49 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// A file of another kind would otherwise replace a good year by an empty one.
+    /// The fields of the condition that no record has, of those that were looked at.
+    fn unknown(&self) -> impl Iterator<Item = &str> {
+        let asked = self.config.condition.iter().flat_map(Condition::fields).zip(&self.asked);
+        asked.filter(|(_, present)| **present == 0).map(|(field, _)| field.as_str())
+    }
+
+    /// A file of another kind, or a slip in `where`, would otherwise replace a good year by an empty one.
     fn refuse_nothing(&self) -> Result<(), NodeError> {
         let input = self.config.input.clone();
         match self.rejects.first() {
             Some(first) if self.records.rows() == 0 && self.not_selected == 0 => {
                 Err(NodeError::NothingKept { input, lines: self.pieces, first: first.to_owned() })
             }
-            _ if self.pieces == 0 && self.config.missing == Missing::Error => {
-                Err(SourceError::Empty { path: self.context.base.join(input) }.into())
+            _ if self.pieces == 0 && self.config.missing == Missing::Error => Err(match input.as_str() {
+                STANDARD_INPUT => SourceError::NothingPiped.into(),
+                _ => SourceError::Empty { path: self.context.base.join(input) }.into(),
+            }),
+            _ if self.records.rows() == 0 && self.not_met > 0 && self.config.missing == Missing::Error => {
+                self.unknown().next().map_or(Ok(()), |field| Err(self.nothing_met(field)))
             }
             _ => Ok(()),
         }
     }
+
+    /// The error of a condition that nothing meets, and that asks for a field that no record has.
+    fn nothing_met(&self, field: &str) -> NodeError {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let remedy = hint(field, &names, |names| match names {
+            [] => "correct `where`.".to_owned(),
+            _ => format!("the first record has {}.", listed(names.iter().take(LISTED_NAMES).copied())),
+        });
+        NodeError::NothingMet {
+            input: self.config.input.clone(),
+            records: self.not_met,
+            field: quoted(field).into_owned(),
+            remedy,
+        }
+    }
+}
+
+/// A field of a condition in code quotes, where it has none.
+fn quoted(field: &str) -> Cow<'_, str> {
+    if field.starts_with('`') { Cow::Borrowed(field) } else { Cow::Owned(format!("`{field}`")) }
 }
 
 /// Bits of a key that tell the row; the others are a digest of its bibcode.
