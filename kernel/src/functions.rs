@@ -2,6 +2,8 @@
 //!
 //! Polynomials in fused multiply-adds, without a branch, so that a compiler makes vector instructions of a loop over them.
 
+#![expect(clippy::excessive_precision, reason = "the coefficients stand as they were published")]
+
 /// Adding it to a float below 2^22 rounds that to an integer, half to even, and leaves the integer in the low bits.
 pub(super) const ROUND: f32 = 12_582_912.0;
 
@@ -55,12 +57,12 @@ pub fn exp(x: f32) -> f32 {
     let n = shifted - ROUND;
     let r = n.mul_add(-0.693_359_375, x);
     let r = n.mul_add(2.121_944_4e-4, r);
-    let mut p = 1.987_569_1e-4f32;
-    p = p.mul_add(r, 1.398_2e-3);
-    p = p.mul_add(r, 8.333_452e-3);
-    p = p.mul_add(r, 4.166_579_6e-2);
-    p = p.mul_add(r, 1.666_666_5e-1);
-    p = p.mul_add(r, 5.000_000_1e-1);
+    let mut p = 1.987_569_15e-4f32;
+    p = p.mul_add(r, 1.398_199_950_7e-3);
+    p = p.mul_add(r, 8.333_451_907_3e-3);
+    p = p.mul_add(r, 4.166_579_589_4e-2);
+    p = p.mul_add(r, 1.666_666_545_9e-1);
+    p = p.mul_add(r, 5.000_000_120_1e-1);
     let y = p.mul_add(r * r, r) + 1.0;
     // 2^n by its exponent: the low bits of `shifted` are n.
     y * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
@@ -71,18 +73,18 @@ pub fn exp(x: f32) -> f32 {
 pub fn erf(x: f32) -> f32 {
     let x = x.clamp(-4.0, 4.0);
     let square = x * x;
-    let mut p = -2.726_142_3e-10f32;
-    p = p.mul_add(square, 2.770_681_4e-8);
-    p = p.mul_add(square, -2.101_024e-6);
-    p = p.mul_add(square, -5.692_506_4e-5);
-    p = p.mul_add(square, -7.349_906_3e-4);
-    p = p.mul_add(square, -2.954_599_8e-3);
-    p = p.mul_add(square, -1.609_603_3e-2);
-    let mut q = -1.456_607_2e-5f32;
-    q = q.mul_add(square, -2.133_740_5e-4);
-    q = q.mul_add(square, -1.682_827e-3);
-    q = q.mul_add(square, -7.373_329e-3);
-    q = q.mul_add(square, -1.426_474e-2);
+    let mut p = -2.726_142_258_013_06e-10f32;
+    p = p.mul_add(square, 2.770_681_424_959_02e-8);
+    p = p.mul_add(square, -2.101_024_020_825_08e-6);
+    p = p.mul_add(square, -5.692_506_394_623_46e-5);
+    p = p.mul_add(square, -7.349_906_303_268_55e-4);
+    p = p.mul_add(square, -2.954_599_808_540_25e-3);
+    p = p.mul_add(square, -1.609_603_332_624_15e-2);
+    let mut q = -1.456_607_184_649_96e-5f32;
+    q = q.mul_add(square, -2.133_740_552_789_05e-4);
+    q = q.mul_add(square, -1.682_826_974_380_03e-3);
+    q = q.mul_add(square, -7.373_329_167_204_68e-3);
+    q = q.mul_add(square, -1.426_473_905_141_89e-2);
     x * p / q
 }
 

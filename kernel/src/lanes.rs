@@ -14,8 +14,8 @@ pub fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
 pub fn extremes(values: &[f32]) -> (f32, f32, bool) {
     let least = lanes(values, f32::INFINITY, |lane, value| if value < lane { value } else { lane });
     let greatest = lanes(values, f32::NEG_INFINITY, |lane, value| if value > lane { value } else { lane });
-    // A finite number less itself is zero, and nothing else is.
-    let odd = lanes(values, 0.0, |lane, value| lane + (value - value));
+    // A finite number times zero is zero, and anything else is no number.
+    let odd = lanes(values, 0.0, |lane, value| lane + value * 0.0);
     let least = fold(least, |a, b| if b < a { b } else { a });
     let greatest = fold(greatest, |a, b| if b > a { b } else { a });
     (least, greatest, fold(odd, |a, b| a + b) != 0.0)

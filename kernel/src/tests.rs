@@ -22,6 +22,9 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
+/// What a function of this room should be.
+type Function = fn(f64) -> f64;
+
 /// A product of a shape with random weights, owned.
 struct Made {
     from: usize,
@@ -141,7 +144,7 @@ fn functions_are_right_to_some_units_in_the_last_place() {
     }
     assert!(exp(f32::NAN).is_nan() && erf(f32::NAN).is_nan());
     assert!(exp(-1e9) < 1e-37 && exp(f32::INFINITY) > 1e38);
-    let expected: [(Activation, fn(f64) -> f64); 6] = [
+    let expected: [(Activation, Function); 6] = [
         (Activation::Gelu, |x| 0.5 * x * (1.0 + libm::erf(x / 2f64.sqrt()))),
         (Activation::GeluTanh, |x| 0.5 * x * (1.0 + (0.797_884_560_8 * (x + 0.044_715 * x * x * x)).tanh())),
         (Activation::Relu, |x| x.max(0.0)),
