@@ -2,7 +2,8 @@
 //! weights, in f32 and int8.
 //!
 //! In alternation, since other work on the machine comes and goes: each round runs every graph on the same papers, and
-//! medians are compared. `cargo bench --bench graphs`; with `--test` one round of a few papers, to see that it runs.
+//! medians are compared. `cargo bench --bench graphs`; with `--test` one round of a few papers, to see that it runs; with
+//! `--guard` it fails where a graph of kernels is not so many times as fast as the plain export, on processors with AVX2.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,6 +13,7 @@ use sciembed::digest::Digest;
 use sciembed::embedder::Embedder;
 use sciembed::manifest::config::{Device, EmbedConfig, GraphChoice, OnnxConfig, Precision};
 use sciembed::model::{Environment, Library, resolve};
+use sciembed_kernel::Level;
 
 mod papers;
 
@@ -25,7 +27,11 @@ const GRAPHS: [(&str, GraphChoice, Precision); 3] = [
     ("own graph, int8", GraphChoice::Own, Precision::Int8),
 ];
 
+/// The least that kernels may be worth: measured are 2.5 and 6.
+const GUARD: [f64; 3] = [1.0, 1.3, 2.0];
+
 fn main() {
+    let guard = std::env::args().any(|argument| argument == "--guard");
     let quick = std::env::args().any(|argument| argument == "--test");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (model, runtime) = (root.join("models/all-MiniLM-L6-v2"), root.join("lib/libonnxruntime.so"));
@@ -51,7 +57,13 @@ fn main() {
             }
         }
     }
-    tell(texts.len(), seconds.map(median));
+    let medians = seconds.map(median);
+    tell(texts.len(), medians);
+    if guard && Level::best() >= Level::Avx2 {
+        for ((name, ..), (median, least)) in GRAPHS.iter().zip(medians.iter().zip(GUARD)) {
+            assert!(medians[0] / median >= least, "{name} is less than {least} times as fast as the plain export");
+        }
+    }
 }
 
 fn started(model: &Path, graph: GraphChoice, precision: Precision, environment: &Environment) -> Box<dyn Embedder> {

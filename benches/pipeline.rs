@@ -1,18 +1,24 @@
 //! What each stage costs, over the sample papers: `just bench`, or `just bench -- parse` for one.
 //!
-//! Throughput is in bytes or rows a second. What embedding costs is in `graphs.rs`.
+//! Throughput is in bytes or rows a second, or in operations of the kernels. What embedding costs as a whole is in `graphs.rs`.
 
 use std::hint::black_box;
+use std::path::Path;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 use sciembed::clean::Step;
 use sciembed::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use sciembed::index::keys::{self, KeyIndex};
-use sciembed::manifest::config::{Dtype, PrepareConfig};
+use sciembed::manifest::config::{Device, Dtype, EmbedConfig, OnnxConfig, PrepareConfig};
+use sciembed::model::{Environment, Library, resolve};
 use sciembed::source::record::{Wanted, parse};
 use sciembed::store::Store;
 use sciembed::store::segment::{SegmentHeader, SegmentRow};
+use sciembed_kernel::attention::{self, Attention, attention};
+use sciembed_kernel::functions::Activation;
+use sciembed_kernel::linear::{self, Linear, Weights, linear};
+use sciembed_kernel::{Level, pack};
 
 mod papers;
 
@@ -106,5 +112,54 @@ fn key_index(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, parsing, preparing, row_keys, segments, key_index);
+/// Tokens of a text as they are read, for a model in `models/`.
+fn tokenising(criterion: &mut Criterion) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let model = root.join("models/all-MiniLM-L6-v2");
+    if !model.exists() {
+        eprintln!("SKIPPED: tokenise needs the model; ./setup.sh brings it");
+        return;
+    }
+    let onnx = OnnxConfig { device: Device::Cpu, ..OnnxConfig::default() };
+    let config = EmbedConfig { onnx, ..EmbedConfig::of(&model.display().to_string()) };
+    let library = &mut Library::of_folders(Path::new("/"));
+    let resolved = resolve(&config, library, &Environment::default(), &mut Digest::of_file).expect("a whole model");
+    let tokenizer = resolved.tokenizer().expect("a good tokenizer").expect("a model that has one");
+    let texts = texts();
+    let mut group = criterion.benchmark_group("embed");
+    group.throughput(Throughput::Elements(texts.len() as u64)).sample_size(20);
+    group.bench_function("tokenise", |bencher| {
+        bencher.iter(|| texts.iter().filter(|text| tokenizer.encode(black_box(text)).is_ok()).count());
+    });
+}
+
+/// The products and the attention of a layer of MiniLM, over a text of 206 tokens.
+fn kernels(criterion: &mut Criterion) {
+    const TOKENS: usize = 206;
+    let numbers = |count: usize| (0..count).map(|n| (n * 7919 % 1000) as f32 / 500.0 - 1.0).collect::<Vec<f32>>();
+    let (from, to) = (384, 1536);
+    let (floats, bytes) = (numbers(pack::floats(from, to)), vec![70; pack::bytes(from, to)]);
+    let (scales, sums, bias, input) = (numbers(to), numbers(to), numbers(to), numbers(TOKENS * from));
+    let mut group = criterion.benchmark_group("kernel");
+    group.throughput(Throughput::Elements(2 * (TOKENS * from * to) as u64)).sample_size(20);
+    for (name, weights) in [
+        ("linear_f32", Weights::Floats(&floats)),
+        ("linear_int8", Weights::Bytes { packed: &bytes, scales: &scales, sums: &sums }),
+    ] {
+        let product = Linear { from, to, weights, bias: Some(&bias), activation: Activation::Gelu };
+        let (mut output, mut scratch) = (vec![0.0; TOKENS * to], linear::Scratch::default());
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| linear(Level::best(), &product, black_box(&input), &mut output, &mut scratch));
+        });
+    }
+    let products = numbers(TOKENS * 3 * from);
+    let text = Attention { heads: 12, hidden: from, products: &products, bias: None };
+    let (mut output, mut scratch) = (vec![0.0; TOKENS * from], attention::Scratch::default());
+    group.throughput(Throughput::Elements(4 * (TOKENS * TOKENS * from) as u64));
+    group.bench_function("attention", |bencher| {
+        bencher.iter(|| attention(Level::best(), black_box(&text), &mut output, &mut scratch));
+    });
+}
+
+criterion_group!(benches, parsing, preparing, row_keys, tokenising, kernels, segments, key_index);
 criterion_main!(benches);

@@ -218,8 +218,8 @@ pub enum Precision {
     /// IEEE single precision.
     #[default]
     F32,
-    /// Weights of 7 bits with a scale for each output, inputs of 8 bits scaled by each text's own extremes. Faster on CPUs
-    /// with VNNI, and not on others; vectors differ slightly from those of `f32`.
+    /// Weights of 7 bits with a scale for each output, inputs of 8 bits scaled by each token's own extremes; vectors differ
+    /// slightly from those of `f32`.
     Int8,
 }
 
