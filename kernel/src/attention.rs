@@ -1,7 +1,7 @@
 //! Self-attention of the tokens of one text: `softmax(Q K' / sqrt(d) + bias) V`, head by head.
 
 use super::functions::exp;
-use super::lanes::sum;
+use super::lanes::{greatest, sum};
 use super::level::dispatched;
 use super::pack::PANEL;
 use super::tile::{Instructions, ROWS, Tile, WIDTH, WIDTHS};
@@ -122,10 +122,10 @@ fn some_tokens<I: Instructions, const R: usize>(
     for (panel, keys) in keys.chunks_exact(PANEL * dim).enumerate() {
         let first = panel * PANEL;
         match (padded - first).min(PANEL) / WIDTH {
-            4 => put(&I::floats::<R, 4>(dim, queries, stride, keys, PANEL), scores, padded, first),
-            3 => put(&I::floats::<R, 3>(dim, queries, stride, keys, PANEL), scores, padded, first),
-            2 => put(&I::floats::<R, 2>(dim, queries, stride, keys, PANEL), scores, padded, first),
-            _ => put(&I::floats::<R, 1>(dim, queries, stride, keys, PANEL), scores, padded, first),
+            4 => I::floats_into::<R, 4>(dim, queries, stride, keys, PANEL, &mut scores[first..], padded),
+            3 => I::floats_into::<R, 3>(dim, queries, stride, keys, PANEL, &mut scores[first..], padded),
+            2 => I::floats_into::<R, 2>(dim, queries, stride, keys, PANEL, &mut scores[first..], padded),
+            _ => I::floats_into::<R, 1>(dim, queries, stride, keys, PANEL, &mut scores[first..], padded),
         }
     }
     let scale = 1.0 / (dim as f32).sqrt();
@@ -153,14 +153,6 @@ fn some_tokens<I: Instructions, const R: usize>(
     }
 }
 
-/// Writes a tile into rows of scores, from a column on.
-#[inline(always)]
-fn put<const R: usize, const W: usize>(tile: &Tile<f32, R, W>, scores: &mut [f32], width: usize, first: usize) {
-    for (tile, scores) in tile.iter().zip(scores.chunks_exact_mut(width)) {
-        scores[first..][..W * WIDTH].copy_from_slice(tile.as_flattened());
-    }
-}
-
 /// Writes a tile, each row times its weight, into rows of the output.
 #[inline(always)]
 fn weighted<const R: usize, const W: usize>(
@@ -177,25 +169,20 @@ fn weighted<const R: usize, const W: usize>(
     }
 }
 
-/// Makes `exp(score - greatest)` of a row's scores, and zeros of what is beyond its tokens; gives their sum.
+/// Makes `exp(scale score + bias - greatest)` of a row's scores, and zeros of what is beyond its tokens; gives their sum.
 #[inline(always)]
 fn softmax(scores: &mut [f32], tokens: usize, scale: f32, bias: Option<&[f32]>) -> f32 {
-    match bias {
+    // Where nothing is added the scale goes with the exponential.
+    let scale = match bias {
         Some(bias) => {
             scores.iter_mut().zip(bias).for_each(|(score, bias)| *score = score.mul_add(scale, *bias));
+            1.0
         }
-        None => scores.iter_mut().for_each(|score| *score *= scale),
-    }
-    let mut greatest = [f32::NEG_INFINITY; WIDTH];
-    let (chunks, rest) = scores[..tokens].as_chunks::<WIDTH>();
-    for chunk in chunks {
-        for (greatest, score) in greatest.iter_mut().zip(chunk) {
-            *greatest = if *score > *greatest { *score } else { *greatest };
-        }
-    }
-    let greatest = greatest.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+        None => scale,
+    };
+    let greatest = greatest(&scores[..tokens]);
     for score in scores.iter_mut() {
-        *score = exp(*score - greatest);
+        *score = exp((*score - greatest) * scale);
     }
     scores[tokens..].fill(0.0);
     sum(scores, |value| value)

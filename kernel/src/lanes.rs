@@ -13,12 +13,18 @@ pub fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
 #[inline(always)]
 pub fn extremes(values: &[f32]) -> (f32, f32, bool) {
     let least = lanes(values, f32::INFINITY, |lane, value| if value < lane { value } else { lane });
-    let greatest = lanes(values, f32::NEG_INFINITY, |lane, value| if value > lane { value } else { lane });
+    let greatest = greatest(values);
     // A finite number times zero is zero, and anything else is no number.
     let odd = lanes(values, 0.0, |lane, value| lane + value * 0.0);
     let least = fold(least, |a, b| if b < a { b } else { a });
-    let greatest = fold(greatest, |a, b| if b > a { b } else { a });
     (least, greatest, fold(odd, |a, b| a + b) != 0.0)
+}
+
+/// The greatest of the values; infinity below zero for none.
+#[inline(always)]
+pub fn greatest(values: &[f32]) -> f32 {
+    let lanes = lanes(values, f32::NEG_INFINITY, |lane, value| if value > lane { value } else { lane });
+    fold(lanes, |a, b| if b > a { b } else { a })
 }
 
 /// Joins value n into lane n mod 16. One pass for each kind of join: a loop over several is not made into wide instructions.
@@ -37,6 +43,7 @@ fn lanes(values: &[f32], empty: f32, join: impl Fn(f32, f32) -> f32) -> [f32; LA
     lanes
 }
 
+/// Joins the lanes, halves first.
 #[inline(always)]
 fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = LANES;

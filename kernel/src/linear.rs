@@ -11,7 +11,7 @@ use super::pack::{self, GROUP, OFFSET, PANEL};
 use super::tile::{Instructions, ROWS, Tile, WIDTHS};
 
 /// Rows whose bytes, and whose part of the result, stay in the processor's second cache while all panels pass.
-const BLOCK: usize = 40 * ROWS;
+const BLOCK: usize = 120 * ROWS;
 
 /// Weights of one product, packed as `pack` says.
 #[derive(Clone, Copy, Debug)]

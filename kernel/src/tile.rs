@@ -27,6 +27,23 @@ pub(super) trait Instructions {
         step: usize,
     ) -> Tile<f32, R, W>;
 
+    /// The same, written to rows of `output` that begin `width` numbers apart.
+    #[inline(always)]
+    fn floats_into<const R: usize, const W: usize>(
+        k: usize,
+        a: &[f32],
+        stride: usize,
+        b: &[f32],
+        step: usize,
+        output: &mut [f32],
+        width: usize,
+    ) {
+        let tile = Self::floats::<R, W>(k, a, stride, b, step);
+        for (row, tile) in tile.iter().enumerate() {
+            output[row * width..][..W * WIDTH].copy_from_slice(tile.as_flattened());
+        }
+    }
+
     /// The same of signed bytes and a panel of unsigned ones, in groups of four along `k`. Exact, for bytes of the panel up
     /// to 127: where there are no products of bytes in 32 bits, pairs are added in 16.
     fn bytes<const R: usize>(groups: usize, a: &[i8], stride: usize, panel: &[u8]) -> Tile<i32, R, WIDTHS>;
@@ -117,8 +134,26 @@ mod x86 {
             step: usize,
         ) -> Tile<f32, R, W> {
             check_floats::<R, W>(k, a, stride, b, step);
+            let mut tile = [[[0.0; WIDTH]; W]; R];
+            // SAFETY: checked, the tile has rows of W x 16, and the level is the processor's.
+            unsafe { floats_512::<R, W>(k, a.as_ptr(), stride, b.as_ptr(), step, tile.as_mut_ptr().cast(), W * WIDTH) };
+            tile
+        }
+
+        #[inline(always)]
+        fn floats_into<const R: usize, const W: usize>(
+            k: usize,
+            a: &[f32],
+            stride: usize,
+            b: &[f32],
+            step: usize,
+            output: &mut [f32],
+            width: usize,
+        ) {
+            check_floats::<R, W>(k, a, stride, b, step);
+            assert!(output.len() >= (R - 1) * width + W * WIDTH);
             // SAFETY: checked, and the level is the processor's.
-            unsafe { floats_512::<R, W>(k, a.as_ptr(), stride, b.as_ptr(), step) }
+            unsafe { floats_512::<R, W>(k, a.as_ptr(), stride, b.as_ptr(), step, output.as_mut_ptr(), width) }
         }
 
         #[inline(always)]
@@ -178,7 +213,9 @@ mod x86 {
         stride: usize,
         b: *const f32,
         step: usize,
-    ) -> Tile<f32, R, W> {
+        output: *mut f32,
+        width: usize,
+    ) {
         let mut sums = [[_mm512_setzero_ps(); W]; R];
         for i in 0..k {
             let mut columns = [_mm512_setzero_ps(); W];
@@ -192,11 +229,11 @@ mod x86 {
                 }
             }
         }
-        let mut tile = [[[0.0; WIDTH]; W]; R];
-        for (tile, sums) in tile.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
-            unsafe { _mm512_storeu_ps(tile.as_mut_ptr(), *sums) };
+        for (row, sums) in sums.iter().enumerate() {
+            for (w, sum) in sums.iter().enumerate() {
+                unsafe { _mm512_storeu_ps(output.add(row * width + w * WIDTH), *sum) };
+            }
         }
-        tile
     }
 
     #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni")]
