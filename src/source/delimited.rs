@@ -28,15 +28,18 @@ pub fn rows(head: &[u8], key: &str, max_row_bytes: u64) -> io::Result<Option<Row
     let head = head.strip_prefix(BYTE_ORDER_MARK).unwrap_or(head);
     let Some(end) = memchr(b'\n', head) else { return Ok(None) };
     let (line, next) = (head[..end].trim_ascii_end(), head[end + 1..].trim_ascii_start());
+    // A line of JSON may stand first, or second behind something else; it may hold what would be cells.
+    let is_json = |text: &[u8]| text.is_empty() || matches!(text[0], b'{' | b'[');
+    if is_json(line) {
+        return Ok(None);
+    }
     let tables: Vec<(u8, Vec<String>)> = DELIMITERS.iter().filter_map(|by| Some((*by, columns(line, *by)?))).collect();
     if let Some((delimiter, _)) = tables.iter().find(|(_, columns)| columns.iter().any(|column| column == key)) {
         return Ok(Some(RowsOf { delimiter: *delimiter, max_row_bytes }));
     }
-    // A line of JSON may stand first or second, behind something else.
-    let is_json = |text: &[u8]| text.is_empty() || matches!(text[0], b'{' | b'[');
     let next_line = next.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let table = tables.into_iter().find(|(delimiter, _)| memchr(*delimiter, next_line).is_some());
-    match table.filter(|_| !is_json(line) && !is_json(next)) {
+    match table.filter(|_| !is_json(next)) {
         Some((_, columns)) => Err(without_key(&columns, key).into()),
         None => Ok(None),
     }
@@ -84,6 +87,9 @@ impl RowsOf {
         Box::new(Lines::new(Table { reader, delimiter: self.delimiter, names: None, line: 1, written: 1 }))
     }
 }
+
+/// The cells of a row, or what is wrong with it.
+type Cells = Result<Vec<Vec<u8>>, String>;
 
 /// A row as far as it was read.
 #[derive(Debug, Default)]
@@ -206,7 +212,7 @@ struct Table<R> {
 
 impl<R: Read> Table<R> {
     /// The next row that is not blank, with the line that it begins in.
-    fn row(&mut self) -> io::Result<Option<(u64, Result<Vec<Vec<u8>>, String>)>> {
+    fn row(&mut self) -> io::Result<Option<(u64, Cells)>> {
         let (mut row, mut text, mut lines) = (Row::default(), Vec::new(), 0);
         self.reader.is_fresh = false;
         loop {
@@ -389,6 +395,7 @@ mod tests {
             "",
             "{\"bibcode\": \"a\", \"title\": 1}\n{\"bibcode\": \"b\", \"title\": 1}\n",
             "[{\"bibcode\":1}]\n",
+            "{\"title\": \"a,bibcode,b\"}\n{}\n",
             "a note, with a comma\n{\"bibcode\":\"a\", \"b\":1}\n",
             "bibcode\na\n",
             "bibcode,x",

@@ -235,11 +235,7 @@ impl Scanner {
     fn frame(&mut self, byte: u8, at: usize, pieces: &mut Vec<Found>) -> usize {
         match byte {
             b'{' | b'[' => return self.open(byte, at),
-            byte if self.levels.is_empty() => {
-                if !is_between(byte) {
-                    self.state = State::Junk { start: at };
-                }
-            }
+            byte if self.levels.is_empty() && !is_between(byte) => self.state = State::Junk { start: at },
             b'"' => {
                 self.in_string = true;
                 let is_key = self.levels.last().is_some_and(|level| level.is_object && level.is_key_next);
