@@ -54,7 +54,11 @@ const SETS_TOLD: usize = 4;
 /// The revision of each node kind's algorithm. Raise it when the same inputs would give other bytes.
 pub const fn revision(kind: NodeKind) -> u32 {
     match kind {
-        NodeKind::Load | NodeKind::Prepare | NodeKind::Embed | NodeKind::Merge => 1,
+        NodeKind::Embed | NodeKind::Merge => 1,
+        // 2: a line may hold several records; rows with too few cells and what is beside the records are set aside.
+        NodeKind::Load => 2,
+        // 2: a filled template ends without blanks, and what is cut to blanks is no text.
+        NodeKind::Prepare => 2,
         // 2: key indexes hold every row that lists an alias.
         NodeKind::Persist => 2,
     }
@@ -511,7 +515,7 @@ mod tests {
     fn the_key_field_of_a_load_enters_where_it_is_not_the_default() {
         let of = |key: &str| Fingerprint::of_load(&load(key), &[("a/x.json".into(), Digest::of(b"x"))]);
         let (old, new) = (of("bibcode"), of("_id"));
-        assert_eq!(old.key().to_string(), "3875f9c81fcce48f515459d80467735d1c353e4d78620801f3d7bc8f629f0983");
+        assert_eq!(old.key().to_string(), "01dece0f0906f6a2121458f717560c4f64d4cfd587ff5af5ccce2bdc76e2ade4");
         assert_ne!(old.key(), new.key());
         let id = StepId { kind: NodeKind::Load, node: "records".into(), cells: BTreeMap::new() };
         let reason = StaleReason::Changed(new.changes_since(&old));
@@ -526,7 +530,7 @@ mod tests {
         };
         let keys: BTreeSet<_> = [None, Some("identifier"), Some("alternate_bibcode")].map(|of_| of(of_).key()).into();
         assert_eq!(keys.len(), 3);
-        assert_eq!(of(None).key().to_string(), "3875f9c81fcce48f515459d80467735d1c353e4d78620801f3d7bc8f629f0983");
+        assert_eq!(of(None).key().to_string(), "01dece0f0906f6a2121458f717560c4f64d4cfd587ff5af5ccce2bdc76e2ade4");
         let id = StepId { kind: NodeKind::Load, node: "records".into(), cells: BTreeMap::new() };
         let reason = StaleReason::Changed(of(Some("identifier")).changes_since(&of(None)));
         assert_eq!(reason.describe(&id), r#"load.records.aliases (none) -> "identifier""#);
@@ -557,7 +561,7 @@ mod tests {
         ];
         let keys: BTreeSet<_> = all.iter().map(Fingerprint::key).collect();
         assert_eq!(keys.len(), all.len());
-        assert_eq!(base.key().to_string(), "3875f9c81fcce48f515459d80467735d1c353e4d78620801f3d7bc8f629f0983");
+        assert_eq!(base.key().to_string(), "01dece0f0906f6a2121458f717560c4f64d4cfd587ff5af5ccce2bdc76e2ade4");
         assert_eq!(condition("(year>=2010)").key(), all[1].key());
         let told: Vec<String> = all[1..].iter().map(|new| new.changes_since(&base)[0].to_string()).collect();
         assert_eq!(told[0], r#"where (none) -> "year >= 2010""#);
@@ -567,6 +571,6 @@ mod tests {
     #[test]
     fn one_node_key_is_pinned() {
         let key = Fingerprint::of_prepare(&prepare(""), Digest::of(b"r")).key();
-        assert_eq!(key.to_string(), "66cd3de0e6e570283e0aecee6954a93a719af9067250cd7b9a55e7e8e01296d8");
+        assert_eq!(key.to_string(), "21d17999bc98b0a1a283a418bb88378e8b6fad2faf8bc37af8a6c8439c440a05");
     }
 }

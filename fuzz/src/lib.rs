@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use sciembed::clean::Step;
-use sciembed::source::chunks::Chunks;
+use sciembed::source::chunks::{Chunks, Kind};
 
 /// Longer than any text that a target makes.
 const LIMIT: u64 = 1 << 30;
@@ -66,7 +66,7 @@ fn pieces(mut chunks: Chunks<impl Read>) -> (Vec<Told>, Option<String>) {
     loop {
         match chunks.next_chunk() {
             Ok(Some(chunk)) => {
-                told.extend(chunk.pieces().iter().map(|p| (p.bytes.to_vec(), p.line, p.offset, p.is_too_long)));
+                told.extend(chunk.pieces().iter().map(|p| (p.bytes.to_vec(), p.line, p.offset, p.kind == Kind::TooLong)));
             }
             Ok(None) => return (told, None),
             Err(error) => return (told, Some(error.to_string())),

@@ -45,17 +45,35 @@ fn left(gap: Gap, text_before: &[u8], text: &[u8]) -> &'static str {
         Gap::Numbers(sign) if ends_in_number(text_before) && signed.flat_map(<[u8]>::first).any(u8::is_ascii_digit) => {
             sign
         }
+        // As in `yr<SUP>-1</SUP>`: without its sign a negative power would read as a range.
+        Gap::Numbers("^") if ends_in_letter(text_before) && is_negative(text) => "^",
         Gap::Words if letter(*before) && letter(*after) => " ",
         Gap::Always if !before.is_ascii_whitespace() && !after.is_ascii_whitespace() => " ",
         _ => "",
     }
 }
 
+/// Whether a text begins with a negative number.
+fn is_negative(text: &[u8]) -> bool {
+    let signed = ["-", "\u{2212}"].iter().find_map(|sign| text.strip_prefix(sign.as_bytes()));
+    signed.and_then(<[u8]>::first).is_some_and(u8::is_ascii_digit)
+}
+
+/// Whether a text ends in a letter or what closes, perhaps with another script behind it: what a power may stand behind.
+fn ends_in_letter(text: &[u8]) -> bool {
+    let last = before_scripts(text).last();
+    last.is_some_and(|last| last.is_ascii_alphabetic() || !last.is_ascii() || b")]}".contains(last))
+}
+
 /// Whether a text ends in a number, perhaps with another script or a brace behind it: 0.28<SUB>-0.08</SUB>.
 fn ends_in_number(text: &[u8]) -> bool {
+    before_scripts(text).last().is_some_and(u8::is_ascii_digit)
+}
+
+/// A text without the end of a script or a brace behind it.
+fn before_scripts(text: &[u8]) -> &[u8] {
     let ends = [&b"</SUB>"[..], b"</SUP>", b"</sub>", b"</sup>", b"}"];
-    let text = ends.iter().find_map(|end| text.strip_suffix(*end)).unwrap_or(text);
-    text.last().is_some_and(u8::is_ascii_digit)
+    ends.iter().find_map(|end| text.strip_suffix(*end)).unwrap_or(text)
 }
 
 /// Whether the element of this tag ends further on, where it must.
@@ -120,7 +138,11 @@ mod tests {
             ("H<SUB>2</SUB>O at 10<SUP>5</SUP> K, 9<SUP>-3</SUP>", "H2O at 10^5 K, 9^-3"),
             ("One.<P />Two.<BR>Three. <BR /> Four", "One. Two. Three.  Four"),
             ("see <A href=\"http://pdg.lbl.gov\">this page</A>.", "see this page."),
-            ("km s<SUP>-1</SUP>, <SUP>13</SUP>CO, 2010<SUP>th</SUP>", "km s-1, 13CO, 2010th"),
+            ("km s<SUP>-1</SUP>, <SUP>13</SUP>CO, 2010<SUP>th</SUP>", "km s^-1, 13CO, 2010th"),
+            (
+                "M<SUB>sun</SUB><SUP>-1</SUP>, yr<sup>−1</sup>, H<SUP>-</SUP>, Ca<SUP>2+</SUP>, x <SUP>-1</SUP>",
+                "Msun^-1, yr^−1, H-, Ca2+, x -1",
+            ),
             ("0.28<SUP>+0.09</SUP><SUB>-0.08</SUB>, {10}<SUP>8</SUP>, 2<SUB>1</SUB>", "0.28^+0.09_-0.08, {10}^8, 2_1"),
             ("Contents<A href=\"x.pdf\">PDF</A>, GW <A href=\"y\">1</A>s", "Contents PDF, GW 1s"),
             ("<b>Aims:</b> We<br> <b>Methods:</b> T<sub>eff</sub>", "Aims: We Methods: Teff"),

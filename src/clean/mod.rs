@@ -27,13 +27,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Takes out tags: `H<SUB>2</SUB>O` becomes `H2O`, and `10<SUP>5</SUP>` `10^5`, for two numbers do not become one; a tag
-    /// that breaks a line, such as `<BR>`, becomes a space. Powers, indices, fractions and roots of MathML read as those of
+    /// Takes out tags: `H<SUB>2</SUB>O` becomes `H2O`, and `10<SUP>5</SUP>` `10^5`, for two numbers do not become one, and
+    /// `yr<SUP>-1</SUP>` `yr^-1`, as LaTeX's does; a tag that breaks a line, such as `<BR>`, becomes a space. Powers, indices, fractions and roots of MathML read as those of
     /// LaTeX do: `<msup><mi>x</mi><mn>2</mn></msup>` becomes `x^2`.
     Html,
     /// Decodes entities: `&lt;`, `&eacute;`, `&#8805;`.
     Entities,
-    /// Makes LaTeX readable: `$\Omega_\Lambda$` becomes `ΩΛ`, and `Fr\'ejus` `Fréjus`.
+    /// Makes LaTeX readable: `$\Omega_\Lambda$` becomes `ΩΛ`, and `Fr\'ejus` `Fréjus`. References such as `\cite{key}` go.
     Latex,
     /// Folds white space to single spaces, and trims.
     Whitespace,
@@ -63,8 +63,9 @@ impl Step {
     /// The version of what it does. Raise it when equal text would come out otherwise.
     pub const fn version(self) -> u32 {
         match self {
-            Self::Html => 2,
-            Self::Entities | Self::Latex | Self::Whitespace | Self::UnicodeNfc | Self::Placeholder => 1,
+            Self::Html => 3,
+            Self::Latex => 2,
+            Self::Entities | Self::Whitespace | Self::UnicodeNfc | Self::Placeholder => 1,
         }
     }
 

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use unicode_normalization::char::is_combining_mark;
+
 /// Where a script stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Script {
@@ -23,10 +25,15 @@ pub(super) fn signs(script: Script, before: Option<char>, text: &str) -> (&'stat
         Script::Index if is_signed || (before.is_ascii_digit() && first.is_ascii_digit()) => ("_", ""),
         Script::Index => ("", ""),
         Script::Power if "°′″".contains(first) => ("", ""),
-        Script::Power if !(is_signed || before.is_alphanumeric() || ")]}>|⊙′⊕".contains(before)) => ("", ""),
+        Script::Power if !(is_signed || is_raised(before)) => ("", ""),
         Script::Power if is_compound(text) => ("^(", ")"),
         Script::Power => ("^", ""),
     }
+}
+
+/// Whether a power may stand behind this: a letter, with its accent or without, a number, or what closes.
+fn is_raised(before: char) -> bool {
+    before.is_alphanumeric() || is_combining_mark(before) || ")]}>|⊙′⊕".contains(before)
 }
 
 /// A script without loose spaces: some abstracts have `^{+ 0.04}`.

@@ -26,6 +26,7 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, text: &Text, faults:
         check.filled(&["load", name, "key"], &load.key);
         check.list(&["load", name, "fields"], "field", &load.fields);
         check.key_apart(name, load);
+        check.paths(name, load);
         check.aliases(name, load);
         check.condition(name, load);
     }
@@ -122,6 +123,31 @@ impl Check<'_> {
             let message = format!("`{}` is empty", path.join("."));
             self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "empty"));
         }
+    }
+
+    /// A path has a name before, between and behind its dots, and a record may have some bytes.
+    fn paths(&mut self, node: &str, load: &Load) {
+        let of = |key| self.reading.places.value(&["load", node, key]);
+        let single = [("key", Some(&load.key)), ("records", load.records.as_ref()), ("aliases", load.aliases.as_ref())];
+        let single = single.into_iter().filter_map(|(key, path)| Some((path?, of(key)?)));
+        let fields = load.fields.iter().enumerate();
+        let fields = fields.filter_map(|(n, field)| Some((field, self.element(&["load", node, "fields"], n)?)));
+        let bad =
+            |(path, _): &(&String, Span)| path.contains('.') && path.split('.').any(|name| name.trim().is_empty());
+        let mut faults: Vec<Fault> = Vec::new();
+        for (path, span) in single.chain(fields).filter(bad) {
+            let message = format!("`{path}` is no path: names stand on both sides of each dot");
+            faults.push(Fault::new(Code::InvalidValue, message).at(span, "a name is missing"));
+        }
+        if let Some(span) = of("records").filter(|_| load.records.as_ref().is_some_and(|path| path.trim().is_empty())) {
+            let fault = Fault::new(Code::InvalidValue, format!("`load.{node}.records` is empty")).at(span, "empty");
+            faults.push(fault.help("leave it out where each record stands by itself".to_owned()));
+        }
+        if let Some(span) = of("max_record_bytes").filter(|_| load.max_record_bytes == 0) {
+            let message = format!("`load.{node}.max_record_bytes` lets no record pass");
+            faults.push(Fault::new(Code::InvalidValue, message).at(span, "at least 1"));
+        }
+        self.faults.extend(faults);
     }
 
     /// No field is the key, nor has the name of the key's column: every record has them.

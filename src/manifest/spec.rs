@@ -75,8 +75,9 @@ pub struct Workflow {
 #[serde(deny_unknown_fields)]
 pub struct Load {
     /// The path of the input, or a glob, relative to the manifest. JSON: an object a line, in one array, or one behind the
-    /// other; or CSV whose first line names the columns; plain, or compressed with gzip, zstd, bzip2 or xz. Or Parquet. The
-    /// form is told by the file's first bytes. `"-"` is what is piped into `apply`, `plan` and `peek`. May contain `{axis}`.
+    /// other; or a table whose first line names the columns, with commas, tabs or semicolons between cells (CSV, TSV); plain,
+    /// or compressed with gzip, zstd, bzip2 or xz. Or Parquet. The form is told by the file's first bytes. `"-"` is what is
+    /// piped into `apply`, `plan` and `peek`. May contain `{axis}`.
     #[schemars(length(min = 1))]
     pub input: String,
 
@@ -156,7 +157,7 @@ pub struct Prepare {
 
     /// A text with fields in braces, instead of `fields` and `delimiter`: `"{title} [SEP] {abstract}"`. Text between
     /// them stays as it is. `{title:300}` keeps 300 characters of a field; `{abstract|Abstract: |.}` puts text before and
-    /// after it, which goes where the field is missing. `{{` and `}}` are literal braces.
+    /// after it, which goes where the field is missing; blanks at the end go too. `{{` and `}}` are literal braces.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub template: Option<String>,

@@ -83,7 +83,7 @@ pub enum NodeError {
     #[diagnostic(
         code(sciembed::node::nothing_kept),
         help(
-            "each line must be one JSON object with a bibcode, or whichever field `key` names, which must be a string; a table of another kind must be converted first"
+            "each record must be a JSON object, or a row of a table, with a bibcode, or whichever field `key` names, which must be a string; `records` names where in an answer they are"
         )
     )]
     NothingKept {

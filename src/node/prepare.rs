@@ -1,7 +1,7 @@
 //! prepare: one text of each record, from the fields asked for, in their order.
 //!
 //! Each value is cleaned by itself (`clean/`), then those of a field are joined. Fields without text are passed over, so
-//! no delimiter stands alone, and nothing that a template puts around one. `truncate` acts on the joined fields or the
+//! no delimiter stands alone, and nothing that a template puts around one; blanks at the end of a filled template go. `truncate` acts on the joined fields or the
 //! filled template; prefix and suffix are added after, whole. A record without any text is a reject.
 
 use std::borrow::Cow;
@@ -199,6 +199,10 @@ impl<'a> Maker<'a> {
         };
         if any {
             self.truncated |= truncate(&mut self.body, 0, config.truncate, config.truncate_at);
+            // What was cut off may have been all that is no blank.
+            if self.body.chars().all(char::is_whitespace) {
+                return false;
+            }
             if !config.prefix.is_empty() {
                 self.body.insert_str(0, &config.prefix);
             }
@@ -248,6 +252,8 @@ impl<'a> Maker<'a> {
                 }
             }
         }
+        // Where the last field has no text, the blanks before it stand at the end.
+        self.body.truncate(self.body.trim_end().len());
         any
     }
 
@@ -374,6 +380,8 @@ mod tests {
         assert_eq!(made(&config, &[&["T", "U"], &[]]).unwrap(), "T; U");
         assert_eq!(made(&config, &[&[" "], &["A"]]).unwrap(), "A");
         assert_eq!(made(&config, &[&[], &["", " "]]), None);
+        let cut = PrepareConfig { truncate: 2, clean: Vec::new(), ..config };
+        assert_eq!(made(&cut, &[&["  Title"], &[]]), None, "what is left are blanks");
     }
 
     #[test]
@@ -395,7 +403,7 @@ mod tests {
     fn a_template_has_its_own_text_and_what_is_missing_leaves_none() {
         let config = template("{title} [SEP] {abstract|Abstract: |.}");
         assert_eq!(made(&config, &[&["T", "U"], &["A"]]).unwrap(), "T; U [SEP] Abstract: A.");
-        assert_eq!(made(&config, &[&["T"], &[" "]]).unwrap(), "T [SEP] ");
+        assert_eq!(made(&config, &[&["T"], &[" "]]).unwrap(), "T [SEP]");
         assert_eq!(made(&config, &[&[], &[""]]), None);
         let config = PrepareConfig { prefix: "P ".into(), suffix: " S".into(), lowercase: true, ..config };
         assert_eq!(made(&config, &[&["T"], &["A"]]).unwrap(), "P t [SEP] Abstract: a. S");

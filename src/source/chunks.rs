@@ -6,10 +6,12 @@
 use std::io::{self, Read};
 use std::ops::Range;
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 
-use super::layout::{BYTE_ORDER_MARK, Layout, layout};
-use super::scan::Scanner;
+use super::error::Unfit;
+use super::layout::{self, BYTE_ORDER_MARK, Layout, layout};
+use super::lists;
+use super::scan::{Found, Missing, Scanner};
 
 /// Bytes per chunk: some hundred records, enough that handing it to a thread costs nothing beside parsing it.
 pub const CHUNK_BYTES: usize = 1 << 20;
@@ -31,10 +33,12 @@ pub struct Chunk {
 /// Which of a chunk's bytes are records.
 #[derive(Debug, PartialEq, Eq)]
 enum Pieces {
-    /// Each line is one.
+    /// Each line is one, or several, one behind the other.
     Lines,
+    /// Each line is a row of a table, as JSON.
+    Rows,
     /// These are.
-    At(Vec<Range<usize>>),
+    At(Vec<Found>),
     /// All of it is the beginning of one that is longer than records may be.
     TooLong,
 }
@@ -48,8 +52,21 @@ pub struct Piece<'a> {
     pub line: u64,
     /// The decompressed bytes before it.
     pub offset: u64,
-    /// Whether it is longer than records may be: its bytes are the first ones then.
-    pub is_too_long: bool,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a piece is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The text of a record, whole or broken.
+    Record,
+    /// A row of a table: an object, or a string that says what is wrong with the row.
+    Row,
+    /// Something longer than records may be: its bytes are the first ones.
+    TooLong,
+    /// Something beside the path to the records, where an answer with records should stand.
+    Outside,
 }
 
 /// Cuts a reader into [`Chunk`]s.
@@ -65,6 +82,8 @@ pub struct Chunks<R> {
     chunk_bytes: usize,
     max_record_bytes: usize,
     path: Vec<String>,
+    /// Where lists of objects are in the beginning of a text with a path to its records.
+    lists: Vec<String>,
     way: Way,
 }
 
@@ -76,6 +95,7 @@ enum Way {
         /// Whether the rest of a line that was too long is to be passed over.
         is_skipping: bool,
     },
+    Rows,
     Scanned {
         scanner: Scanner,
         /// How much of the rest was walked.
@@ -98,8 +118,16 @@ impl<R: Read> Chunks<R> {
             chunk_bytes: CHUNK_BYTES,
             max_record_bytes: usize::try_from(max_record_bytes).unwrap_or(usize::MAX),
             path: records.map_or(Vec::new(), |path| path.split('.').map(str::to_owned).collect()),
+            lists: Vec::new(),
             way: Way::Unknown,
         }
+    }
+
+    /// Of rows that `tables` made lines of.
+    #[must_use]
+    pub fn of_rows(mut self) -> Self {
+        self.way = Way::Rows;
+        self
     }
 
     /// With chunks of another size: the records and their places are the same ones, which tests and fuzzing try.
@@ -121,18 +149,31 @@ impl<R: Read> Chunks<R> {
     /// Whatever reading or decompressing gives; a text that ends before its brackets close.
     pub fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {
         if let Way::Unknown = self.way {
-            // However small chunks are: a layout is told by as much of the text.
-            self.fill(CHUNK_BYTES)?;
-            let is_lines = self.path.is_empty() && layout(&self.rest) == Layout::Lines;
-            self.way = if is_lines {
+            self.way = if self.path.is_empty() && self.layout()? == Layout::Lines {
                 Way::Lines { is_skipping: false }
             } else {
+                self.fill(CHUNK_BYTES)?;
+                self.lists = if self.path.is_empty() { Vec::new() } else { lists::lists(&self.rest) };
                 Way::Scanned { scanner: Scanner::new(&self.path), walked: 0, is_skipping: false }
             };
         }
         match self.way {
-            Way::Lines { .. } | Way::Unknown => self.next_lines(),
+            Way::Lines { .. } | Way::Rows | Way::Unknown => self.next_lines(),
             Way::Scanned { .. } => self.next_scanned(),
+        }
+    }
+
+    /// How records stand in the text, told by as much of it as that takes: a first record may be long.
+    fn layout(&mut self) -> io::Result<Layout> {
+        // However small chunks are, a layout is told by as much of the text.
+        let mut looked_at = CHUNK_BYTES;
+        loop {
+            self.fill(looked_at)?;
+            match layout(&self.rest, self.is_ended) {
+                Some(layout) => return Ok(layout),
+                None if looked_at > self.max_record_bytes => return Ok(Layout::Scanned),
+                None => looked_at = looked_at.saturating_mul(2),
+            }
         }
     }
 
@@ -145,17 +186,37 @@ impl<R: Read> Chunks<R> {
                 continue;
             }
             let (window, is_last) = self.window(wanted);
+            if is_last {
+                self.check_last_line()?;
+            }
             let cut = if is_last { Some(window) } else { memrchr(b'\n', &self.rest[..window]).map(|at| at + 1) };
             match cut {
                 Some(0) => return Ok(None),
-                Some(cut) => return Ok(Some(self.take(cut, Pieces::Lines))),
-                None if window > self.max_record_bytes => {
+                Some(cut) => {
+                    let pieces = if let Way::Rows = self.way { Pieces::Rows } else { Pieces::Lines };
+                    return Ok(Some(self.take(cut, pieces)));
+                }
+                None if window > self.max_record_bytes && !matches!(self.way, Way::Rows) => {
                     self.way = Way::Lines { is_skipping: true };
                     return Ok(Some(self.take(KEPT_BYTES.min(window), Pieces::TooLong)));
                 }
                 None => wanted += self.chunk_bytes,
             }
         }
+    }
+
+    /// A text that ends inside a record was cut short, and is no short year: its last line has no end of its own.
+    fn check_last_line(&self) -> io::Result<()> {
+        let start = memrchr(b'\n', &self.rest).map_or(0, |at| at + 1);
+        let line = &self.rest[start..];
+        let line =
+            if self.offset == 0 && start == 0 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        if matches!(self.way, Way::Rows) || !layout::breaks_off(line.trim_ascii()) {
+            return Ok(());
+        }
+        let number = self.line + memchr_iter(b'\n', &self.rest[..start]).count() as u64;
+        let told = format!("its last line, line {number}, is no whole record and has no newline");
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, told))
     }
 
     /// Passes over the rest of a line that was too long, as far as it was read.
@@ -179,12 +240,12 @@ impl<R: Read> Chunks<R> {
             if std::mem::take(is_skipping) {
                 // The first piece that ends is the one that was too long, unless it is open still.
                 let passed = if pieces.is_empty() { None } else { Some(pieces.remove(0)) };
-                *is_skipping = passed.is_none() && scanner.open_piece().is_some();
+                *is_skipping = passed.is_none() && scanner.is_in_record();
             }
-            let open = scanner.open_piece();
+            let open = scanner.open_piece(window);
             if is_last {
                 let missing = scanner.missing();
-                pieces.extend(open.filter(|start| !*is_skipping && *start < window).map(|start| start..window));
+                pieces.extend(scanner.last_piece(window).filter(|_| !*is_skipping));
                 return self.last_scanned(pieces, missing);
             }
             let cut = open.unwrap_or(window);
@@ -192,7 +253,7 @@ impl<R: Read> Chunks<R> {
                 self.take(window, Pieces::Lines);
             } else if !pieces.is_empty() {
                 return Ok(Some(self.take(cut, Pieces::At(pieces))));
-            } else if window - cut > self.max_record_bytes {
+            } else if scanner.is_in_record() && window - cut > self.max_record_bytes {
                 *is_skipping = true;
                 self.take(cut, Pieces::Lines);
                 return Ok(Some(self.take(KEPT_BYTES.min(window - cut), Pieces::TooLong)));
@@ -205,17 +266,32 @@ impl<R: Read> Chunks<R> {
         }
     }
 
-    fn last_scanned(&mut self, pieces: Vec<Range<usize>>, missing: Option<String>) -> io::Result<Option<Chunk>> {
-        if !pieces.is_empty() {
-            return Ok(Some(self.take(self.rest.len(), Pieces::At(pieces))));
-        }
-        match missing {
+    fn last_scanned(&mut self, pieces: Vec<Found>, missing: Option<Missing>) -> io::Result<Option<Chunk>> {
+        let told = match missing {
             // An empty file is told of in other words.
-            Some(missing) if !(self.is_blank && self.rest.trim_ascii().is_empty()) => {
-                Err(io::Error::new(io::ErrorKind::UnexpectedEof, missing))
+            _ if pieces.is_empty() && self.is_blank && self.rest.trim_ascii().is_empty() => return Ok(None),
+            Some(Missing::Bracket) => "it ends before its last bracket closes",
+            Some(Missing::EndOfRecord) => "it ends inside a record",
+            Some(Missing::Records) => return Err(self.without_records()),
+            None if pieces.is_empty() => return Ok(None),
+            None => return Ok(Some(self.take(self.rest.len(), Pieces::At(pieces)))),
+        };
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, told))
+    }
+
+    /// Says where lists are, if the path leads to none.
+    fn without_records(&self) -> io::Error {
+        let path = self.path.join(".");
+        let lists: Vec<String> = self.lists.iter().map(|list| format!("`{list}`")).collect();
+        let told = format!("it has nothing at `records = \"{path}\"`");
+        let (detail, help) = match lists.as_slice() {
+            [] => (told, "leave `records` out of that load node, if each record stands by itself".to_owned()),
+            lists => {
+                let told = format!("{told}; it has lists of objects at {}", lists.join(", "));
+                (told, "correct `records` in that load node".to_owned())
             }
-            _ => Ok(None),
-        }
+        };
+        Unfit { detail, help }.into()
     }
 
     /// How much of the rest is looked at, and whether that is all there is to come.
@@ -257,37 +333,71 @@ impl Chunk {
     pub fn pieces(&self) -> Vec<Piece<'_>> {
         let mut found = Vec::new();
         match &self.pieces {
-            Pieces::Lines => self.lines(&mut found),
+            Pieces::Lines => self.lines(Kind::Record, &mut found),
+            Pieces::Rows => self.lines(Kind::Row, &mut found),
             Pieces::At(places) => {
                 let (mut line, mut counted) = (self.line, 0);
-                for Range { start, end } in places {
+                for Found { range: Range { start, end }, is_outside } in places {
                     line += memchr_iter(b'\n', &self.bytes[counted..*start]).count() as u64;
                     counted = *start;
+                    let kind = if *is_outside { Kind::Outside } else { Kind::Record };
                     let bytes = self.bytes[*start..*end].trim_ascii();
-                    found.push(Piece { bytes, line, offset: self.offset + *start as u64, is_too_long: false });
+                    found.push(Piece { bytes, line, offset: self.offset + *start as u64, kind });
                 }
             }
             Pieces::TooLong => {
-                found.push(Piece { bytes: &self.bytes, line: self.line, offset: self.offset, is_too_long: true });
+                found.push(Piece { bytes: &self.bytes, line: self.line, offset: self.offset, kind: Kind::TooLong });
             }
         }
         found
     }
 
-    fn lines<'a>(&'a self, found: &mut Vec<Piece<'a>>) {
+    fn lines<'a>(&'a self, kind: Kind, found: &mut Vec<Piece<'a>>) {
         let (mut start, mut line) = (0, self.line);
+        let seams = if kind == Kind::Record { seams(&self.bytes) } else { Vec::new() };
+        let mut seams = seams.into_iter().peekable();
         while start < self.bytes.len() {
             let end = memchr(b'\n', &self.bytes[start..]).map_or(self.bytes.len(), |at| start + at);
             let is_first = self.offset == 0 && start == 0;
             let bytes = &self.bytes[start..end];
             let bytes = if is_first { bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes) } else { bytes };
-            let bytes = bytes.trim_ascii();
-            if !bytes.is_empty() {
-                found.push(Piece { bytes, line, offset: self.offset + start as u64, is_too_long: false });
+            let bytes = bytes.trim_ascii_start();
+            let behind_blanks = bytes.len();
+            let bytes = without_comma(bytes.trim_ascii_end());
+            let piece = Piece { bytes, line, offset: self.offset + start as u64, kind };
+            if seams.next_if(|seam| *seam < end).is_some() {
+                while seams.next_if(|seam| *seam < end).is_some() {}
+                found.extend(piece.split((end - start - behind_blanks) as u64));
+            } else if !bytes.is_empty() {
+                found.push(piece);
             }
             (start, line) = (end + 1, line + 1);
         }
     }
+}
+
+impl<'a> Piece<'a> {
+    /// The records of a line that may hold several, whose text begins so many bytes behind the line's beginning.
+    fn split(self, before: u64) -> impl Iterator<Item = Self> {
+        layout::objects(self.bytes).into_iter().map(move |range| {
+            // As that of any line, the place of the first one is where its line begins.
+            let offset = if range.start == 0 { self.offset } else { self.offset + before + range.start as u64 };
+            Piece { bytes: self.bytes[range].trim_ascii_end(), offset, ..self }
+        })
+    }
+}
+
+/// A line without the comma that stands behind its object where lines were cut out of an array.
+fn without_comma(line: &[u8]) -> &[u8] {
+    if line.ends_with(b"},") { &line[..line.len() - 1] } else { line }
+}
+
+/// Where one object may end and the next one begin, in order. Most such places are inside of strings, but a text without any
+/// has no line of several objects, and to find that out costs next to nothing.
+fn seams(bytes: &[u8]) -> Vec<usize> {
+    let mut seams: Vec<usize> = memmem::find_iter(bytes, b"}{").chain(memmem::find_iter(bytes, b"} {")).collect();
+    seams.sort_unstable();
+    seams
 }
 
 #[cfg(test)]
@@ -313,13 +423,13 @@ mod tests {
         }
     }
 
-    type Told = (Vec<u8>, u64, u64, bool);
+    type Told = (Vec<u8>, u64, u64, Kind);
 
     fn read(reader: impl Read, records: Option<&str>, limit: u64) -> io::Result<Vec<Told>> {
         let mut chunks = Chunks::new(reader, records, limit);
         let mut told = Vec::new();
         while let Some(chunk) = chunks.next_chunk()? {
-            told.extend(chunk.pieces().iter().map(|p| (p.bytes.to_vec(), p.line, p.offset, p.is_too_long)));
+            told.extend(chunk.pieces().iter().map(|p| (p.bytes.to_vec(), p.line, p.offset, p.kind)));
         }
         Ok(told)
     }
@@ -370,8 +480,41 @@ mod tests {
         let told = |text: &str, records| read(text.as_bytes(), records, LIMIT).unwrap_err().to_string();
         assert_eq!(told(r#"[{"a":1},"#, None), "it ends before its last bracket closes");
         assert_eq!(told(r#"{"docs":[{"a":1}]"#, Some("docs")), "it ends before its last bracket closes");
-        assert_eq!(told(r#"{"doc":[{"a":1}]}"#, Some("docs")), "it has nothing at `records = \"docs\"`");
-        assert_eq!(texts(r#"{"a":1}{"a":"#, None), [r#"{"a":1}"#, r#"{"a":"#], "the record itself is refused later");
+        let lists = "it has nothing at `records = \"docs\"`; it has lists of objects at `doc`";
+        assert_eq!(told(r#"{"doc":[{"a":1}]}"#, Some("docs")), lists);
+        assert_eq!(told(r#"{"a":1}"#, Some("docs")), "it has nothing at `records = \"docs\"`");
+        assert_eq!(told(r#"{"a":1}{"a":"#, None), "it ends inside a record");
+        assert_eq!(told("{\n\"a\":1\n}\n{\n\"a\"", None), "it ends inside a record");
+        for cut in ["{\"a\":", "{\"a\":1}{\"b\":\"", "{\"a\": \"x}"] {
+            let text = format!("{{\"a\":1}}\n\n{cut}");
+            assert_eq!(told(&text, None), "its last line, line 3, is no whole record and has no newline", "{cut}");
+            assert_eq!(
+                read(format!("{text}\n").as_bytes(), None, LIMIT).unwrap().len(),
+                2 + usize::from(cut.contains("}{"))
+            );
+        }
+        assert_eq!(texts("{\"a\":1}\n{\"b\":2} x", None).len(), 2, "a line that is no record is whole all the same");
+    }
+
+    /// What stands between answers is told of, be it an error, a record by itself or anything else.
+    #[test]
+    fn what_is_beside_the_path_is_a_piece() {
+        let long = format!("{{\"error\":\"{}\"}}", "x".repeat(CHUNK_BYTES));
+        for (between, piece) in [
+            ("{\"error\":{\"docs\":1}}", "{\"error\":{\"docs\":1}}"),
+            ("\n{\"a\":9}\n", "{\"a\":9}"),
+            ("\nError 503\n", "Error 503"),
+            ("[{\"docs\":[{}]}]", "[{\"docs\":[{}]}]"),
+            (&long, "}"),
+        ] {
+            let text = format!("{{\"docs\":[{{\"a\":1}}]}}{between}{{\"docs\":[{{\"a\":2}}], \"n\":1}}");
+            let told = read(text.as_bytes(), Some("docs"), LIMIT).unwrap();
+            let pieces: Vec<(&[u8], Kind)> = told.iter().map(|(bytes, _, _, kind)| (&**bytes, *kind)).collect();
+            let [first, last] = [&b"{\"a\":1}"[..], b"{\"a\":2}"].map(|bytes| (bytes, Kind::Record));
+            assert_eq!(pieces, [first, (piece.as_bytes(), Kind::Outside), last], "{between}");
+            assert!(text[usize::try_from(told[1].2).unwrap()..].starts_with(piece));
+        }
+        assert!(read(&b"{\"docs\":[]}"[..], Some("docs"), LIMIT).unwrap().is_empty());
     }
 
     #[test]
@@ -380,9 +523,40 @@ mod tests {
         for (before, between, after) in [("", "\n", ""), ("[", ",", "]"), ("", "", "")] {
             let text = format!("{before}{{\"a\":1}}{between}{long}{between}{{\"b\":2}}{after}");
             let told = read(text.as_bytes(), None, 2 << 20).unwrap();
-            let told: Vec<(usize, bool)> = told.iter().map(|(bytes, _, _, long)| (bytes.len(), *long)).collect();
-            assert_eq!(told, [(7, false), (KEPT_BYTES, true), (7, false)]);
+            let told: Vec<(usize, Kind)> = told.iter().map(|(bytes, _, _, kind)| (bytes.len(), *kind)).collect();
+            assert_eq!(told, [(7, Kind::Record), (KEPT_BYTES, Kind::TooLong), (7, Kind::Record)]);
         }
+    }
+
+    /// What joining files makes of one without its last newline: a line of two records. None of them is lost, wherever in
+    /// the text it stands, and a broken line costs itself alone.
+    #[test]
+    fn lines_of_several_records_stay_lines() {
+        let good = |n: usize| format!("{{\"a\":{n},\"t\":\"\\\\frac{{1}}{{2}}\"}}");
+        let glued = format!("{}{}", good(1), good(2));
+        for text in [
+            format!("{glued}\n{}\n{{\"cut\n{}\n", good(3), good(4)),
+            format!("{}\n{glued} \n{{\"cut\n{}\n", good(3), good(4)),
+        ] {
+            let told = read(text.as_bytes(), None, LIMIT).unwrap();
+            assert_eq!(told.len(), 5, "{text}");
+            for (bytes, line, offset, _) in &told {
+                let at = usize::try_from(*offset).unwrap();
+                assert!(text.as_bytes()[at..].starts_with(bytes), "{text}: {offset}");
+                assert_eq!(text[..at].matches('\n').count() as u64 + 1, *line);
+            }
+            assert_eq!(told.iter().filter(|(bytes, ..)| bytes == b"{\"cut").count(), 1);
+        }
+        let blank = format!("\u{feff}  {} {}\n", good(1), good(2));
+        let told = read(blank.as_bytes(), None, LIMIT).unwrap();
+        assert_eq!(told.iter().map(|(.., offset, _)| *offset).collect::<Vec<_>>(), [0, 6 + good(1).len() as u64]);
+    }
+
+    #[test]
+    fn a_first_record_may_be_long() {
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(CHUNK_BYTES + 10));
+        assert_eq!(texts(&format!("{long}{{\"b\":2}}"), None), [&*long, "{\"b\":2}"]);
+        assert_eq!(texts(&format!("{long}\n{{\"cut\n{{\"b\":2}}\n"), None), [&*long, "{\"cut", "{\"b\":2}"]);
     }
 
     proptest! {

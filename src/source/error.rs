@@ -77,6 +77,17 @@ pub enum SourceError {
         /// What went wrong.
         source: io::Error,
     },
+    /// It is whole, and not of a kind or shape that can be read as it is.
+    #[error("read {}: {detail}", path.display())]
+    #[diagnostic(code(sciembed::source::unfit), help("{help}"))]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        detail: String,
+        /// What to do.
+        help: String,
+    },
     /// The file's bytes are not those that were planned with.
     #[error("read {}: it changed while it was being read", path.display())]
     #[diagnostic(code(sciembed::source::changed), help("wait until whoever writes it is done, and apply again"))]
@@ -84,4 +95,30 @@ pub enum SourceError {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl SourceError {
+    /// The error of reading a file, after so many bytes of text.
+    pub fn reading(path: PathBuf, bytes: u64, source: io::Error) -> Self {
+        match source.downcast::<Unfit>() {
+            Ok(Unfit { detail, help }) => Self::Unfit { path, detail, help },
+            Err(source) => Self::Read { path, bytes, source },
+        }
+    }
+}
+
+/// Why a text cannot be read as it is, on its way to where its file's name is known.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct Unfit {
+    /// What it is.
+    pub detail: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl From<Unfit> for io::Error {
+    fn from(unfit: Unfit) -> Self {
+        Self::new(io::ErrorKind::InvalidData, unfit)
+    }
 }

@@ -45,7 +45,7 @@ impl<'a> Found<'a> {
         let Self { bibcode, fields, aliases, has_duplicates } = self;
         let mut keep = |name: &str, place: &mut Option<&'a str>| {
             if let Some(value) = value_at(name, key, raw) {
-                *has_duplicates |= place.replace(value).is_some();
+                *has_duplicates |= std::mem::replace(place, value).is_some();
             }
         };
         keep(wanted.key, bibcode);
@@ -56,15 +56,17 @@ impl<'a> Found<'a> {
     }
 }
 
-/// What the name of a field stands for, in the value of a key of the record: that value, or one inside it.
-fn value_at<'a>(name: &str, key: &str, raw: &'a str) -> Option<&'a str> {
+/// What the name of a field stands for, in the value of a key of the record: that value, or one inside it, if it is there;
+/// none at all if the name leads elsewhere.
+fn value_at<'a>(name: &str, key: &str, raw: &'a str) -> Option<Option<&'a str>> {
     match name.strip_prefix(key)? {
-        "" => Some(raw),
-        inside => dig(raw, inside.strip_prefix('.')?),
+        "" => Some(Some(raw)),
+        inside => Some(dig(raw, inside.strip_prefix('.')?)),
     }
 }
 
-/// The value at a path: keys of objects, and numbers of list elements from 0, with dots between.
+/// The value at a path: keys of objects, and numbers of list elements from 0, with dots between. What is no list is a list
+/// of one, as it is everywhere else.
 fn dig<'a>(raw: &'a str, path: &str) -> Option<&'a str> {
     let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
     let value = if raw.starts_with('[') {
@@ -72,6 +74,8 @@ fn dig<'a>(raw: &'a str, path: &str) -> Option<&'a str> {
         items.get(first.parse::<usize>().ok()?)?.get()
     } else if raw.starts_with('{') {
         members(raw, &[first]).ok()?[0]?.get()
+    } else if first == "0" && raw != "null" {
+        raw
     } else {
         return None;
     };
@@ -188,13 +192,26 @@ mod tests {
     #[test]
     fn a_path_leads_into_a_value() {
         let names: Vec<String> =
-            ["author.0", "author.2", "pub.name", "pub.x.1.y", "pub", "title.0"].map(str::to_owned).into();
+            ["author.0", "author.2", "pub.name", "pub.x.1.y", "pub", "title.0", "title.1"].map(str::to_owned).into();
         let text = r#"{"bibcode":"b","author":["A","B"],"pub":{"name":"ApJ","x":[0,{"y":null}]},"title":"T"}"#;
         let found = find(text, &Wanted::of("bibcode", &names)).unwrap();
         let pub_object = r#"{"name":"ApJ","x":[0,{"y":null}]}"#;
-        let expected = [Some("\"A\""), None, Some("\"ApJ\""), Some("null"), Some(pub_object), None];
+        let expected = [Some("\"A\""), None, Some("\"ApJ\""), Some("null"), Some(pub_object), Some("\"T\""), None];
         assert_eq!(found.fields, expected);
         assert_eq!(find_carefully(text, &Wanted::of("bibcode", &names)).unwrap(), found);
+    }
+
+    #[test]
+    fn behind_a_path_the_last_of_several_counts_too() {
+        let names = ["pub.name".to_owned()];
+        for (text, value) in [
+            (r#"{"pub":{"name":"A"},"pub":{"name":"B","name":"C"}}"#, Some("\"C\"")),
+            (r#"{"pub":{"name":"A"},"pub":{"x":1}}"#, None),
+        ] {
+            let found = find(text, &Wanted::of("bibcode", &names)).unwrap();
+            assert_eq!((found.fields[0], found.has_duplicates), (value, true), "{text}");
+            assert_eq!(find_carefully(text, &Wanted::of("bibcode", &names)).unwrap(), found);
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use memchr::memchr;
 use serde_json::value::RawValue;
 
 use super::fields::{self, Found};
+use super::lists;
 use crate::digest::{KeyHasher, MetadataDigest};
 use crate::manifest::config::DEFAULT_KEY;
 
@@ -74,6 +75,8 @@ impl<'a> Field<'a> {
 pub enum Reason {
     /// The line is no JSON object.
     InvalidJson,
+    /// The row of a table has not the cells that it should have.
+    InvalidRow,
     /// The line is not UTF-8.
     InvalidUtf8,
     /// There is no bibcode, or it is null or blank, or no string.
@@ -82,6 +85,8 @@ pub enum Reason {
     UnusableField,
     /// It is longer than records may be.
     TooLong,
+    /// It stands beside the path to the records.
+    OutsideRecords,
     /// A later line has the same bibcode.
     Superseded,
     /// No wanted field has any text.
@@ -93,10 +98,12 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::InvalidJson => "invalid_json",
+            Self::InvalidRow => "invalid_row",
             Self::InvalidUtf8 => "invalid_utf8",
             Self::NoBibcode => "no_bibcode",
             Self::UnusableField => "unusable_field",
             Self::TooLong => "too_long",
+            Self::OutsideRecords => "outside_records",
             Self::Superseded => "superseded",
             Self::NoText => "no_text",
         }
@@ -165,6 +172,18 @@ pub fn parse<'a>(text: &'a [u8], wanted: &Wanted) -> Result<SourceRecord<'a>, Re
         Some(found) => into_record(found, wanted),
         None => found_carefully(text, wanted),
     }
+    .map_err(|refusal| with_hint(refusal, text, wanted.key))
+}
+
+/// Of an answer that has its records somewhere inside, says where.
+fn with_hint(mut refusal: Refusal, text: &str, key: &str) -> Refusal {
+    if refusal.reason == Reason::NoBibcode
+        && let Some(list) = lists::list_with(text.as_bytes(), key)
+    {
+        refusal.detail +=
+            &format!("; objects with it are at `{list}`: are these the records, write `records = \"{list}\"`");
+    }
+    refusal
 }
 
 /// As [`parse`], and with the same result, but never the fast way: what tests and fuzzing hold that against.
@@ -172,7 +191,8 @@ pub fn parse<'a>(text: &'a [u8], wanted: &Wanted) -> Result<SourceRecord<'a>, Re
 /// # Errors
 /// A [`Refusal`] saying why the text cannot be used.
 pub fn parse_carefully<'a>(text: &'a [u8], wanted: &Wanted) -> Result<SourceRecord<'a>, Refusal> {
-    found_carefully(utf8(text)?, wanted)
+    let text = utf8(text)?;
+    found_carefully(text, wanted).map_err(|refusal| with_hint(refusal, text, wanted.key))
 }
 
 fn utf8(text: &[u8]) -> Result<&str, Refusal> {
@@ -402,6 +422,9 @@ mod tests {
         assert_eq!(refusal(br#"{"bibcode":"b"} x"#).0, Reason::InvalidJson);
         assert_eq!(refusal(b"{\"bibcode\":\"\xff\"}").0, Reason::InvalidUtf8);
         assert_eq!(refusal(br#"{"title":"x"}"#), (Reason::NoBibcode, "the bibcode is missing".into()));
+        let answer = br#"{"response":{"docs":[{"bibcode":"b"}]}}"#;
+        let told = "the bibcode is missing; objects with it are at `response.docs`: are these the records, write `records = \"response.docs\"`";
+        assert_eq!(refusal(answer), (Reason::NoBibcode, told.into()));
         assert_eq!(refusal(br#"{"bibcode":" "}"#), (Reason::NoBibcode, "the bibcode is blank".into()));
         assert_eq!(refusal(br#"{"bibcode":"a\nb"}"#).0, Reason::NoBibcode);
         assert_eq!(refusal(br#"{"bibcode":["b"]}"#), (Reason::NoBibcode, "the bibcode is not a string".into()));

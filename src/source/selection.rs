@@ -101,6 +101,8 @@ fn follow<'l>(raw: &'l RawValue, path: &[String], lists: usize) -> Result<Value<
             let values: Vec<Value<'l>> = values.into_iter().filter(|value| *value != Value::Missing).collect();
             Ok(if values.is_empty() { Value::Missing } else { Value::List(values) })
         }
+        // What is no list is a list of one.
+        Some(b'"' | b't' | b'f' | b'-' | b'0'..=b'9') if name == "0" => follow(raw, rest, lists),
         _ => Ok(Value::Missing),
     }
 }
@@ -143,6 +145,7 @@ mod tests {
         assert_eq!(value("year"), text("2011"), "the last of two counts");
         assert_eq!(value("pub.name"), text("ApJ"));
         assert_eq!(value("pub.7"), Value::Bool(true));
+        assert_eq!(value("year.0"), text("2011"), "what is no list is a list of one");
         assert_eq!(value("author.0"), text("Hubble, E."));
         assert_eq!(value("author"), Value::List(vec![text("Hubble, E."), text("Ö")]));
         assert_eq!(value("n"), Value::Number("-1.50e3"));
@@ -151,7 +154,7 @@ mod tests {
         let [one, two, three] = ["1", "2", "3"].map(Value::Number);
         assert_eq!(value("refs.id"), Value::List(vec![one, two, Value::List(vec![three])]));
         for nowhere in
-            ["x", "pub.x", "author.2", "author.99999999999999999999", "author.x", "year.0", "nul.x", "`pub.name`"]
+            ["x", "pub.x", "author.2", "author.99999999999999999999", "author.x", "year.1", "nul.0", "`pub.name`"]
         {
             assert_eq!(value(nowhere), Value::Missing, "{nowhere}");
         }

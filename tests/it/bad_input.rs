@@ -106,6 +106,50 @@ fn a_file_cut_short() {
     assert_eq!(env.applied(&[]).started().len(), 4);
 }
 
+/// The same of lines that were never compressed, or were when they had been cut already: the last one tells.
+#[test]
+fn lines_cut_short() {
+    let whole = json_lines(&papers(2011, 50));
+    let (env, complaint) = with_bad_2011(&whole[..whole.len() - 10]);
+    insta::assert_snapshot!(complaint, @"
+        load.records[2011] failed:
+        sciembed::source::read
+
+          × failed to read $ENV/project/data/2011.json.gz after 0 bytes of text: its last line, line 50, is no whole record and has no newline
+          help: the file is cut short or damaged: fetch it again; nothing of it was used
+        ");
+    env.write("data/2011.json.gz", &whole[..whole.len() - 1]);
+    assert_eq!(env.applied(&[]).started().len(), 4);
+}
+
+/// A quote that nobody closes takes the rest of a table with it.
+#[test]
+fn a_table_with_an_open_quote() {
+    let (_, complaint) = with_bad_2011("bibcode,title,abstract\r\na,One,\r\nb,\"Two,\r\nc,Three,\r\n");
+    insta::assert_snapshot!(complaint, @"
+        load.records[2011] failed:
+        sciembed::source::unfit
+
+          × failed to read $ENV/project/data/2011.json.gz: the quote that opens in line 3 does not close, in cell 2
+          help: close that quote; inside a cell that stands in quotes, a quote is written twice
+        ");
+}
+
+/// What an archive holds is not guessed at, and a page in the place of a file is called one.
+#[test]
+fn files_that_hold_no_records() {
+    let (env, complaint) = with_bad_2011(gzip(b"<!DOCTYPE html>\n<html><title>Sign in</title></html>"));
+    insta::assert_snapshot!(complaint, @"
+        load.records[2011] failed:
+        sciembed::source::unfit
+
+          × failed to read $ENV/project/data/2011.json.gz: it is an HTML page
+          help: fetch the file again: a server answers so where it asks for a login, or fails
+        ");
+    env.write("data/2011.json.gz", b"PK\x03\x04 and so on");
+    assert!(env.apply(&[]).err.contains("it is a zip archive"));
+}
+
 /// A name says nothing of a file's content, so only what begins like gzip and goes on otherwise is damaged gzip.
 #[test]
 fn gzip_that_is_none() {
@@ -162,7 +206,7 @@ fn lines_that_are_no_utf8() {
         sciembed::node::nothing_kept
 
           × failed to keep any line of data/2011.json.gz: 1 of 1 were refused, line 1 as invalid_utf8: byte 45 of the line
-          help: each line must be one JSON object with a bibcode, or whichever field `key` names, which must be a string; a table of another kind must be converted first
+          help: each record must be a JSON object, or a row of a table, with a bibcode, or whichever field `key` names, which must be a string; `records` names where in an answer they are
         ");
     env.write("data/2011.json.gz", [&json_lines(&papers(2011, 2))[..], latin].concat());
     let told = env.applied(&[]);

@@ -245,7 +245,11 @@ fn a_file_of_another_kind() {
     env.write("data/2011.json.gz", "id,title\nx,X\ny,Y\n");
     let told = env.apply(&[]);
     assert_eq!(told.code, Some(3), "{}", told.err);
-    assert!(told.err.contains("3 of 3 were refused, line 1 as invalid_json: "), "{}", told.err);
+    assert!(told.err.contains("it is a table with columns id, title: none is `bibcode`"), "{}", told.err);
+    env.write("data/2011.json.gz", "one\ntwo\n");
+    let told = env.apply(&[]);
+    assert_eq!(told.code, Some(3), "{}", told.err);
+    assert!(told.err.contains("2 of 2 were refused, line 1 as invalid_json: "), "{}", told.err);
     assert_eq!(env.keyed(), before, "what was published stays");
 }
 
@@ -279,12 +283,24 @@ fn forms_are_told_by_content() {
         let line = [2_000, 1, 1, 1 + 1_999 * height, 2 + 1_999 * height, 1 + 1_999 * (height - 1)][n];
         assert_eq!(of_last, line, "form {n}");
     }
+    let few = json!({ "response": { "docs": &all[..3] } }).to_string();
+    env.write("data/papers", &few);
+    let told = env.apply(&[]);
+    assert!(told.err.contains("line 1 as no_bibcode: the bibcode is missing; objects with it are at `response.docs`"));
     env.write("data/papers", solr.to_string());
     env.edit("[load.records]\n", "[load.records]\nrecords = \"response.docs\"\n");
     assert_eq!(loaded(&env).len(), 2_000);
     env.edit("response.docs", "response.doc");
     let told = env.apply(&[]);
-    assert!(told.err.contains("it has nothing at `records = \"response.doc\"`"), "{}", told.err);
+    let lists = "it has nothing at `records = \"response.doc\"`; it has lists of objects at `response.docs`";
+    assert!(told.err.contains(lists), "{}", told.err);
+    assert!(told.err.contains("correct `records` in that load node") && !told.err.contains("fetch it again"));
+
+    // An error in the place of an answer is counted and listed.
+    env.edit("response.doc", "response.docs");
+    env.write("data/papers", format!("{few}{{\"error\":{{\"code\":503}}}}\n{few}\n"));
+    assert_eq!(loaded(&env).len(), 3);
+    assert_eq!(env.peek("load.records", "rejects")[0]["reason"], "outside_records");
 }
 
 /// Rows of CSV and Parquet are records too; a row with too many cells is set aside at its line.
@@ -298,7 +314,8 @@ fn tables_are_records() {
     assert_eq!((&records[0]["abstract"], &records[1]["title"]), (&json!(["Two\nlines"]), &Value::Null));
     assert_eq!((&records[0]["_line"], &records[1]["_line"]), (&json!(2), &json!(4)));
     let [reject] = &env.peek("load.records", "rejects")[..] else { panic!("one row is set aside") };
-    assert_eq!((&reject["line"], &reject["reason"]), (&json!(5), &json!("invalid_json")));
+    assert_eq!((&reject["line"], &reject["reason"]), (&json!(5), &json!("invalid_row")));
+    assert_eq!(reject["detail"], "the row has 4 cells, and the first line has 3");
 
     // The texts of a prepare step are such a table.
     env.applied(&[]);
@@ -361,7 +378,7 @@ fn fields_inside_fields() {
         ["field.title", "null.title", "missing.title", "empty.title"].map(fields),
         [Some(2), Some(1), None, Some(1)]
     );
-    assert_eq!(["field.author.0", "missing.author.0"].map(fields), [Some(1), Some(2)]);
+    assert_eq!(["field.author.0", "missing.author.0"].map(fields), [Some(2), Some(1)], "a string is a list of one");
     assert_eq!(["field.pub.name", "null.pub.name", "missing.pub.name"].map(fields), [Some(1), Some(1), Some(1)]);
     assert_eq!(fields("duplicate_fields"), Some(1));
 }

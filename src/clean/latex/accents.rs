@@ -55,8 +55,23 @@ pub(super) fn over(name: &str) -> Option<char> {
 pub(super) fn read(text: &str) -> Option<(String, usize)> {
     let sign = text.strip_prefix('\\')?.chars().next()?;
     let (_, mark) = SIGNS.iter().find(|(known, _)| *known == sign)?;
-    let (base, rest) = base(&text[2..])?;
-    Some((accented(base, *mark)?, text.len() - rest.len()))
+    let after = &text[2..];
+    if let Some((base, rest)) = base(after) {
+        return Some((accented(base, *mark)?, text.len() - rest.len()));
+    }
+    // The accent of the first of several letters: `\"{om}`.
+    let (letters, rest) = scan::group(after).filter(|(letters, _)| letters.chars().all(char::is_alphabetic))?;
+    let (first, others) = letters.split_at(letters.chars().next()?.len_utf8());
+    Some((accented(first, *mark)? + others, text.len() - rest.len()))
+}
+
+/// As [`read`], of an accent that a space follows, if the two are one letter.
+pub(super) fn read_apart(text: &str) -> Option<(String, usize)> {
+    let sign = text.strip_prefix('\\')?.chars().next()?;
+    let (_, mark) = SIGNS.iter().find(|(known, _)| *known == sign)?;
+    let (base, rest) = base(text[2..].strip_prefix(' ')?)?;
+    let letter = accented(base, *mark).filter(|letter| letter.chars().count() == 1)?;
+    Some((letter, text.len() - rest.len()))
 }
 
 /// As [`read`], of an accent whose name is a letter. The letter it is over stands in braces or after one space, for names

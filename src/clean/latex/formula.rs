@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::script::{self, Script};
+use super::symbols::{self, Meaning};
 use super::{Mode, Writer, accents, scan};
 
 impl Writer {
@@ -46,10 +47,12 @@ impl Writer {
                 return Some(after);
             }
             "not" => {
-                let rest = after.strip_prefix('=')?;
-                self.out.push('≠');
+                let (argument, rest) = scan::argument(after)?;
+                let content = self.rendered(argument, Mode::Math);
+                self.out.push_str(&accents::accented(&content, '\u{338}')?);
                 return Some(rest);
             }
+            "phantom" | "hphantom" | "vphantom" => return scan::group(after).map(|(_, rest)| rest),
             "sqrt" => return self.root(after),
             _ => {}
         }
@@ -78,7 +81,15 @@ impl Writer {
     fn root<'t>(&mut self, after: &'t str) -> Option<&'t str> {
         let (argument, rest) = scan::argument(after).filter(|_| !after.starts_with('['))?;
         let inside = self.rendered(argument, Mode::Math);
-        self.out.push_str(&script::root(&inside));
+        let root = script::root(&inside);
+        // What is under the root ends where the next letter begins.
+        let next = rest.trim_start_matches(' ');
+        let is_letter = scan::name(next).and_then(symbols::find).is_some_and(|next| next.meaning == Meaning::Letter);
+        if (next.starts_with(char::is_alphanumeric) || is_letter) && !root.ends_with(')') {
+            ["√(", inside.trim(), ")"].iter().for_each(|part| self.out.push_str(part));
+        } else {
+            self.out.push_str(&root);
+        }
         Some(rest)
     }
 

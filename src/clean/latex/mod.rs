@@ -11,7 +11,7 @@ mod symbols;
 
 use std::borrow::Cow;
 
-use memchr::memchr3;
+use memchr::{memchr2, memchr3};
 
 use self::symbols::{Command, Meaning};
 use super::script::Script;
@@ -24,7 +24,8 @@ const SMALL: [&str; 5] = ["footnotesize", "sc", "scriptsize", "small", "tiny"];
 
 /// Makes LaTeX readable.
 pub(super) fn latex(text: &str) -> Cow<'_, str> {
-    if memchr3(b'\\', b'$', b'{', text.as_bytes()).is_none() {
+    let bytes = text.as_bytes();
+    if memchr3(b'\\', b'$', b'{', bytes).is_none() && memchr2(b'~', b'`', bytes).is_none() {
         return Cow::Borrowed(text);
     }
     let mut writer = Writer { out: String::with_capacity(text.len()), depth: 0 };
@@ -64,7 +65,9 @@ impl Writer {
                 b'{' => self.group(special, mode),
                 // `<~` is less or about, as people type it.
                 b'~' if self.out.ends_with(['<', '>']) => self.kept(special, 1),
+                b'~' if mode == Mode::Text => self.tie(special),
                 b'~' => self.replaced(special, 1, " "),
+                b'`' => self.quoted(special),
                 _ => self.script(special),
             };
         }
@@ -105,6 +108,27 @@ impl Writer {
         }
     }
 
+    /// A `~` in prose: a space where it ties a word to another one, as in `Her~X-1`, and about elsewhere, as in `z~3`.
+    fn tie<'t>(&mut self, text: &'t str) -> &'t str {
+        let after = text[1..].chars().next();
+        let is_abbreviated = self.out.ends_with('.') && after.is_some_and(|next| next.is_ascii_digit());
+        if is_abbreviated || after.is_some_and(char::is_alphabetic) {
+            self.out.push('~');
+            self.tie_before();
+            return &text[1..];
+        }
+        self.kept(text, 1)
+    }
+
+    /// Quotes as TeX types them: ``so''.
+    fn quoted<'t>(&mut self, text: &'t str) -> &'t str {
+        let Some((inner, rest)) = scan::quoted(text) else { return self.kept(text, 1) };
+        self.out.push('“');
+        self.write(inner, Mode::Text);
+        self.out.push('”');
+        rest
+    }
+
     /// A `~` that ties a word to the formula after it becomes a space. In prose alone it means about: `z~3`.
     fn tie_before(&mut self) {
         let Some(before) = self.out.strip_suffix('~') else { return };
@@ -139,7 +163,8 @@ impl Writer {
             return rest;
         }
         let begins_known = name.is_some_and(|name| symbols::find(name).is_some());
-        let word = inner.trim_matches(['{', '}']).chars().all(char::is_alphanumeric);
+        let is_of_word = |letter: char| letter.is_alphanumeric() || "⊙/.+-−^*'".contains(letter);
+        let word = inner.trim_matches(['{', '}']).chars().all(is_of_word);
         if begins_known || word || accents::is_accented(inner) || scan::formula(inner).is_some() {
             self.write(inner, mode);
             return rest;
@@ -166,6 +191,10 @@ impl Writer {
             // Escaped twice, where what follows is a command; otherwise the end of a line.
             '\\' if scan::name(&text[1..]).is_some_and(|name| symbols::find(name).is_some()) => &text[1..],
             '\\' => self.replaced(text, 2, " "),
+            '^' if text[2..].starts_with(|next: char| "+-−".contains(next) || next.is_ascii_digit()) => {
+                self.replaced(text, 2, "^")
+            }
+            '\'' | '`' | '^' if text[2..].starts_with(' ') => self.accent_apart(text),
             '(' | '[' => match scan::display(text) {
                 Some((formula, rest)) => {
                     self.write(formula, Mode::Math);
@@ -174,6 +203,25 @@ impl Writer {
                 None => self.kept(text, 2),
             },
             other => self.kept(text, 1 + other.len_utf8()),
+        }
+    }
+
+    /// An accent with a space behind it: `Toru\' n`. After an s, and before one that ends a word, it is an apostrophe.
+    fn accent_apart<'t>(&mut self, text: &'t str) -> &'t str {
+        if !self.out.ends_with(char::is_alphabetic) {
+            return self.kept(text, 2);
+        }
+        let after = &text[3..];
+        let is_genitive = after.strip_prefix('s').is_some_and(|rest| !rest.starts_with(char::is_alphabetic));
+        if text.starts_with("\\'") && is_genitive {
+            return self.replaced(text, 3, "'");
+        }
+        if text.starts_with("\\'") && self.out.ends_with('s') {
+            return self.replaced(text, 2, "'");
+        }
+        match accents::read_apart(text) {
+            Some((letter, bytes)) => self.replaced(text, bytes, &letter),
+            None => self.kept(text, 2),
         }
     }
 
@@ -219,6 +267,14 @@ impl Writer {
                 self.write(group, if inner == Mode::Text { inner } else { mode });
                 rest
             }
+            Meaning::Reference => match scan::reference(after) {
+                Some(rest) => {
+                    let kept = self.out.trim_end_matches([' ', '~', '\n']).len();
+                    self.out.truncate(kept);
+                    rest
+                }
+                None => self.unknown(text, bytes),
+            },
             Meaning::Structure => self.structure(name, text, after, mode),
         }
     }

@@ -1,6 +1,6 @@
 //! Cuts LaTeX into commands, groups, arguments and formulas, without judging what they mean.
 
-use memchr::{memchr, memchr3, memmem};
+use memchr::{memchr, memchr2, memchr3, memmem};
 
 /// Bytes within which a group or a formula must end. It bounds the search for the end of one.
 const MAX_BYTES: usize = 1000;
@@ -10,7 +10,27 @@ pub(super) fn special(text: &str, math: bool) -> Option<usize> {
     if math {
         return text.bytes().position(|byte| matches!(byte, b'\\' | b'{' | b'$' | b'_' | b'^' | b'~'));
     }
-    memchr3(b'\\', b'{', b'$', text.as_bytes())
+    let bytes = text.as_bytes();
+    let first = memchr3(b'\\', b'{', b'$', bytes);
+    // No further than that: each search for these two would otherwise walk to the end of the text.
+    memchr2(b'~', b'`', &bytes[..first.unwrap_or(bytes.len())]).or(first)
+}
+
+/// What stands in TeX's double quotes at the beginning of the text, and what follows it.
+pub(super) fn quoted(text: &str) -> Option<(&str, &str)> {
+    let after = text.strip_prefix("``")?;
+    let end = memmem::find(&after.as_bytes()[..after.len().min(MAX_BYTES)], b"''")?;
+    (!after[..end].contains("``")).then_some((&after[..end], &after[end + 2..]))
+}
+
+/// What follows the arguments of a reference: `[p.~5]{key}`; none if it has no key.
+pub(super) fn reference(text: &str) -> Option<&str> {
+    let mut text = text.strip_prefix('*').unwrap_or(text);
+    while text.starts_with('[') {
+        let end = memchr(b']', &text.as_bytes()[..text.len().min(MAX_BYTES)])?;
+        text = &text[end + 1..];
+    }
+    group(text).map(|(_, rest)| rest)
 }
 
 /// The letters after a backslash at the beginning of the text.

@@ -29,6 +29,8 @@ pub(super) enum Meaning {
     Nothing,
     /// What it encloses is shown, read as prose or as its surroundings are.
     Enclosing(Mode),
+    /// A reference to what is not in the text, by a key that nobody reads: nothing is left of it.
+    Reference,
     /// How its arguments stand to each other: `formula.rs`.
     Structure,
 }
@@ -66,12 +68,16 @@ const fn enclosing(name: &'static str, mode: Mode) -> Command {
     command(name, "", Meaning::Enclosing(mode))
 }
 
+const fn reference(name: &'static str) -> Command {
+    command(name, "", Meaning::Reference)
+}
+
 const fn structure(name: &'static str) -> Command {
     command(name, "", Meaning::Structure)
 }
 
 /// Sorted by name.
-const COMMANDS: [Command; 366] = [
+const COMMANDS: [Command; 378] = [
     unit("AA", "Å"),
     unit("AE", "Æ"),
     structure("Big"),
@@ -167,6 +173,13 @@ const COMMANDS: [Command; 366] = [
     structure("check"),
     letter("chi", "χ"),
     unit("circ", "∘"),
+    reference("cite"),
+    reference("citealp"),
+    reference("citealt"),
+    reference("citeauthor"),
+    reference("citep"),
+    reference("citet"),
+    reference("citeyear"),
     unit("cm", "cm"),
     sign("cong", "≅"),
     unit("copyright", "©"),
@@ -231,6 +244,7 @@ const COMMANDS: [Command; 366] = [
     letter("hbar", "ħ"),
     enclosing("hbox", Mode::Text),
     unit("hii", "H II"),
+    structure("hphantom"),
     structure("href"),
     unit("i", "ı"),
     unit("ie", "i.e."),
@@ -327,9 +341,11 @@ const COMMANDS: [Command; 366] = [
     structure("overset"),
     unit("par", " "),
     sign("parallel", "∥"),
+    reference("parencite"),
     letter("partial", "∂"),
     unit("pc", "pc"),
     sign("perp", "⊥"),
+    structure("phantom"),
     letter("phi", "φ"),
     letter("pi", "π"),
     sign("pm", "±"),
@@ -391,6 +407,7 @@ const COMMANDS: [Command; 366] = [
     unit("textasciitilde", "~"),
     unit("textbackslash", "\\"),
     enclosing("textbf", Mode::Text),
+    reference("textcite"),
     unit("textdegree", "°"),
     enclosing("textit", Mode::Text),
     enclosing("textmd", Mode::Text),
@@ -432,6 +449,7 @@ const COMMANDS: [Command; 366] = [
     structure("vec"),
     sign("vee", "∨"),
     sign("vert", "|"),
+    structure("vphantom"),
     sign("wedge", "∧"),
     structure("widehat"),
     structure("widetilde"),

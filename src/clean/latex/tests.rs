@@ -58,6 +58,23 @@ fn fonts_are_not_seen() {
     ]);
 }
 
+#[test]
+fn what_real_records_have_most() {
+    becomes(&[
+        (r"as shown \cite{a2010}, by \citet[p.~5]{b}. In~\citep{c}", "as shown, by. In"),
+        ("Her~X-1 and Fig.~3, et~al., z~3, ~5 km", "Her X-1 and Fig. 3, et al., z~3, ~5 km"),
+        ("a ``quoted $x^2$ word'' at 5'' and ``", "a “quoted x^2 word” at 5'' and ``"),
+        (r"$\sqrt{n}m_P$, $\sqrt{2}\pi$, $\sqrt{2} \times 3$, $\sqrt{a+b}c$", "√(n)mP, √(2)π, √2 × 3, √(a+b)c"),
+        (r"${\tilde m}^2$, $\bar{\nu}^{2}$", "m\u{303}^2, ν\u{304}^2"),
+        (
+            r#"Norstr\"{om}, Toru\' n, Saturn\' s, the stars\' age, \'{\i}"#,
+            "Norström, Toruń, Saturn's, the stars' age, í",
+        ),
+        (r"b\^ \i le, {\not E}_T, $a \not= b$, $x \not\in y$", "bîle, E\u{338}_T, a ≠ b, x ∉ y"),
+        (r"$10^{\phantom{0}5}$, cm\^-2, 10{M⊙}, 3 {km/s}, {a, b}", "10^5, cm^-2, 10M⊙, 3 km/s, {a, b}"),
+    ]);
+}
+
 /// What a part is made of never reaches into what stands before it.
 #[test]
 fn parts_stand_by_themselves() {
@@ -78,7 +95,9 @@ fn what_is_not_known_stays() {
         "\\",
         "$$",
         r"C:\new",
-        r"\cite{a2010}",
+        r"\cite a2010",
+        "z~3, M~10 and ~/x",
+        "5'' and `so'",
         "x_1 and 10^5",
         "~5 km",
     ] {

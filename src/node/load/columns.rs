@@ -15,9 +15,10 @@ use super::super::rejects::{EXCERPT_BYTES, Reject};
 use super::ROW_BITS;
 use crate::digest::MetadataDigest;
 use crate::manifest::config::LoadConfig;
-use crate::source::chunks::{Chunk, Piece};
+use crate::source::chunks::{Chunk, Kind, Piece};
 use crate::source::record::{Field, Reason, Refusal, SourceRecord, Wanted, parse};
 use crate::source::selection::{Selection, Verdict};
+use crate::source::tables;
 use crate::table;
 
 /// What became of a chunk.
@@ -166,9 +167,20 @@ pub fn parse_chunk(chunk: &Chunk, source: u32, config: &LoadConfig) -> Columns {
 }
 
 fn parse_piece<'a>(piece: &Piece<'a>, wanted: &Wanted, max_bytes: u64) -> Result<SourceRecord<'a>, Refusal> {
-    if piece.is_too_long || piece.bytes.len() as u64 > max_bytes {
-        let detail = format!("it has more than {max_bytes} bytes (max_record_bytes)");
-        return Err(Refusal { reason: Reason::TooLong, detail, bibcode: None });
+    let refuse = |reason, detail| Err(Refusal { reason, detail, bibcode: None });
+    let fault = match piece.kind {
+        Kind::Outside => {
+            let told = "it stands where an answer with records should, and has nothing at the path of `records`";
+            return refuse(Reason::OutsideRecords, told.to_owned());
+        }
+        Kind::Row => tables::fault(piece.bytes),
+        Kind::Record | Kind::TooLong => None,
+    };
+    if let Some(fault) = fault {
+        return refuse(Reason::InvalidRow, fault);
+    }
+    if piece.kind == Kind::TooLong || piece.bytes.len() as u64 > max_bytes {
+        return refuse(Reason::TooLong, format!("it has more than {max_bytes} bytes (max_record_bytes)"));
     }
     parse(piece.bytes, wanted)
 }

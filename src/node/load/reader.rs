@@ -18,7 +18,7 @@ use crate::pool::Panicked;
 use crate::record::SourceFile;
 use crate::source::chunks::{Chunk, Chunks};
 use crate::source::files::STANDARD_INPUT;
-use crate::source::{SourceError, codec, tables};
+use crate::source::{SourceError, codec, delimited, kinds, tables};
 use crate::store::Store;
 
 /// Chunks of one file that wait to be parsed.
@@ -111,26 +111,31 @@ impl Source {
         chunks
     }
 
-    /// The text of a file that is no Parquet.
-    fn text(&self, raw: &Counted) -> io::Result<Box<dyn Read + Send>> {
-        let text = codec::decompress(raw.clone())?;
-        match (&self.records, self.columns.first()) {
-            (None, Some(key)) => tables::lines_of_csv(text, key),
-            _ => Ok(text),
-        }
+    /// The text of a file that is no Parquet, and whether it is made of the rows of a table.
+    fn text(&self, raw: &Counted) -> io::Result<(Box<dyn Read + Send>, bool)> {
+        let kinds::Opened { head, text } = kinds::open(codec::decompress(raw.clone())?)?;
+        let rows = match (&self.records, self.columns.first()) {
+            (None, Some(key)) => delimited::rows(&head, key, self.max_record_bytes)?,
+            _ => None,
+        };
+        Ok(match rows {
+            Some(rows) => (rows.of(text), true),
+            None => (text, false),
+        })
     }
 
     fn read(self, each: &mut dyn FnMut(Chunk) -> bool) -> Result<(), NodeError> {
         let failed = |bytes| move |source| (bytes, source);
-        let told = |(bytes, source)| SourceError::Read { path: self.shown(), bytes, source };
+        let told = |(bytes, source)| SourceError::reading(self.shown(), bytes, source);
         let file = File::open(&self.input.path).map_err(failed(0)).map_err(told)?;
         let rows = tables::lines_of_parquet(&file, &self.columns).map_err(failed(0)).map_err(told)?;
         let raw = Counted { inner: Arc::new(Mutex::new(DigestReader::new(file))), read: Arc::clone(&self.read) };
-        let text = match rows {
-            Some(rows) => rows,
+        let (text, is_of_rows) = match rows {
+            Some(rows) => (rows, self.records.is_none()),
             None => self.text(&raw).map_err(failed(0)).map_err(told)?,
         };
-        let mut chunks = Chunks::new(text, self.records.as_deref(), self.max_record_bytes);
+        let chunks = Chunks::new(text, self.records.as_deref(), self.max_record_bytes);
+        let mut chunks = if is_of_rows { chunks.of_rows() } else { chunks };
         while let Some(chunk) = chunks.next_chunk().map_err(failed(chunks.offset())).map_err(told)? {
             if !each(chunk) {
                 return Ok(());
