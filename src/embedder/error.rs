@@ -41,12 +41,14 @@ pub enum EmbedderError {
     StartRuntime { source: ort::Error },
 
     /// The GPU was there by the look of it, but its provider does not register.
-    #[error("register ONNX Runtime's CUDA provider")]
+    #[error("register ONNX Runtime's CUDA provider for GPU {gpu}")]
     #[diagnostic(
         code(sciembed::embedder::cuda),
-        help("check that CUDA and cuDNN of the provider's version are installed, or write device = \"cpu\"")
+        help(
+            "check that there is such a GPU (`nvidia-smi`), and CUDA and cuDNN of the provider's version; or write device = \"cpu\""
+        )
     )]
-    Cuda { source: ort::Error },
+    Cuda { gpu: u32, source: ort::Error },
 
     /// A file cannot be read.
     #[error("read {}", file.display())]

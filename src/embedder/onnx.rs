@@ -43,9 +43,11 @@ impl OnnxEmbedder {
         let environment = runtime::load(env)?.environment;
         let graph = graph(&onnx.package, env)?;
         let shared = Arc::new(onnx.clone());
-        let workers = (0..sessions(onnx, env)).map(|session| {
+        // In turns, where there are several sessions a GPU.
+        let gpus = onnx.config.device.gpus().numbers().collect::<Vec<_>>().into_iter().cycle();
+        let workers = (0..sessions(onnx, env)).zip(gpus).map(|(session, gpu)| {
             let (environment, onnx, graph) = (environment.clone(), Arc::clone(&shared), graph.clone());
-            Worker::spawn(session, move || Model::open(&environment, &onnx, &graph))
+            Worker::spawn(session, move || Model::open(&environment, &onnx, &graph, gpu))
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
         let tokenizer = tokenizer(&onnx.package)?;
@@ -135,11 +137,11 @@ fn feed(
     }
 }
 
-/// One session per core that its threads leave free; a GPU is one device, so one session.
+/// One session per core that its threads leave free, or per GPU.
 fn sessions(onnx: &Onnx, env: &Environment) -> usize {
     let by_default = match onnx.processor {
         Processor::Cpu => env.cores / onnx.config.threads.unwrap_or(1),
-        Processor::Cuda => 1,
+        Processor::Cuda => onnx.config.device.gpus().numbers().count(),
     };
     onnx.config.sessions.unwrap_or(by_default).max(1)
 }

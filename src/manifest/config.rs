@@ -10,6 +10,7 @@ use std::num::NonZeroU64;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::device::{Device, Gpus};
 use super::record_template::RecordTemplate;
 use crate::clean::Step;
 use crate::condition::{Condition, Fraction};
@@ -278,19 +279,6 @@ impl fmt::Display for Dtype {
             Self::F32 => "f32",
         })
     }
-}
-
-/// Where an ONNX model runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Device {
-    /// The CPU.
-    Cpu,
-    /// An NVIDIA GPU; an error where there is none.
-    Cuda,
-    /// A GPU where there is one, otherwise the CPU, and the run says which.
-    #[default]
-    Auto,
 }
 
 /// The resolved `[embed.X.onnx]` table. Only the device can change a vector; the rest is speed.

@@ -7,6 +7,7 @@
 
 mod check;
 pub mod config;
+mod device;
 mod fault;
 mod matrix;
 mod overrides;

@@ -274,7 +274,8 @@ pub struct Embed {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Onnx {
-    /// Where the model runs: `"cpu"`, `"cuda"`, or `"auto"` (the default), a GPU where there is one.
+    /// Where the model runs: `"cpu"`, `"cuda"` (the first GPU), `"cuda:0,1"` (these GPUs, fed from one queue), or `"auto"`
+    /// (the default), a GPU where there is one. Which GPU it is changes no key.
     #[serde(default)]
     pub device: Device,
 

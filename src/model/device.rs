@@ -58,7 +58,7 @@ impl Environment {
 pub enum Processor {
     /// The CPU.
     Cpu,
-    /// The first NVIDIA GPU.
+    /// NVIDIA GPUs; which ones changes no vector.
     Cuda,
 }
 
@@ -106,10 +106,10 @@ pub(super) fn settle(device: Device, env: &Environment) -> Result<(Processor, Op
 fn settle_with(device: Device, env: &Environment, driver: &Path) -> Result<(Processor, Option<String>), ModelError> {
     match (device, cuda_lacks(env.runtime(), driver)) {
         (Device::Cpu, _) => Ok((Processor::Cpu, None)),
-        (Device::Cuda | Device::Auto, None) => Ok((Processor::Cuda, None)),
+        (Device::Cuda(_) | Device::Auto, None) => Ok((Processor::Cuda, None)),
         // Where there is no NVIDIA driver nobody expects a GPU.
         (Device::Auto, Some(missing)) => Ok((Processor::Cpu, driver.exists().then_some(missing))),
-        (Device::Cuda, Some(missing)) => Err(ModelError::NoCuda { missing }),
+        (Device::Cuda(_), Some(missing)) => Err(ModelError::NoCuda { missing }),
     }
 }
 
@@ -128,6 +128,7 @@ fn cuda_lacks(runtime: Option<&Path>, driver: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::config::Gpus;
     use std::fs;
 
     #[test]
@@ -136,7 +137,7 @@ mod tests {
         let (runtime, driver) = (dir.path().join("libonnxruntime.so"), dir.path().join("nvidiactl"));
         let env =
             Environment { onnxruntime: vec![dir.path().join("absent.so"), runtime.clone()], ..Environment::default() };
-        let complaint = || settle_with(Device::Cuda, &env, &driver).unwrap_err().to_string();
+        let complaint = || settle_with(Device::Cuda(Gpus::FIRST), &env, &driver).unwrap_err().to_string();
 
         assert!(complaint().contains("ONNX Runtime was not found"));
         fs::write(&runtime, "").unwrap();

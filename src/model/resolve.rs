@@ -154,7 +154,7 @@ fn of_fake(config: &EmbedConfig, fake: Fake) -> Result<ResolvedModel, ModelError
 /// There are kernels for int8 on the CPU alone.
 fn device_for(config: &EmbedConfig, precision: Precision) -> Result<Device, ModelError> {
     match (precision, config.onnx.device) {
-        (Precision::Int8, Device::Cuda) => {
+        (Precision::Int8, Device::Cuda(_)) => {
             let reason = "it runs on the CPU alone: write device = \"cpu\", or leave precision out";
             Err(bad_override(config, "precision", precision, reason))
         }

@@ -9,7 +9,7 @@ use miette::Diagnostic;
 use super::*;
 use crate::convert::{Operators, Stage};
 use crate::digest::Digest;
-use crate::manifest::config::{Device, Dtype, EmbedConfig, Long, OnnxConfig, Pooling};
+use crate::manifest::config::{Device, Dtype, EmbedConfig, Gpus, Long, OnnxConfig, Pooling};
 
 const MODULES: &str = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
     {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
@@ -239,7 +239,7 @@ fn senseless_overrides_are_refused() {
     assert!(refused(EmbedConfig { max_length: Some(2), ..config() }).contains("max_length = 2"));
     let onnx = |onnx: OnnxConfig| refused(EmbedConfig { onnx, ..config() });
     assert!(onnx(OnnxConfig { sessions: Some(0), ..config().onnx }).contains("onnx.sessions = 0"));
-    assert!(onnx(OnnxConfig { device: Device::Cuda, ..config().onnx }).contains("cuda"));
+    assert!(onnx(OnnxConfig { device: Device::Cuda(Gpus::FIRST), ..config().onnx }).contains("cuda"));
 
     let env = Environment::default();
     let fake = EmbedConfig { model: "fake://4".into(), normalize: Some(false), ..config() };

@@ -15,7 +15,7 @@ use super::workflow::library;
 use super::{DoorError, Failure};
 use crate::digest::Digest;
 use crate::error::Exit;
-use crate::manifest::config::{Device, EmbedConfig, GraphChoice, OnnxConfig, Pooling, Precision};
+use crate::manifest::config::{Device, EmbedConfig, GraphChoice, Long, OnnxConfig, Pooling, Precision};
 use crate::model::{Environment, Onnx, ResolvedModel, Runner, resolve};
 
 #[derive(Subcommand)]
@@ -48,6 +48,12 @@ pub struct Chosen {
     /// Tokens of a text that the model sees, at most [default: as the model says]
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<NonZeroUsize>,
+    /// What happens to a longer text: truncate, word or mean
+    #[arg(long, value_name = "HOW", default_value = "truncate")]
+    long: Named<Long>,
+    /// With --long mean, tokens that a window shares with the one before it
+    #[arg(long, value_name = "TOKENS")]
+    overlap: Option<usize>,
     /// How token vectors become one [default: as the model says]
     #[arg(long, value_name = "POOLING")]
     pooling: Option<Named<Pooling>>,
@@ -102,6 +108,8 @@ impl Chosen {
             precision: self.precision.0,
             graph: self.graph.map(|graph| graph.0),
             max_length: self.max_length.map(Into::into),
+            long: self.long.0,
+            overlap: self.overlap,
             pooling: self.pooling.map(|pooling| pooling.0),
             normalize: self.normalize,
             dim: self.dim.map(Into::into),
