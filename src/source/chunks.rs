@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
-use super::error::Unfit;
 use super::layout::{self, BYTE_ORDER_MARK, Layout, layout};
 use super::lists;
 use super::scan::{Found, Missing, Scanner};
+use super::unfit::Unfit;
 
 /// Bytes per chunk: some hundred records, enough that handing it to a thread costs nothing beside parsing it.
 pub const CHUNK_BYTES: usize = 1 << 20;

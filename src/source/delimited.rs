@@ -10,9 +10,9 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use memchr::memchr;
 
-use super::error::Unfit;
 use super::layout::BYTE_ORDER_MARK;
 use super::tables::{Lines, Rows};
+use super::unfit::Unfit;
 
 /// What may stand between cells, and what people call it.
 const DELIMITERS: [u8; 3] = [b',', b'\t', b';'];

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::unfit::Unfit;
+
 /// An error of an input file as a whole. What is wrong with a single line is a reject instead.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SourceError {
@@ -104,21 +106,5 @@ impl SourceError {
             Ok(Unfit { detail, help }) => Self::Unfit { path, detail, help },
             Err(source) => Self::Read { path, bytes, source },
         }
-    }
-}
-
-/// Why a text cannot be read as it is, on its way to where its file's name is known.
-#[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
-pub struct Unfit {
-    /// What it is.
-    pub detail: String,
-    /// What to do.
-    pub help: String,
-}
-
-impl From<Unfit> for io::Error {
-    fn from(unfit: Unfit) -> Self {
-        Self::new(io::ErrorKind::InvalidData, unfit)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Cursor, Read};
 
-use super::error::Unfit;
+use super::unfit::Unfit;
 
 /// Bytes that are looked at: the first line of a table is in them.
 const HEAD_BYTES: u64 = 1 << 16;

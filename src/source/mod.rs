@@ -21,5 +21,6 @@ pub mod record;
 mod scan;
 pub mod selection;
 pub mod tables;
+mod unfit;
 
 pub use error::SourceError;

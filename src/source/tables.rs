@@ -19,7 +19,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::delimited;
-use super::error::Unfit;
+use super::unfit::Unfit;
 
 /// What Parquet files begin with.
 const PARQUET: &[u8; 4] = b"PAR1";
