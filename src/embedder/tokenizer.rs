@@ -49,6 +49,8 @@ pub struct TextTokenizer {
     prompt: String,
     /// Tokens that the prompt takes, special tokens before it included.
     prompt_tokens: usize,
+    /// The same without these special tokens.
+    inner_prompt: usize,
     /// Special tokens added to every text.
     added: usize,
     /// Tokens of the text itself, at most.
@@ -87,22 +89,25 @@ impl TextTokenizer {
             overlap: settings.overlap,
             prompt: settings.prompt.clone(),
             prompt_tokens: 0,
+            inner_prompt: 0,
             added,
             room: settings.max_length.saturating_sub(added),
         };
-        tokenizer.prompt_tokens = tokenizer.count_prompt()?;
+        (tokenizer.prompt_tokens, tokenizer.inner_prompt) = tokenizer.count_prompt()?;
         Ok(tokenizer)
     }
 
-    /// The tokens of the prompt alone, without the special token that may end it: as sentence-transformers counts what
-    /// is left out of pooling.
-    fn count_prompt(&self) -> Result<usize, tokenizers::Error> {
+    /// The tokens of the prompt alone, and how many special ones stand before them. The special token that may end it is not
+    /// counted: as sentence-transformers counts what is left out of pooling.
+    fn count_prompt(&self) -> Result<(usize, usize), tokenizers::Error> {
         if self.prompt.is_empty() {
-            return Ok(0);
+            return Ok((0, 0));
         }
         let encoding = self.tokenizer.encode_fast(&*self.prompt, true)?;
-        let ends_specially = encoding.get_special_tokens_mask().last() == Some(&1);
-        Ok(encoding.len() - usize::from(ends_specially))
+        let is_special = encoding.get_special_tokens_mask();
+        let before = is_special.iter().take_while(|mask| **mask == 1).count();
+        let tokens = encoding.len() - usize::from(is_special.last() == Some(&1));
+        Ok((tokens, tokens.saturating_sub(before)))
     }
 
     /// Tokens that the prompt takes, special tokens before it included.
@@ -128,7 +133,7 @@ impl TextTokenizer {
 
     /// Tokens of a text behind the prompt, at most; 0 if that leaves none.
     pub fn text_room(&self) -> usize {
-        self.room.saturating_sub(self.inner_prompt())
+        self.room.saturating_sub(self.inner_prompt)
     }
 
     /// Tokenises a text, which may be empty: one window, or several of a long one.
@@ -182,7 +187,7 @@ impl TextTokenizer {
 
     /// The tokens of each window, of so many in all; those of the prompt are in the first one alone.
     fn parts(&self, tokens: usize) -> Vec<Range<usize>> {
-        let (room, prompt) = (self.room, self.inner_prompt());
+        let (room, prompt) = (self.room, self.inner_prompt);
         let one = |part: Range<usize>| vec![part];
         match (self.long, self.direction) {
             _ if tokens <= room => one(0..tokens),
@@ -190,13 +195,6 @@ impl TextTokenizer {
             (_, TruncationDirection::Right) => one(0..room),
             (_, TruncationDirection::Left) => one(tokens - room..tokens),
         }
-    }
-
-    /// Tokens of the prompt without the special ones before it.
-    fn inner_prompt(&self) -> usize {
-        let special =
-            self.tokenizer.get_post_processor().map_or(0, |processor| usize::from(processor.added_tokens(false) > 0));
-        self.prompt_tokens.saturating_sub(special)
     }
 
     /// The part without the tokens at its cut that belong to a word of which others are cut off; all of it, where it is one
@@ -208,7 +206,7 @@ impl TextTokenizer {
             let word = words.partition_point(|(start, _)| *start < at);
             word.checked_sub(1).is_some_and(|word| at < words[word].1)
         };
-        let least = self.inner_prompt() + 1;
+        let least = self.inner_prompt + 1;
         match self.direction {
             TruncationDirection::Right => {
                 let end = (least..=part.end).rev().find(|end| !inside(offsets[end - 1].1));
@@ -234,7 +232,7 @@ impl TextTokenizer {
     /// Some of the tokens, with the prompt's before them and the special ones around.
     fn processed(&self, encoding: &Encoding, part: Range<usize>) -> Result<Encoding, tokenizers::Error> {
         let is_further = self.long == Long::Mean && part.start > 0;
-        let prompt = 0..if is_further { self.inner_prompt() } else { 0 };
+        let prompt = 0..if is_further { self.inner_prompt } else { 0 };
         self.tokenizer.post_process(picked(encoding, prompt.chain(part)), None, true)
     }
 }
