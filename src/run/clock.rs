@@ -13,9 +13,9 @@ pub fn now_milliseconds() -> u64 {
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// An id for a run that starts now: UTC time and process, so that ids sort by time and no two are equal.
+/// An id for a run that starts now: UTC time to the millisecond and process, so that ids sort by time and no two are equal.
 pub fn run_id() -> String {
-    let seconds = i64::try_from(now_seconds()).unwrap_or(0);
-    let time = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    format!("{}-{}", time.format("%Y%m%dT%H%M%SZ"), std::process::id())
+    let milliseconds = i64::try_from(now_milliseconds()).unwrap_or(0);
+    let time = chrono::DateTime::from_timestamp_millis(milliseconds).unwrap_or_default();
+    format!("{}-{}", time.format("%Y%m%dT%H%M%S.%3fZ"), std::process::id())
 }

@@ -56,9 +56,9 @@ fn of_objects(text: &[u8], is_whole: bool) -> Option<Layout> {
                     let behind = &text[at + end..line_end];
                     at = line_end - behind.trim_ascii_start().len();
                 }
-                End::At(_) => return Some(Layout::Scanned),
                 End::Open if line_end == text.len() => break,
-                End::Open | End::Broken => return Some(of_most_lines(text, is_whole)),
+                // Objects are spread over lines, or one line is broken, or a stray newline is in one.
+                End::At(_) | End::Open | End::Broken => return Some(of_most_lines(text, is_whole)),
             }
             if at == line_end {
                 break;
@@ -168,6 +168,7 @@ mod tests {
             "{\"a\":\"cut off\n{\"a\":2}\n",
             "{\"a\":[1,\n{\"a\":2}\n{\"a\":3}\n",
             "{\"a\":1} junk\n{\"a\":2}\n",
+            "{\"a\":1}\n{\"a\":\n2}\n{\"a\":3}\n{\"a\":4}\n",
             "{\"a\":[1,{\"b\":\"\\\"}\"}]}",
             "{\"a\":1} {\"a\":2}\n{\"a\":3}",
             "{\"a\":1}{\"a\":2}\n{\"a\":\"cut\n{\"a\":3}\n{\"a\":4}\n",

@@ -289,7 +289,7 @@ fn steady_line(line: &str) -> String {
 }
 
 fn is_run_id(word: &str) -> bool {
-    word.split_once("Z-").is_some_and(|(time, _)| time.len() == 15 && time.as_bytes()[8] == b'T')
+    word.split_once("Z-").is_some_and(|(time, _)| time.len() == 19 && time.as_bytes()[8] == b'T')
 }
 
 /// What a run of the program said, and how it ended. Who gets one must look at it, unless the run was asserted to end
