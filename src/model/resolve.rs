@@ -155,7 +155,7 @@ fn of_fake(config: &EmbedConfig, fake: Fake) -> Result<ResolvedModel, ModelError
 fn device_for(config: &EmbedConfig, precision: Precision) -> Result<Device, ModelError> {
     match (precision, config.onnx.device) {
         (Precision::Int8, Device::Cuda(_)) => {
-            let reason = "it runs on the CPU alone: write device = \"cpu\", or leave precision out";
+            let reason = "it runs on the CPU alone: write device = \"cpu\" in its `onnx` table, or leave precision out";
             Err(bad_override(config, "precision", precision, reason))
         }
         (Precision::Int8, Device::Auto) => Ok(Device::Cpu),
