@@ -10,7 +10,7 @@ use crate::manifest::config::{LoadConfig, Missing};
 use crate::model::{Environment, Library, ModelError, ResolvedModel, resolve};
 use crate::plan::Observed;
 use crate::published::{self, Owner, PublishError};
-use crate::record::{RecordState, SourceFile};
+use crate::record::{Record, RecordState, SourceFile};
 use crate::reuse::{ReuseError, Shape, changes};
 use crate::source::files::STANDARD_INPUT;
 use crate::source::{SourceError, files};
@@ -285,11 +285,19 @@ impl<'a> Observer<'a> {
         if let Some(read) = &self.standard_input {
             return Ok(Ok(vec![read.clone()]));
         }
-        let last = self.store.reference(&self.graph.name, step)?;
-        let last = last.map(|reference| self.store.record(&reference.key)).transpose()?.flatten();
-        Ok(match last {
-            Some(RecordState::Whole(record)) => Ok(record.sources),
-            _ => Err(SourceError::NoStandardInput),
+        Ok(self.last_record(step)?.map(|record| record.sources).ok_or(SourceError::NoStandardInput))
+    }
+
+    /// The record that a step last used, if it stands whole.
+    ///
+    /// # Errors
+    /// Whatever reading the store gives.
+    pub fn last_record(&self, step: &StepId) -> Result<Option<Record>, StoreError> {
+        let reference = self.store.reference(&self.graph.name, step)?;
+        let state = reference.map(|reference| self.store.record(&reference.key)).transpose()?.flatten();
+        Ok(match state {
+            Some(RecordState::Whole(record)) => Some(*record),
+            Some(RecordState::Damaged { .. }) | None => None,
         })
     }
 

@@ -67,7 +67,7 @@ struct Head<'a> {
 
 #[inline(always)]
 fn one_head<I: Instructions>(head: Head<'_>, products: &[f32], output: &mut [f32], scratch: &mut Scratch) {
-    let Head { at, dim, hidden, tokens, .. } = head;
+    let Head { at, hidden, tokens, .. } = head;
     let stride = 3 * hidden;
     gather(head, products, scratch);
     let padded = tokens.next_multiple_of(WIDTH);
@@ -84,7 +84,6 @@ fn one_head<I: Instructions>(head: Head<'_>, products: &[f32], output: &mut [f32
             _ => some_tokens::<I, ROWS>(head, first, queries, output, scratch),
         }
     }
-    let _ = dim;
 }
 
 /// Lays the keys and values of a head out for the tiles.

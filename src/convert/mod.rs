@@ -134,17 +134,16 @@ impl Conversion {
         };
         let set = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
         let metadata = |key: &str, value: &str| Entry { key: key.to_owned(), value: value.to_owned() };
+        let mut opset_import = vec![set("", OPSET), set(MICROSOFT, MICROSOFT_OPSET)];
+        if self.operators == Operators::Kernels {
+            opset_import.push(set(operators::DOMAIN, operators::VERSION));
+        }
         let scheme = (self.precision == Precision::Int8).then(|| metadata("quantization", quantize::SCHEME));
         Model {
             ir_version: IR_VERSION,
             producer_name: "sciembed".to_owned(),
             graph: Some(graph),
-            opset_import: match self.operators {
-                Operators::Standard => vec![set("", OPSET), set(MICROSOFT, MICROSOFT_OPSET)],
-                Operators::Kernels => {
-                    vec![set("", OPSET), set(MICROSOFT, MICROSOFT_OPSET), set(operators::DOMAIN, operators::VERSION)]
-                }
-            },
+            opset_import,
             metadata_props: scheme.into_iter().collect(),
         }
     }

@@ -5,6 +5,7 @@
 //! at the last token or the last whole word that fits, or read in windows.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -181,8 +182,8 @@ impl TextTokenizer {
         parts.into_iter().map(reading).collect()
     }
 
-    fn prompted(&self, text: &str) -> String {
-        self.prompt.clone() + text
+    fn prompted<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if self.prompt.is_empty() { text.into() } else { (self.prompt.clone() + text).into() }
     }
 
     /// The tokens of each window, of so many in all; those of the prompt are in the first one alone.

@@ -22,7 +22,6 @@ use crate::model::{ModelError, ResolvedModel, Runner, resolve};
 use crate::node::NodeError;
 use crate::node::load::Input;
 use crate::observe::Observer;
-use crate::record::RecordState;
 use crate::source::files::STANDARD_INPUT;
 use crate::source::{SourceError, files};
 use crate::store::StoreError;
@@ -150,9 +149,7 @@ fn inputs(
         if let Some(piped) = piped {
             return Ok(vec![Input { path: piped.to_owned(), name: STANDARD_INPUT.to_owned(), planned: None }]);
         }
-        let Some(RecordState::Whole(last)) = last(observer, step)? else {
-            return Err(SourceError::NoStandardInput.into());
-        };
+        let last = observer.last_record(&observer.graph.steps[step].id)?.ok_or(SourceError::NoStandardInput)?;
         let planned = |source| Input::planned(source, &observer.base, &observer.store);
         return Ok(last.sources.iter().map(planned).collect());
     }
@@ -164,17 +161,9 @@ fn inputs(
     Ok(found.into_iter().map(unplanned).collect())
 }
 
-fn last(observer: &Observer, step: StepIndex) -> Result<Option<RecordState>, StoreError> {
-    let reference = observer.store.reference(&observer.graph.name, &observer.graph.steps[step].id)?;
-    Ok(reference.map(|reference| observer.store.record(&reference.key)).transpose()?.flatten())
-}
-
 fn step_counts(observer: &Observer, index: StepIndex) -> Result<Step, StoreError> {
-    let counts = match last(observer, index)? {
-        Some(RecordState::Whole(record)) => Some(record.counts),
-        _ => None,
-    };
     let id = &observer.graph.steps[index].id;
+    let counts = observer.last_record(id)?.map(|record| record.counts);
     Ok(Step { kind: id.kind, step: id.to_string(), counts })
 }
 
