@@ -50,7 +50,7 @@ fn main() {
     for round in 0..if quick { 1 } else { ROUNDS + 1 } {
         for (embedder, seconds) in embedders.iter_mut().zip(&mut seconds) {
             let begun = Instant::now();
-            embedder.embed(&texts, &mut |_, _| ControlFlow::Continue(())).expect("the texts can be embedded");
+            embedder.embed(&texts, &mut |_| ControlFlow::Continue(())).expect("the texts can be embedded");
             // The first round warms up.
             if round > 0 || quick {
                 seconds.push(begun.elapsed().as_secs_f64());

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use sciembed::digest::Digest;
-use sciembed::embedder::Embedder;
+use sciembed::embedder::{Embedder, Told};
 use sciembed::manifest::config::{EmbedConfig, OnnxConfig, Precision};
 use sciembed::model::{Environment, Library, resolve};
 
@@ -51,8 +51,10 @@ fn start(model: &str, precision: Precision, graphs: &Path) -> Result<Box<dyn Emb
 
 fn embed(embedder: &mut dyn Embedder, texts: &[&str]) -> Result<Vec<Vec<f32>>, Box<dyn Error>> {
     let mut vectors = vec![Vec::new(); texts.len()];
-    embedder.embed(texts, &mut |row, embedding| {
-        vectors[row] = embedding.vector;
+    embedder.embed(texts, &mut |told| {
+        if let Told::Embedded(row, embedding) = told {
+            vectors[row] = embedding.vector;
+        }
         ControlFlow::Continue(())
     })?;
     Ok(vectors)

@@ -121,6 +121,17 @@ pub enum Detail {
         /// All rows of the step.
         total: u64,
     },
+    /// What an API was asked and paid for a step, however it ended.
+    Asked {
+        /// Requests sent.
+        requests: u64,
+        /// Those of them that were repeated.
+        repeated: u64,
+        /// Tokens that were counted to it.
+        tokens: u64,
+        /// Millionths of a dollar; 0 where no price is known.
+        micro_usd: u64,
+    },
     /// Texts that could not be embedded, a few at a time.
     Failed {
         /// Which.

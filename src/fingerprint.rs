@@ -18,6 +18,8 @@
 //! | embed: store_dtype | yes | it decides the bytes of the vectors table |
 //! | embed: device | as the numerics class it resolves to | `auto` must not hide a change of hardware |
 //! | embed: sessions, threads, max_batch_tokens | no | vectors do not depend on them: tests say so |
+//! | embed: an API's identity, model, dim, tokenizer where texts are cut, extra fields | yes | through the embedder's ingredients |
+//! | embed: an API's address, keys, pace, limits and prices | no | the same model behind another door gives the same vectors |
 //! | embed: the model's path | no | its files' digests say what it is |
 //! | persist: label, cells, dtype | yes | the set's files carry them |
 //! | persist: what the embed step says of its embedder | yes | the set's manifest states it |
@@ -175,6 +177,8 @@ impl Fingerprint {
             graph: _,
             store_dtype,
             onnx,
+            // What of it decides a vector is among the ingredients; the rest is pace and money.
+            api: _,
         } = config;
         let OnnxConfig { device: _, sessions: _, threads: _, max_batch_tokens: _ } = onnx;
         let mut fingerprint = Self::empty(NodeKind::Embed);

@@ -24,6 +24,7 @@
 //!   store        blobs, records, references, segments, locks, journal
 //!   reuse        which vectors stand already, under the keys of their texts
 //!   source       input files: codec by magic bytes, lines, fields, refusals
+//!   api          asking an embeddings API: requests, their pace, and what they cost
 //!   hub          from a model on a hub to whole files on this disk; the lock file
 //!   convert      from safetensors weights to the ONNX graph that is run
 //!   model        from a model reference to a package and an embedder key
@@ -70,6 +71,8 @@ pub mod store;
 pub mod reuse;
 
 pub mod source;
+
+pub mod api;
 
 pub mod hub;
 

@@ -5,12 +5,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use arrow::array::{AsArray, StringArray};
+use arrow::error::ArrowError;
+
+use crate::api::{ApiError, Settings, spent};
 use crate::graph::{Config, Graph, PublishedAs, Scope, StepId, StepIndex};
 use crate::manifest::config::{LoadConfig, Missing};
-use crate::model::{Environment, Library, ModelError, ResolvedModel, resolve};
-use crate::plan::Observed;
+use crate::model::{Environment, Library, ModelError, ResolvedModel, Runner, resolve};
+use crate::plan::{Observed, Tariff};
 use crate::published::{self, Owner, PublishError};
-use crate::record::{Record, RecordState, SourceFile};
+use crate::record::{Output, Record, RecordState, SourceFile};
 use crate::reuse::{ReuseError, Shape, changes};
 use crate::source::files::STANDARD_INPUT;
 use crate::source::{SourceError, files};
@@ -59,11 +63,44 @@ pub enum ObserveError {
         #[diagnostic_source]
         source: ReuseError,
     },
+    /// What an API will take.
+    #[error("plan {step}")]
+    Tariff {
+        /// The step.
+        step: StepId,
+        /// What is wrong.
+        #[source]
+        #[diagnostic_source]
+        source: TariffError,
+    },
     /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
 }
+
+/// What keeps an API's bill from being estimated.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum TariffError {
+    /// The ledger.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Api(#[from] ApiError),
+    /// The store.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Store(#[from] StoreError),
+    /// The texts.
+    #[error("read the texts")]
+    #[diagnostic(code(sciembed::observe::texts), help("the store is damaged: `sciembed verify` says where"))]
+    Texts {
+        /// Why.
+        source: ArrowError,
+    },
+}
+
+/// Texts that are counted for an estimate: enough for a mean that is some percent off.
+const SAMPLED_TEXTS: usize = 500;
 
 impl ObserveError {
     /// The step that cannot be planned, where it is one.
@@ -72,7 +109,8 @@ impl ObserveError {
             Self::Source { step, .. }
             | Self::Model { step, .. }
             | Self::Published { step, .. }
-            | Self::Reuse { step, .. } => Some(step),
+            | Self::Reuse { step, .. }
+            | Self::Tariff { step, .. } => Some(step),
             Self::Store(_) => None,
         }
     }
@@ -100,6 +138,8 @@ pub struct Observer<'a> {
     pub take_over: bool,
     /// Whether records that lack rows which could not be embedded count as fresh.
     pub accept_failures: bool,
+    /// Whether batches that an API works on are left to a later run.
+    pub no_wait: bool,
 }
 
 impl<'a> Observer<'a> {
@@ -109,6 +149,7 @@ impl<'a> Observer<'a> {
     pub fn new(graph: &'a Graph, library: Library, store: Store, mut environment: Environment) -> Self {
         let base = library.base().to_owned();
         environment.graphs = store.root().join("graphs");
+        environment.spending = store.root().join("spending").join(&graph.name);
         let digests = store.digest_cache();
         Self {
             graph,
@@ -121,6 +162,7 @@ impl<'a> Observer<'a> {
             standard_input: None,
             take_over: false,
             accept_failures: false,
+            no_wait: false,
         }
     }
 
@@ -189,8 +231,14 @@ impl<'a> Observer<'a> {
             }
             Config::Embed(config) => {
                 let digest_of = &mut |path: &Path| self.digests.digest(path);
-                let model = resolve(config, &mut self.library, &self.environment, digest_of)
+                let mut model = resolve(config, &mut self.library, &self.environment, digest_of)
                     .map_err(|source| ObserveError::Model { step: step.id.clone(), source })?;
+                if let Runner::Api(settings) = &mut model.runner {
+                    let of_node = self.environment.spending.join(&step.id.node);
+                    settings.batches = Some(of_node.join(format!("batches-{}", model.key)));
+                    settings.ledger = Some(of_node.join("ledger.jsonl"));
+                    settings.no_wait = self.no_wait;
+                }
                 observed.embedders.insert(index, model.ingredients.clone());
                 self.models.insert(index, model);
             }
@@ -249,8 +297,37 @@ impl<'a> Observer<'a> {
             let changes = changes(&self.store, shape, &texts, previous.as_ref(), &|| true);
             let changes = changes.map_err(|source| ObserveError::Reuse { step: step.id.clone(), source })?;
             observed.changes.insert(index, changes);
+            if let Runner::Api(settings) = &model.runner {
+                let tariff = self.tariff(settings, &texts);
+                observed.tariffs.insert(index, tariff.map_err(|source| ObserveError::Tariff { step: step.id.clone(), source })?);
+            }
         }
         Ok(())
+    }
+
+    /// What an API takes for a text of this table, by some of them from all over.
+    fn tariff(&self, settings: &Settings, texts: &Output) -> Result<Tariff, TariffError> {
+        let step = usize::try_from(texts.rows).unwrap_or(usize::MAX).div_ceil(SAMPLED_TEXTS).max(1);
+        let (mut row, mut tokens, mut sampled) = (0, 0, 0);
+        for batch in self.store.read_parquet_columns(&texts.digest, &["text"])? {
+            let batch = batch.map_err(|source| TariffError::Texts { source })?;
+            let column: &StringArray = batch["text"].as_string();
+            for text in column.iter().flatten() {
+                if row % step == 0 {
+                    tokens += settings.cutting.cut(text).pieces.iter().map(|piece| piece.tokens).sum::<u64>();
+                    sampled += 1;
+                }
+                row += 1;
+            }
+        }
+        Ok(Tariff {
+            tokens_per_text: tokens as f64 / sampled.max(1) as f64,
+            sampled,
+            price: settings.price.clone(),
+            spent: settings.ledger.as_deref().map(spent).transpose()?.unwrap_or_default(),
+            max_cost: settings.max_cost,
+            max_tokens: settings.max_tokens,
+        })
     }
 
     /// Keeps the digests that were taken, for the next time.

@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
+use crate::api::{Price, Spent};
 use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::{Change, Fingerprint, PublishFault, StaleReason};
 use crate::graph::{Config, Graph, NodeKind, Scope, StepId, StepIndex, manifest_file};
+use crate::manifest::config::Dollars;
 use crate::record::{Output, Record, RecordState, Reference, RowChanges, SourceFile};
 use crate::table::FAILED;
 
@@ -32,6 +34,8 @@ pub struct Observed {
     pub accept_failures: bool,
     /// How the rows of embed steps differ from what stands, where that was counted.
     pub changes: BTreeMap<StepIndex, RowChanges>,
+    /// What APIs take, where texts could be counted.
+    pub tariffs: BTreeMap<StepIndex, Tariff>,
     /// Steps that could not be observed, such as a load whose file is missing: they are planned as blocked by themselves.
     pub faulty: BTreeSet<StepIndex>,
     /// The fingerprint of each step that has one, and its key: see [`Self::settle`].
@@ -189,6 +193,70 @@ pub struct Work {
     pub rows: WorkRows,
     /// Rows a second when this step last computed enough of them to tell.
     pub rate: Option<f64>,
+    /// What an API will take for it.
+    pub bill: Option<Bill>,
+}
+
+/// What an API will take for the rows that are to be computed, where their number and tokens are known.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bill {
+    /// Tokens, by those of some of the texts.
+    pub tokens: u64,
+    /// How many texts were counted.
+    pub sampled: u64,
+    /// Dollars, where the price is known.
+    pub cost_usd: Option<f64>,
+    /// The day of the table of prices.
+    pub prices_of: Option<String>,
+    /// What this node spent before, by its ledger.
+    pub spent_usd: f64,
+    /// The tokens that it spent before.
+    pub spent_tokens: u64,
+    /// The most dollars that it may spend, all runs together.
+    pub max_cost_usd: Option<f64>,
+    /// The most tokens that it may spend, all runs together.
+    pub max_tokens: Option<u64>,
+}
+
+impl Bill {
+    /// Whether a limit will end the step before it is done, as far as is known.
+    pub fn exceeds(&self) -> bool {
+        let cost = self.max_cost_usd.zip(self.cost_usd).is_some_and(|(most, cost)| self.spent_usd + cost > most);
+        cost || self.max_tokens.is_some_and(|most| self.spent_tokens + self.tokens > most)
+    }
+}
+
+/// What an API takes for a text of a step, and what it may take.
+#[derive(Clone, Debug)]
+pub struct Tariff {
+    /// Tokens of a text, in the mean of those that were counted.
+    pub tokens_per_text: f64,
+    /// How many were counted.
+    pub sampled: u64,
+    /// What a token costs.
+    pub price: Option<Price>,
+    /// What the node spent so far.
+    pub spent: Spent,
+    /// The most that it may spend.
+    pub max_cost: Option<Dollars>,
+    /// The most tokens that it may spend.
+    pub max_tokens: Option<u64>,
+}
+
+impl Tariff {
+    fn bill(&self, rows: u64) -> Bill {
+        let tokens = (self.tokens_per_text * rows as f64).round() as u64;
+        Bill {
+            tokens,
+            sampled: self.sampled,
+            cost_usd: self.price.as_ref().map(|price| price.of(tokens).get()),
+            prices_of: self.price.as_ref().map(|price| price.date.clone()),
+            spent_usd: self.spent.cost().get(),
+            spent_tokens: self.spent.tokens,
+            max_cost_usd: self.max_cost.map(Dollars::get),
+            max_tokens: self.max_tokens,
+        }
+    }
 }
 
 /// How many rows an embed step has to compute, and how that is known.
@@ -363,7 +431,13 @@ fn work(graph: &Graph, observed: &Observed, index: StepIndex) -> Option<Work> {
         None => at_most(graph, observed, index).unwrap_or(WorkRows::Unknown),
     };
     let rate = observed.last_record(index).and_then(Record::pace).and_then(|pace| pace.rate());
-    Some(Work { rows, rate })
+    let most = match &rows {
+        WorkRows::Exact(changes) => Some(changes.new),
+        WorkRows::AtMost { rows, .. } => Some(*rows),
+        WorkRows::Unknown => None,
+    };
+    let bill = observed.tariffs.get(&index).zip(most).map(|(tariff, rows)| tariff.bill(rows));
+    Some(Work { rows, rate, bill })
 }
 
 /// The rows of the nearest step above whose number is known: an embed step computes no more than these.

@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Publish without the papers whose texts could not be embedded, and list them in the dataset's manifest
     #[arg(long)]
     accept_failures: bool,
+    /// Hand batches over to an API (`mode = "batch"`) and leave them to a later apply
+    #[arg(long)]
+    no_wait: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -48,6 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let scope = arguments.selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
     observer.take_over = arguments.take_over;
+    observer.no_wait = arguments.no_wait;
     standard_input::read(&mut observer, &scope, standard_input::Use::Load)?;
     let dirs = directories(&observer, &scope);
     let options = Options {

@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use crate::model::{Environment, FakeControls};
+use crate::model::{Environment, FakeControls, Variables};
 
 /// The runtime library's name without a version.
 const LIBRARY: &str = "libonnxruntime.so";
@@ -24,8 +24,22 @@ impl Machine {
             Some(path) => vec![path.clone()],
             None => candidates(),
         };
-        Environment { onnxruntime, cores: cores(), graphs: cache_home().join("sciembed/graphs"), fake: fake_controls() }
+        Environment {
+            onnxruntime,
+            cores: cores(),
+            graphs: cache_home().join("sciembed/graphs"),
+            spending: PathBuf::new(),
+            variables: Variables(Some(|name| env::var(name).ok())),
+            proxy: proxy(),
+            fake: fake_controls(),
+        }
     }
+}
+
+/// The proxy for encrypted connections, by everybody's habit.
+fn proxy() -> Option<String> {
+    let variables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter();
+    variables.filter_map(|name| env::var(name).ok()).find(|proxy| !proxy.trim().is_empty())
 }
 
 /// Cores that this process may use.

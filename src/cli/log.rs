@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::print::say;
 use super::store::StoreArguments;
+use super::summary::asked_words;
 use super::{DoorError, Failure};
 use crate::error::Exit;
 use crate::event::{Detail, Event, Outcome};
@@ -171,6 +172,9 @@ fn detailed(step: &str, detail: &Detail) -> Vec<String> {
     match detail {
         Detail::Sealed { vectors, done, total } => {
             vec![format!("{step}: sealed {vectors} vectors, {done} of {total} rows have theirs")]
+        }
+        Detail::Asked { requests, repeated, tokens, micro_usd } => {
+            vec![format!("{step}: asked {}", asked_words([*requests, *repeated, *tokens, *micro_usd]))]
         }
         Detail::Failed { rows } => {
             rows.iter().map(|row| format!("{step}: {} failed: {}", row.bibcode, row.reason)).collect()

@@ -153,6 +153,10 @@ enum DoorError {
         help("give one JSON object a line, as in {{\"text\": \"dark energy\"}}, or plain lines with --lines")
     )]
     Text { line: u64, reason: String },
+    /// A text that a server gives no vector for.
+    #[error("embed a text: {reason}")]
+    #[diagnostic(code(sciembed::cli::unfit), help("leave this text out, or make it what the server takes"))]
+    Unfit { reason: String },
     /// A model that is not converted.
     #[error("convert {model}: {reason}")]
     #[diagnostic(code(sciembed::cli::convert), help("{help}"))]

@@ -10,7 +10,8 @@ use super::{DoorError, Failure, standard_input};
 use crate::error::Exit;
 use crate::graph::{Scope, StepId};
 use crate::observe::Observer;
-use crate::plan::{Basis, Observed, Plan, PlannedStep, Rows, State, Work, WorkRows, plan};
+use crate::manifest::config::Dollars;
+use crate::plan::{Basis, Bill, Observed, Plan, PlannedStep, Rows, State, Work, WorkRows, plan};
 use crate::record::RowChanges;
 use crate::run::RunError;
 
@@ -142,6 +143,11 @@ pub fn work_words(work: &Work) -> String {
         }
         WorkRows::Unknown => return String::new(),
     };
+    let bill = work.bill.as_ref().filter(|_| new > 0).map_or_else(String::new, |bill| {
+        let about = if matches!(work.rows, WorkRows::Exact(_)) { "about" } else { "at most about" };
+        format!("; {about} {}", bill_words(bill))
+    });
+    let told = told + &bill;
     match work.rate.filter(|_| new > 0) {
         Some(rate) => {
             let most = if matches!(work.rows, WorkRows::Exact(_)) { "about" } else { "at most about" };
@@ -149,6 +155,25 @@ pub fn work_words(work: &Work) -> String {
         }
         None => told,
     }
+}
+
+/// What an API will take, and whether it may.
+fn bill_words(bill: &Bill) -> String {
+    let dollars = |amount: f64| Dollars::new(amount).unwrap_or_default();
+    let mut told = format!("{} tokens by {} of the texts", bill.tokens, bill.sampled);
+    if let (Some(cost), Some(date)) = (bill.cost_usd, &bill.prices_of) {
+        told.push_str(&format!(", {} at the prices of {date}", dollars(cost)));
+    }
+    if let Some(most) = bill.max_cost_usd {
+        told.push_str(&format!("; {} of {} spent", dollars(bill.spent_usd), dollars(most)));
+    }
+    if let Some(most) = bill.max_tokens {
+        told.push_str(&format!("; {} of {most} tokens spent", bill.spent_tokens));
+    }
+    if bill.exceeds() {
+        told.push_str(": it will stop before it is done");
+    }
+    told
 }
 
 /// A few steps by name, many by number.

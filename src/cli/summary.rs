@@ -6,6 +6,7 @@ use super::plan::{lacking, listed, totals};
 use super::print::say;
 use crate::event::{Detail, Event, Outcome};
 use crate::graph::{NodeKind, StepId};
+use crate::manifest::config::Dollars;
 use crate::record::Pace;
 use crate::run::Report;
 
@@ -21,6 +22,8 @@ pub struct Summary {
     /// What load steps noted, such as a field that no record has, each with the steps that noted it.
     noted: Vec<(String, Vec<StepId>)>,
     run: String,
+    /// What APIs were asked: requests, repeated ones, tokens and millionths of a dollar.
+    asked: Option<[u64; 4]>,
     /// How far the embed steps are that did not finish.
     under_way: BTreeMap<StepId, (u64, u64)>,
 }
@@ -51,6 +54,11 @@ impl Summary {
                 self.under_way.insert(step.clone(), (*done, *total));
             }
             Event::StepNote { step, note } if step.kind == NodeKind::Load => self.note(step, note),
+            Event::StepDetail { detail: Detail::Asked { requests, repeated, tokens, micro_usd }, .. } => {
+                let asked = self.asked.get_or_insert_default();
+                let new = [requests, repeated, tokens, micro_usd];
+                asked.iter_mut().zip(new).for_each(|(sum, new)| *sum += new);
+            }
             // Progress is told now and then, and the last that was sealed always.
             Event::StepDetail { step, detail: Detail::Sealed { done, total, .. } } => {
                 self.under_way.insert(step.clone(), (*done, *total));
@@ -80,6 +88,9 @@ impl Summary {
             Outcome::Failed => tell(self.incomplete(report)),
         }
         self.print_counts();
+        if let Some(asked) = self.asked {
+            tell(format!("  asked      {}", asked_words(asked)));
+        }
         for (step, (done, total)) in &self.under_way {
             tell(format!("  kept       about {done} of {total} vectors of {step}: the next apply reuses them"));
         }
@@ -205,6 +216,13 @@ impl Summary {
         let each = self.count(kind, "bytes").checked_div(self.count(kind, "rows"));
         each.map_or(String::new(), |each| format!(", {each} bytes each, all files counted"))
     }
+}
+
+/// What an API was asked, and what it cost: requests, repeated ones, tokens, millionths of a dollar.
+pub fn asked_words([requests, repeated, tokens, micro_usd]: [u64; 4]) -> String {
+    let again = if repeated > 0 { format!(", {repeated} of them repeated") } else { String::new() };
+    let cost = if micro_usd > 0 { format!(", {}", Dollars(micro_usd)) } else { String::new() };
+    format!("{requests} requests{again}; {tokens} tokens{cost}")
 }
 
 fn tell(line: impl std::fmt::Display) {

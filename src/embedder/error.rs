@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::api::ApiError;
 use crate::convert::ConvertError;
 use crate::model::RUNTIME_REMEDY;
 
@@ -105,6 +106,11 @@ pub enum EmbedderError {
         help("shorten the prompt, or raise max_length if the model allows it")
     )]
     Prompt { prompt: String, tokens: usize, max_length: usize },
+
+    /// Asking a server.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Api(#[from] ApiError),
 
     /// The weights do not become the graph that was planned.
     #[error(transparent)]

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::{Description, Embedder, EmbedderError, Embedding, Sink, pooling};
+use super::{Description, Embedder, EmbedderError, Embedding, Sink, Told, pooling};
 use crate::digest::RowKey;
 use crate::model::{Fake, FakeControls};
 
@@ -89,7 +89,7 @@ impl Embedder for FakeEmbedder {
             }
             let embedding = self.embedding(text);
             self.note(text)?;
-            if let ControlFlow::Break(()) = sink(row, embedding) {
+            if let ControlFlow::Break(()) = sink(Told::Embedded(row, embedding)) {
                 break;
             }
         }
@@ -119,7 +119,7 @@ fn saturating_u32(count: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedder::{Environment, resolve, tests::config};
+    use crate::embedder::{Environment, resolve, tests::{config, embedding_of}};
     use crate::model::Library;
     use std::fs;
 
@@ -133,8 +133,8 @@ mod tests {
     /// The rows that came before the end, with how it ended.
     fn embedded(embedder: &mut dyn Embedder, texts: &[&str]) -> (Vec<Embedding>, Result<(), EmbedderError>) {
         let mut rows = Vec::new();
-        let result = embedder.embed(texts, &mut |_, embedding| {
-            rows.push(embedding);
+        let result = embedder.embed(texts, &mut |told| {
+            rows.extend(embedding_of(told).map(|(_, embedding)| embedding));
             ControlFlow::Continue(())
         });
         (rows, result)
@@ -150,7 +150,8 @@ mod tests {
         let key = embedder.description().key;
         let mut lines = String::new();
         let texts = ["dust", "gas", "dust"];
-        let sink = &mut |row: usize, _| {
+        let sink = &mut |told: Told| {
+            let (row, _) = embedding_of(told).unwrap();
             lines += &format!("{}\n", RowKey::of(&key, texts[row]));
             assert_eq!(fs::read_to_string(&log).unwrap(), lines);
             if row == 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -5,6 +5,7 @@
 //! blocking is allowed. May not decide anything that enters a key: that was settled by `model::resolve`.
 //! Read next: `onnx.rs`, the real one; `fake.rs`, the one for tests; `batch.rs`, why a row never needs padding.
 
+mod api;
 mod batch;
 mod error;
 mod fake;
@@ -22,6 +23,7 @@ use std::ops::ControlFlow;
 pub use error::EmbedderError;
 pub use tokenizer::{Reading, TextTokenizer, Tokens};
 
+use crate::api::Tally;
 use crate::digest::EmbedderKey;
 pub use crate::model::{Environment, ResolvedModel, resolve};
 use crate::model::{Processor, Runner};
@@ -56,10 +58,45 @@ pub struct Description {
     pub device: Processor,
     /// Why `device = "auto"` did not get a GPU.
     pub fallback: Option<String>,
+    /// How many texts it wants at once, and how many results may wait to be sealed.
+    pub portions: Portions,
 }
 
-/// Receives each result with the index of its text; `Break` ends the call early.
-pub type Sink<'a> = &'a mut dyn FnMut(usize, Embedding) -> ControlFlow<()>;
+/// How much is handed to an embedder, and how often what it gives is put on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portions {
+    /// Texts at once, at most.
+    pub rows: usize,
+    /// Bytes of text at once, at most; a longer text goes alone.
+    pub bytes: usize,
+    /// Results per segment, at most.
+    pub seal_rows: usize,
+}
+
+impl Default for Portions {
+    /// Texts enough that those of equal length find each other, few enough to hold; of text some 250,000 tokens, which a
+    /// laptop's core reads in half a minute, since of a portion that is not done much may be lost; and segments of a few
+    /// megabytes, written in one stride.
+    fn default() -> Self {
+        Self { rows: 2048, bytes: 1 << 20, seal_rows: 4096 }
+    }
+}
+
+/// What an embedder hands over.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// The result of the text with this index.
+    Embedded(usize, Embedding),
+    /// The text with this index cannot be embedded, and why; the others can.
+    Unfit(usize, String),
+    /// What the user should know.
+    Note(String),
+    /// Nothing new: whether to go on.
+    Waiting,
+}
+
+/// Receives what an embedder hands over; `Break` ends the call early.
+pub type Sink<'a> = &'a mut dyn FnMut(Told) -> ControlFlow<()>;
 
 /// Something that turns texts into vectors.
 pub trait Embedder: Send {
@@ -71,6 +108,11 @@ pub trait Embedder: Send {
     /// # Errors
     /// The first failure; results that `sink` was given before stay valid.
     fn embed(&mut self, texts: &[&str], sink: Sink) -> Result<(), EmbedderError>;
+
+    /// What an API was asked and paid since the start; none where nothing is asked.
+    fn tally(&self) -> Option<Tally> {
+        None
+    }
 }
 
 impl ResolvedModel {
@@ -81,7 +123,12 @@ impl ResolvedModel {
     pub fn start(&self, env: &Environment) -> Result<Box<dyn Embedder>, EmbedderError> {
         let (runtime, device, fallback) = match &self.runner {
             Runner::Onnx(onnx) => (runtime::load(env)?.name(), onnx.processor, onnx.fallback.clone()),
+            Runner::Api(settings) => (settings.host().to_owned(), Processor::Cpu, None),
             Runner::Fake(_) => ("fake".to_owned(), Processor::Cpu, None),
+        };
+        let portions = match &self.runner {
+            Runner::Api(settings) => api::portions(settings),
+            Runner::Onnx(_) | Runner::Fake(_) => Portions::default(),
         };
         let description = Description {
             key: self.key,
@@ -89,12 +136,15 @@ impl ResolvedModel {
             numerics: self.numerics.to_owned(),
             bit_stable: self.bit_stable,
             runtime,
-            cpu_class: cpu_class(),
+            // Of a server nobody knows it.
+            cpu_class: if matches!(self.runner, Runner::Api(_)) { String::new() } else { cpu_class() },
             device,
             fallback,
+            portions,
         };
         match &self.runner {
             Runner::Onnx(onnx) => Ok(Box::new(onnx::OnnxEmbedder::start(onnx, description, env)?)),
+            Runner::Api(settings) => Ok(Box::new(api::ApiEmbedder::start(settings, env, description)?)),
             Runner::Fake(fake) => Ok(Box::new(fake::FakeEmbedder::start(*fake, &env.fake, description)?)),
         }
     }
@@ -108,7 +158,7 @@ impl ResolvedModel {
     pub fn tokenizer(&self) -> Result<Option<TextTokenizer>, EmbedderError> {
         match &self.runner {
             Runner::Onnx(onnx) => onnx::tokenizer(&onnx.package).map(Some),
-            Runner::Fake(_) => Ok(None),
+            Runner::Api(_) | Runner::Fake(_) => Ok(None),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::batch::{DEFAULT_MAX_BATCH_TOKENS, batches};
 use super::session::{Batch, Model};
 use super::windows::{Gathered, Windows};
 use super::worker::{Answer, DEPTH, Job, Worker, caught};
-use super::{Description, Embedder, EmbedderError, Sink, TextTokenizer, runtime};
+use super::{Description, Embedder, EmbedderError, Sink, TextTokenizer, Told, runtime};
 use crate::convert::GRAPH_FILE;
 use crate::digest::Digest;
 use crate::model::{Environment, Graph, GraphFile, ModelPackage, Onnx, PackageFile, Processor, Role};
@@ -107,7 +107,7 @@ impl Embedder for OnnxEmbedder {
         let lengths = windows.lengths();
         let mut gathered = Gathered::new(&windows, self.normalized);
         let mut take = |window: usize, vector: Vec<f32>| match gathered.take(window, vector) {
-            Some((text, embedding)) => sink(text, embedding),
+            Some((text, embedding)) => sink(Told::Embedded(text, embedding)),
             None => ControlFlow::Continue(()),
         };
         // Without special tokens an empty text has nothing to run. As in sentence-transformers its vector is zero.

@@ -41,14 +41,14 @@ fn resolved(config: &EmbedConfig) -> Option<ResolvedModel> {
 pub(super) fn real_model(graph: GraphChoice) -> Option<(Environment, Onnx)> {
     match resolved(&EmbedConfig { graph: Some(graph), ..config(MODEL) })?.runner {
         Runner::Onnx(onnx) => Some((environment(), *onnx)),
-        Runner::Fake(_) => unreachable!("the reference is a path"),
+        Runner::Api(_) | Runner::Fake(_) => unreachable!("the reference is a path"),
     }
 }
 
 pub(super) fn own_model(precision: Precision) -> Option<(Environment, Onnx)> {
     match resolved(&EmbedConfig { precision, ..config(MODEL) })?.runner {
         Runner::Onnx(onnx) => Some((environment(), *onnx)),
-        Runner::Fake(_) => unreachable!("the reference is a path"),
+        Runner::Api(_) | Runner::Fake(_) => unreachable!("the reference is a path"),
     }
 }
 
@@ -62,10 +62,16 @@ fn fake(reference: &str) -> Box<dyn Embedder> {
     resolved.unwrap().start(&environment()).unwrap()
 }
 
+/// What was embedded, if that is told.
+pub(super) fn embedding_of(told: Told) -> Option<(usize, Embedding)> {
+    if let Told::Embedded(row, embedding) = told { Some((row, embedding)) } else { None }
+}
+
 /// All embeddings in the order of the texts; each row is delivered exactly once.
 fn embed_all(embedder: &mut dyn Embedder, texts: &[&str]) -> Vec<Embedding> {
     let mut rows = vec![None; texts.len()];
-    let mut sink = |row: usize, embedding| {
+    let mut sink = |told: Told| {
+        let (row, embedding) = embedding_of(told).expect("nothing else is told");
         assert!(rows[row].replace(embedding).is_none(), "row {row} came twice");
         ControlFlow::Continue(())
     };
@@ -298,14 +304,14 @@ fn a_broken_call_stops_and_the_next_one_is_whole() {
     for embedder in [Some(fake("fake://12")), started(&config(MODEL))] {
         let Some(mut embedder) = embedder else { continue };
         let mut seen = 0;
-        let mut sink = |_: usize, _: Embedding| {
+        let mut sink = |_: Told| {
             seen += 1;
             if seen < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         embedder.embed(&texts, &mut sink).unwrap();
         assert_eq!(seen, 3);
         assert_eq!(embed_all(&mut *embedder, &texts).len(), texts.len());
-        embedder.embed(&[], &mut |_, _| panic!("there is no row")).unwrap();
+        embedder.embed(&[], &mut |_| panic!("there is no row")).unwrap();
     }
 }
 
@@ -375,7 +381,7 @@ fn a_package_that_changed_or_cannot_run_is_refused() {
     let narrow = altered_model("config.json", br#"{"max_position_embeddings": 512, "hidden_size": 128}"#);
     std::fs::write(narrow.path().join("1_Pooling/config.json"), r#"{"pooling_mode_cls_token": true}"#).unwrap();
     let mut embedder = resolve_in(narrow.path()).start(&environment()).unwrap();
-    let error = embedder.embed(&["star"], &mut |_, _| ControlFlow::Continue(())).unwrap_err().to_string();
+    let error = embedder.embed(&["star"], &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
     assert!(error.contains("[1, 3, 384]") && error.contains("[1, 3, 128]"), "{error}");
 }
 

@@ -153,6 +153,7 @@ impl Maker<'_> {
                 threads: onnx.threads.map(Into::into),
                 max_batch_tokens: onnx.max_batch_tokens.map(Into::into),
             },
+            api: embed.api.clone(),
         }
     }
 

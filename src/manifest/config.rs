@@ -10,6 +10,7 @@ use std::num::NonZeroU64;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::api::{Api as ApiConfig, Dollars, KeyVariables, Mode};
 pub use super::device::{Device, Gpus};
 use super::record_template::RecordTemplate;
 use crate::clean::Step;
@@ -322,6 +323,8 @@ pub struct EmbedConfig {
     pub store_dtype: Dtype,
     /// How ONNX Runtime runs the model.
     pub onnx: OnnxConfig,
+    /// How an API is asked, where the node says so.
+    pub api: Option<Box<ApiConfig>>,
 }
 
 impl EmbedConfig {
@@ -340,6 +343,7 @@ impl EmbedConfig {
             graph: None,
             store_dtype: Dtype::F16,
             onnx: OnnxConfig::default(),
+            api: None,
         }
     }
 }

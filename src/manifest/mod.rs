@@ -5,6 +5,7 @@
 //! `overrides.rs`, `matrix.rs`, `template.rs` and `record_template.rs`. What the names refer to is settled in `graph/`, whose `resolve` is
 //! the way in. This room reads no files and prints nothing.
 
+mod api;
 mod check;
 pub mod config;
 mod device;

@@ -143,12 +143,11 @@ impl<'t> Peeler<'t> {
                     self.take_out_strays(section);
                 }
                 if section == "embed" {
-                    let head = format!("`embed.{node}.onnx` must be a table");
-                    self.want_table(
-                        &[path, vec!["onnx".to_owned()]].concat(),
-                        &head,
-                        &format!("write `[embed.{node}.onnx]`"),
-                    );
+                    for table in ["onnx", "api"] {
+                        let head = format!("`embed.{node}.{table}` must be a table");
+                        let path = [&path[..], &[table.to_owned()]].concat();
+                        self.want_table(&path, &head, &format!("write `[embed.{node}.{table}]`"));
+                    }
                 }
             }
         }

@@ -18,6 +18,7 @@ use super::config::{
     DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Long, Missing, Pooling,
     Precision, TruncateAt,
 };
+use super::api::Api;
 use crate::clean::Step;
 use crate::condition::Fraction;
 
@@ -210,8 +211,9 @@ pub struct Embed {
     /// The prepare node to read from.
     pub from: String,
 
-    /// The model: `hf://organisation/name`, with `@revision` if wanted, or the path of a local folder in the layout of
-    /// sentence-transformers, relative to the manifest. What `hf://` means is pinned in `sciembed.lock` beside the
+    /// The model: `hf://organisation/name`, with `@revision` if wanted, the path of a local folder in the layout of
+    /// sentence-transformers, relative to the manifest, or `openai://name`, a model of OpenAI's or any server that speaks
+    /// like it: see `api`. What `hf://` means is pinned in `sciembed.lock` beside the
     /// manifest. May contain `{axis}`.
     #[schemars(length(min = 1))]
     pub model: String,
@@ -268,6 +270,10 @@ pub struct Embed {
     /// How ONNX Runtime runs the model, `[embed.NAME.onnx]`.
     #[serde(default)]
     pub onnx: Onnx,
+
+    /// How an API is asked, `[embed.NAME.api]`.
+    #[serde(default)]
+    pub api: Option<Box<Api>>,
 }
 
 /// How ONNX Runtime runs a model. Apart from the device, these change the speed and never a vector.

@@ -21,7 +21,7 @@ const CUDA_PROVIDER: &str = "libonnxruntime_providers_cuda.so";
 const NVIDIA_DRIVER: &str = "/dev/nvidiactl";
 
 /// What the caller knows about this machine; this library reads no environment variable and no home directory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// Candidates for ONNX Runtime's shared library, in the order in which they are tried.
     pub onnxruntime: Vec<PathBuf>,
@@ -29,8 +29,25 @@ pub struct Environment {
     pub cores: usize,
     /// Where graphs that were made of weights are kept.
     pub graphs: PathBuf,
+    /// Where it is noted what APIs cost: a folder for each workflow.
+    pub spending: PathBuf,
+    /// What holds the keys of APIs.
+    pub variables: Variables,
+    /// The proxy through which APIs are asked, if one must be.
+    pub proxy: Option<String>,
     /// What the test embedder is to do besides its work; nothing, but in tests.
     pub fake: FakeControls,
+}
+
+/// Gives the value of an environment variable by its name; none by default. This library reads no environment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Variables(pub Option<fn(&str) -> Option<String>>);
+
+impl Variables {
+    /// The value of a variable.
+    pub fn get(self, name: &str) -> Option<String> {
+        self.0.and_then(|get| get(name))
+    }
 }
 
 /// What the embedder `fake://` is to do besides its work, so that tests can see and disturb it; enters no key.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::api::ApiError;
 use crate::convert::ConvertError;
 use crate::digest::Digest;
 use crate::hub::HubError;
@@ -17,6 +18,11 @@ pub enum ModelError {
         help("write hf://organisation/name, or the path of the model's folder (model.safetensors, config.json, ..)")
     )]
     UnsupportedScheme { reference: String, scheme: String },
+
+    /// What an API's settings name.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Api(#[from] ApiError),
 
     /// What the hub answers, or what is not in the cache before it.
     #[error(transparent)]

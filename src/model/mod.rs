@@ -7,6 +7,7 @@
 //! Read next: `library.rs`, where models come from; `resolve.rs`, which puts the parts together; then the room
 //! `embedder`, which runs what was resolved.
 
+mod api;
 mod architecture;
 mod device;
 mod error;
@@ -21,7 +22,7 @@ mod resolve;
 mod settings;
 mod settings_file;
 
-pub use device::{Environment, FakeControls, Processor, RUNTIME_REMEDY};
+pub use device::{Environment, FakeControls, Processor, RUNTIME_REMEDY, Variables};
 pub use error::ModelError;
 pub use graph_file::GraphFile;
 pub use key::{Ingredients, REVISION, embedder_key, graph_folder};

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::key::{self, Ingredients, embedder_key};
-use super::{DigestOf, Environment, Library, ModelError, ModelPackage, ModelRef, Processor, device};
+use super::{api, DigestOf, Environment, Library, ModelError, ModelPackage, ModelRef, Processor, device};
+use crate::api::Settings;
 use crate::digest::EmbedderKey;
 use crate::manifest::config::{Device, EmbedConfig, Long, OnnxConfig, Precision};
 
@@ -37,6 +38,8 @@ pub struct ResolvedModel {
 pub enum Runner {
     /// By ONNX Runtime.
     Onnx(Box<Onnx>),
+    /// By a server.
+    Api(Box<Settings>),
     /// By the deterministic test embedder.
     Fake(Fake),
 }
@@ -89,12 +92,18 @@ pub fn resolve(
         graph: _,
         store_dtype: _,
         onnx,
+        api,
     } = config;
     if let Some(length) = max_length.filter(|&length| length < MIN_LENGTH) {
         let reason = format!("special tokens leave no room for text below {MIN_LENGTH}");
         return Err(bad_override(config, "max_length", length, &reason));
     }
+    let is_api = model.starts_with("openai://");
+    if api.is_some() && !is_api {
+        return Err(bad_override(config, "api", "{ .. }", "it runs on this machine: an `api` table is for openai:// models"));
+    }
     let (folder, commit, note) = match ModelRef::parse(model, library.base())? {
+        ModelRef::Api { model } => return api::resolve(config, &model, library.base(), env, digest_of),
         ModelRef::Fake { dim, delay } => return of_fake(config, Fake { dim, delay, max_length: *max_length }),
         ModelRef::Folder(folder) => (folder, None, None),
         ModelRef::Hub(repo) => {
@@ -181,7 +190,7 @@ fn refuse_zeros(config: &EmbedConfig) -> Result<(), ModelError> {
     }
 }
 
-fn bad_override(config: &EmbedConfig, field: &'static str, value: impl ToString, reason: &str) -> ModelError {
+pub(super) fn bad_override(config: &EmbedConfig, field: &'static str, value: impl ToString, reason: &str) -> ModelError {
     ModelError::BadOverride {
         field,
         value: value.to_string(),

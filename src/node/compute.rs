@@ -6,6 +6,7 @@
 //! ends the step.
 
 use std::collections::{BTreeMap, HashSet};
+use std::mem;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -14,18 +15,12 @@ use arrow::array::{AsArray, StringArray};
 use super::embed::EmbedPlan;
 use super::{Context, NodeError, with_causes};
 use crate::digest::{Digest, RowKey};
-use crate::embedder::{Description, Embedder, EmbedderError, Embedding};
+use crate::api::Tally;
+use crate::embedder::{Description, Embedder, EmbedderError, Embedding, Portions, Told};
 use crate::event::{Detail, Unit};
 use crate::record::{Output, Pace};
 use crate::store::segment::{SegmentHeader, SegmentRow, SegmentWriter};
 
-/// Texts handed to the embedder at once: enough that rows of equal length find each other, few enough to hold.
-const WINDOW_ROWS: usize = 2048;
-/// Bytes of text handed over at once, however few texts that are: some 250,000 tokens, which a laptop's core reads in half a
-/// minute. A text is done with its last window, so of a window that is not done much may be lost.
-const WINDOW_BYTES: usize = 1 << 20;
-/// Rows per segment at most: a few megabytes, written in one stride.
-const SEAL_ROWS: usize = 4096;
 /// Time between seals at most: what a kill can cost.
 const SEAL_AFTER: Duration = Duration::from_secs(15);
 /// Texts that fail one after the other until the embedder itself is doubted.
@@ -45,6 +40,8 @@ pub struct Computed {
     pub failed: Failed,
     /// The others, and how long the embedder took.
     pub pace: Pace,
+    /// What an API was asked and paid.
+    pub asked: Option<Tally>,
 }
 
 /// Embeds the texts whose keys are missing, each distinct text once, and seals their vectors as segments.
@@ -56,12 +53,27 @@ pub fn compute(
     plan: &EmbedPlan,
     texts: &Output,
     keys: &[RowKey],
+    missing: HashSet<RowKey>,
+    embedder: &mut dyn Embedder,
+) -> Result<Computed, NodeError> {
+    let computed = compute_missing(context, plan, texts, keys, missing, embedder);
+    // However it ended: what was asked was paid.
+    let Some(Tally { requests, repeated, spent }) = embedder.tally() else { return computed };
+    (context.detail)(Detail::Asked { requests, repeated, tokens: spent.tokens, micro_usd: spent.micro_usd });
+    computed
+}
+
+fn compute_missing(
+    context: &Context,
+    plan: &EmbedPlan,
+    texts: &Output,
+    keys: &[RowKey],
     mut missing: HashSet<RowKey>,
     embedder: &mut dyn Embedder,
 ) -> Result<Computed, NodeError> {
     let mut work = Work::start(context, plan, texts, missing.len() as u64, embedder)?;
     work.standing = keys.iter().position(|key| !missing.contains(key)).map(|row| (texts.digest, row));
-    let mut window: Vec<(RowKey, String)> = Vec::with_capacity(WINDOW_ROWS);
+    let mut window: Vec<(RowKey, String)> = Vec::new();
     let (mut keys, mut bytes) = (keys.iter(), 0);
     for batch in context.store.read_parquet_columns(&texts.digest, &["text"])? {
         let batch = batch.map_err(NodeError::arrow("texts"))?;
@@ -71,7 +83,7 @@ pub fn compute(
                 bytes += text.len();
                 window.push((*key, text.to_owned()));
             }
-            if window.len() == WINDOW_ROWS || bytes >= WINDOW_BYTES {
+            if window.len() >= work.portions.rows || bytes >= work.portions.bytes {
                 work.embed(embedder, &window)?;
                 window.clear();
                 bytes = 0;
@@ -80,7 +92,7 @@ pub fn compute(
     }
     work.embed(embedder, &window)?;
     work.seal()?;
-    Ok(Computed { failed: work.failed, pace: work.pace })
+    Ok(Computed { failed: work.failed, pace: work.pace, asked: embedder.tally() })
 }
 
 /// The state of computing: what is finished but not sealed, and since when.
@@ -98,6 +110,7 @@ struct Work<'a> {
     good: Option<String>,
     /// The texts table, and a row of it whose vector stood before: the embedder of this key digested it once.
     standing: Option<(Digest, usize)>,
+    portions: Portions,
 }
 
 /// How a call of the embedder ended that did not give every row.
@@ -116,7 +129,7 @@ impl<'a> Work<'a> {
         missing: u64,
         embedder: &dyn Embedder,
     ) -> Result<Self, NodeError> {
-        let Description { runtime, cpu_class, .. } = embedder.description().clone();
+        let Description { runtime, cpu_class, portions, .. } = embedder.description().clone();
         let (embedder, dim, dtype) = (plan.key, plan.dim, plan.dtype);
         let header = SegmentHeader { embedder, dim, dtype, rows: 0, runtime, cpu: cpu_class };
         Ok(Self {
@@ -130,6 +143,7 @@ impl<'a> Work<'a> {
             failures_in_a_row: 0,
             good: None,
             standing: None,
+            portions,
         })
     }
 
@@ -192,9 +206,10 @@ impl<'a> Work<'a> {
     ) -> Result<(), Ended> {
         let texts: Vec<&str> = part.iter().map(|(_, text)| text.as_str()).collect();
         let (mut stopped, begun) = (Ok(()), Instant::now());
-        let embedded = embedder.embed(&texts, &mut |row, embedding| {
-            done[row] = true;
-            stopped = self.take(part[row], embedding);
+        let embedded = embedder.embed(&texts, &mut |told| {
+            let taken = self.hear(part, done, told);
+            // What comes after it was to stop is taken all the same: it is paid for.
+            stopped = mem::replace(&mut stopped, Ok(())).and(taken);
             if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         self.pace.seconds += begun.elapsed().as_secs_f64();
@@ -203,6 +218,26 @@ impl<'a> Work<'a> {
             true => Ended::OfTexts(error),
             false => Ended::Fatal(Box::new(error).into()),
         })
+    }
+
+    /// Takes in what the embedder tells of these texts.
+    fn hear(&mut self, part: &[&(RowKey, String)], done: &mut [bool], told: Told) -> Result<(), NodeError> {
+        match told {
+            Told::Embedded(row, embedding) => {
+                done[row] = true;
+                self.take(part[row], embedding)
+            }
+            Told::Unfit(row, why) => {
+                done[row] = true;
+                self.failed.insert(part[row].0, why);
+                self.context.check_cancel()
+            }
+            Told::Note(note) => {
+                (self.context.note)(note);
+                Ok(())
+            }
+            Told::Waiting => self.context.check_cancel(),
+        }
     }
 
     fn take(&mut self, (key, text): &(RowKey, String), embedding: Embedding) -> Result<(), NodeError> {
@@ -221,7 +256,7 @@ impl<'a> Work<'a> {
             }
         }
         (self.context.progress)(self.done, Some(self.total), Unit::Rows);
-        if self.segments.pending() >= SEAL_ROWS || self.sealed.elapsed() >= SEAL_AFTER {
+        if self.segments.pending() >= self.portions.seal_rows || self.sealed.elapsed() >= SEAL_AFTER {
             self.seal()?;
         }
         self.context.check_cancel()
@@ -254,7 +289,7 @@ impl<'a> Work<'a> {
             let step = others.len().div_ceil(TRIALS).max(1);
             trials.extend(others.iter().step_by(step).map(|(_, text)| text.clone()));
         }
-        let mut digests = |text: &String| embedder.embed(&[text], &mut |_, _| ControlFlow::Continue(())).is_ok();
+        let mut digests = |text: &String| embedder.embed(&[text], &mut |_| ControlFlow::Continue(())).is_ok();
         self.good = trials.into_iter().find(|text| digests(text));
         Ok(self.good.is_some())
     }

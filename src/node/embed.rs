@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use super::compute::{Computed, Failed, compute};
 use super::gather::{Gathered, failed_rows, failed_table, gather};
 use super::{Context, Made, NodeError};
+use crate::api::Tally;
 use crate::digest::{EmbedderKey, RowKey};
 use crate::embedder::{Embedder, EmbedderError};
 use crate::event::{Detail, LISTED_ROWS, Unit};
@@ -80,11 +81,16 @@ pub fn run<'e>(
         computed = compute(context, plan, texts, &keys, missing, start().map_err(Box::new)?)?;
         vectors.look()?;
     }
-    let Computed { failed, pace } = computed;
+    let Computed { failed, pace, asked } = computed;
     let failures = tell_failed(context, plan, texts, &keys, &failed)?;
     let gathered = gather(context, plan, texts, &keys, &failed, &vectors)?;
     let mut made = made(plan, texts, new - failed.len() as u64, &gathered, vectors.sources());
     made.pace = Some(pace);
+    if let Some(Tally { requests, repeated, spent }) = asked {
+        let counts = [("requests", requests), ("requests_repeated", repeated), ("tokens_paid", spent.tokens)];
+        made.run_counts.extend(counts.map(|(name, count)| (name.to_owned(), count)));
+        made.run_counts.insert("cost_micro_usd".to_owned(), spent.micro_usd);
+    }
     if let Some(failures) = failures {
         made.count("failed", failures.rows);
         made.outputs.insert(table::FAILED.into(), failures);

@@ -24,7 +24,7 @@ use crate::graph::{
     Config, Graph, StepId, StepIndex, bibcodes_file, embeddings_file, keys_file, manifest_file, short_name,
 };
 use crate::manifest::config::{EmbedConfig, MergeConfig, PersistConfig};
-use crate::model::{Environment, ResolvedModel};
+use crate::model::{Environment, ResolvedModel, Runner};
 use crate::node::embed::EmbedPlan;
 use crate::node::merge::{MergeInputs, Part};
 use crate::node::persist::SetInputs;
@@ -287,14 +287,19 @@ impl Job {
                     run: &self.options.run,
                 };
                 let (slot, environment) = (&mut self.embedder, &self.environment);
-                embed::run(context, &plan, texts, || {
+                let made = embed::run(context, &plan, texts, || {
                     if slot.as_ref().is_none_or(|(key, _)| *key != model.key) {
                         *slot = None;
                         *slot = Some((model.key, model.start(environment)?));
                         model.notes.iter().for_each(|note| (context.note)(note.clone()));
                     }
                     Ok(slot.as_mut().expect("it was just filled").1.as_mut())
-                })
+                });
+                // It keeps its node's budget, and lets go of the ledger.
+                if matches!(model.runner, Runner::Api(_)) {
+                    *slot = None;
+                }
+                made
             }
             Work::Persist { config, vectors, records, embed_record, previous } => {
                 let inputs = SetInputs {

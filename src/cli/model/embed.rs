@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Chosen, DoorError, Failure};
 use crate::cli::print::remark;
-use crate::embedder::{Embedder, Embedding, TextTokenizer};
+use crate::embedder::{Embedder, Embedding, TextTokenizer, Told};
 use crate::error::Exit;
 
 /// Texts held at once: enough that rows of equal length find each other, few enough that answers come soon.
@@ -90,11 +90,20 @@ fn answer(
 ) -> Result<(), Failure> {
     let rows: Vec<&str> = texts.iter().map(String::as_str).collect();
     let mut embeddings = vec![None; rows.len()];
-    let mut take = |row: usize, embedding: Embedding| {
-        embeddings[row] = Some(embedding);
-        ControlFlow::Continue(())
+    let mut unfit = None;
+    let mut take = |told: Told| {
+        match told {
+            Told::Embedded(row, embedding) => embeddings[row] = Some(embedding),
+            Told::Unfit(_, why) => unfit = Some(why),
+            Told::Note(note) => remark(note),
+            Told::Waiting => {}
+        }
+        if unfit.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     embedder.embed(&rows, &mut take)?;
+    if let Some(reason) = unfit {
+        return Err(DoorError::Unfit { reason }.into());
+    }
     for (row, embedding) in embeddings.into_iter().flatten().enumerate() {
         let windows = tokenizer.and_then(|tokenizer| tokenizer.encode(rows[row]).ok());
         let ids = windows.map(|windows| windows.into_iter().flat_map(|window| window.ids).collect());

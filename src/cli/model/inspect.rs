@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Chosen, Failure, Onnx, ResolvedModel, Runner};
+use crate::api::Settings;
 use crate::cli::print::say;
 use crate::convert::Stage;
 use crate::error::Exit;
@@ -42,6 +43,7 @@ fn facts(model: &str, resolved: &ResolvedModel) -> Vec<(String, Value)> {
     let mut facts: Vec<(&str, Value)> = vec![("model", model.into())];
     match &resolved.runner {
         Runner::Onnx(onnx) => facts.extend(of_package(onnx)),
+        Runner::Api(settings) => facts.extend(of_api(settings)),
         Runner::Fake(_) => facts.push(("kind", "the deterministic embedder for tests".into())),
     }
     facts.push(("dim", resolved.dim.into()));
@@ -50,6 +52,20 @@ fn facts(model: &str, resolved: &ResolvedModel) -> Vec<(String, Value)> {
     facts.push(("embedder", resolved.key.to_string().into()));
     facts.extend((!resolved.notes.is_empty()).then(|| ("notes", json!(resolved.notes))));
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn of_api(settings: &Settings) -> Vec<(&'static str, Value)> {
+    let price = settings.price.as_ref().map_or("not known".to_owned(), |price| {
+        format!("${} per million tokens, as of {}", price.usd_per_million_tokens, price.date)
+    });
+    vec![
+        ("server", settings.base_url.as_str().into()),
+        ("keys", json!(settings.key_variables)),
+        ("tokens", format!("{:?}", settings.cutting.counter).into()),
+        ("max_length", json!(settings.cutting.max_length)),
+        ("prompt", settings.cutting.prompt.as_str().into()),
+        ("price", price.into()),
+    ]
 }
 
 fn of_package(onnx: &Onnx) -> Vec<(&'static str, Value)> {

@@ -19,7 +19,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let (resolved, _) = arguments.chosen.resolve()?;
     let folder = match &resolved.runner {
         Runner::Onnx(onnx) => onnx.package.folder.display().to_string(),
-        Runner::Fake(_) => "nowhere: it needs no files".to_owned(),
+        Runner::Api(_) | Runner::Fake(_) => "nowhere: it needs no files".to_owned(),
     };
     say(format!("{} is in {folder}", arguments.chosen.model))?;
     Ok(Exit::Done)
