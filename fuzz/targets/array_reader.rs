@@ -10,10 +10,10 @@ fuzz_target!(|input: &[u8]| {
     let Some(handed) = Handed::of(input) else { return };
     let expected = whole(handed.text, handed.records);
     assert_eq!(in_parts(&handed, handed.text), expected);
-    check(&expected.0, handed.text, handed.records.is_none());
+    check(&expected, handed.text, handed.records.is_none());
 });
 
-fn check(told: &[Told], text: &[u8], is_top: bool) {
+fn check((told, error): &(Vec<Told>, Option<String>), text: &[u8], is_top: bool) {
     let mut end = 0;
     for (bytes, line, offset, _) in told {
         let start = usize::try_from(*offset).expect("a text of a target is short");
@@ -26,7 +26,8 @@ fn check(told: &[Told], text: &[u8], is_top: bool) {
         check_between(&text[end..start + before], is_top);
         end = start + before + bytes.len();
     }
-    check_between(&text[end..], is_top);
+    // What a text breaks off with is told as an error, and is no piece.
+    check_between(&text[end..], is_top && error.is_none());
 }
 
 /// Around records that a path leads to there is anything.
