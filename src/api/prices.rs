@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::ApiError;
 use crate::manifest::config::{Dollars, Mode};
 
-/// The table that comes with the program.
-const BUILT_IN: &str = include_str!("prices.toml");
 
 /// Prices of models, and the day on which they were so.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,12 +35,15 @@ pub struct Price {
 }
 
 impl Prices {
+    /// The table that comes with the program.
+    pub const BUILT_IN: &str = include_str!("prices.toml");
+
     /// The table in `file`, or the one that comes with the program.
     ///
     /// # Errors
     /// A file that cannot be read, or is no such table.
     pub fn read(file: Option<&Path>) -> Result<Self, ApiError> {
-        let Some(file) = file else { return Ok(toml::from_str(BUILT_IN).expect("a test reads the built-in table")) };
+        let Some(file) = file else { return Ok(toml::from_str(Self::BUILT_IN).expect("a test reads the built-in table")) };
         let text = std::fs::read_to_string(file)
             .map_err(|error| ApiError::Prices { file: file.into(), reason: error.to_string() })?;
         let table: Self = toml::from_str(&text)

@@ -3,6 +3,7 @@
 //! `env.rs` makes the projects; what a single file promises is tested at that file's foot.
 
 mod aliases;
+mod api;
 mod api_server;
 mod bad_input;
 mod catalog;

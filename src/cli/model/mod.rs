@@ -3,6 +3,7 @@
 mod convert;
 mod embed;
 mod inspect;
+mod prices;
 mod pull;
 
 use std::num::NonZeroUsize;
@@ -28,6 +29,8 @@ pub enum Arguments {
     Convert(convert::Arguments),
     /// Embed texts from standard input, one JSON object a line, to see what a model gives.
     Embed(embed::Arguments),
+    /// Print the built-in table of what APIs cost.
+    Prices(prices::Arguments),
 }
 
 /// A model, and what a workflow's embed section could say of it.
@@ -88,6 +91,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Arguments::Inspect(arguments) => inspect::run(arguments),
         Arguments::Convert(arguments) => convert::run(arguments),
         Arguments::Embed(arguments) => embed::run(arguments),
+        Arguments::Prices(arguments) => prices::run(arguments),
     }
 }
 
