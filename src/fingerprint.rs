@@ -176,7 +176,7 @@ impl Fingerprint {
             store_dtype,
             onnx,
         } = config;
-        let OnnxConfig { device: _, sessions: _, threads: _, max_batch_tokens: _ } = onnx;
+        let OnnxConfig { device: _, provider: _, sessions: _, threads: _, max_batch_tokens: _ } = onnx;
         let mut fingerprint = Self::empty(NodeKind::Embed);
         fingerprint.config.clone_from(ingredients);
         fingerprint.set("store_dtype", store_dtype.to_string());

@@ -105,10 +105,11 @@ pub struct Observer<'a> {
 impl<'a> Observer<'a> {
     /// An observer of `graph`, whose paths are relative to those of `library`.
     ///
-    /// Graphs that are made of models' weights are kept in the store.
+    /// Graphs that are made of models' weights are kept in the store, and what TensorRT compiles of them.
     pub fn new(graph: &'a Graph, library: Library, store: Store, mut environment: Environment) -> Self {
         let base = library.base().to_owned();
         environment.graphs = store.root().join("graphs");
+        environment.engines = store.root().join("engines");
         let digests = store.digest_cache();
         Self {
             graph,

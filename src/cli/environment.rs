@@ -24,7 +24,8 @@ impl Machine {
             Some(path) => vec![path.clone()],
             None => candidates(),
         };
-        Environment { onnxruntime, cores: cores(), graphs: cache_home().join("sciembed/graphs"), fake: fake_controls() }
+        let [graphs, engines] = ["graphs", "engines"].map(|made| cache_home().join("sciembed").join(made));
+        Environment { onnxruntime, cores: cores(), graphs, engines, fake: fake_controls() }
     }
 }
 

@@ -8,6 +8,7 @@
 mod batch;
 mod error;
 mod fake;
+mod gpu;
 mod onnx;
 mod operators;
 mod pooling;
