@@ -215,7 +215,9 @@ fn bind(binding: &mut IoBinding, inputs: &[(&'static str, Tensor<i64>)], output:
     binding.clear();
     inputs.iter().try_for_each(|(name, tensor)| binding.bind_input(*name, tensor))?;
     let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
-    binding.bind_output_to_device(output, &memory)
+    binding.bind_output_to_device(output, &memory)?;
+    // Copies to a GPU are queued, and nothing else waits for them.
+    binding.synchronize_inputs()
 }
 
 fn tensors(inputs: &[Input], batch: &Batch) -> ort::Result<Vec<(&'static str, Tensor<i64>)>> {

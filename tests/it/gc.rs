@@ -218,6 +218,7 @@ fn engines_go_with_their_embedder() {
     let used = records.iter().find_map(|record| record.facts.get("embedder")).unwrap();
     let unused = used.chars().rev().collect::<String>();
     for folder in [used, &unused, "notes"] {
+        fs::create_dir_all(env.path(format!("store/engines/{folder}/0"))).unwrap();
         env.write(&format!("store/engines/{folder}/0/model.engine"), "compiled");
     }
     let told = gc(&env, &["--keep", "0s", "--delete"]).out;
