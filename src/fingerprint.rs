@@ -180,7 +180,7 @@ impl Fingerprint {
             // What of it decides a vector is among the ingredients; the rest is pace and money.
             api: _,
         } = config;
-        let OnnxConfig { device: _, sessions: _, threads: _, max_batch_tokens: _ } = onnx;
+        let OnnxConfig { device: _, provider: _, sessions: _, threads: _, max_batch_tokens: _ } = onnx;
         let mut fingerprint = Self::empty(NodeKind::Embed);
         fingerprint.config.clone_from(ingredients);
         fingerprint.set("store_dtype", store_dtype.to_string());

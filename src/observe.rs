@@ -145,11 +145,12 @@ pub struct Observer<'a> {
 impl<'a> Observer<'a> {
     /// An observer of `graph`, whose paths are relative to those of `library`.
     ///
-    /// Graphs that are made of models' weights are kept in the store.
+    /// Graphs that are made of models' weights are kept in the store, and what TensorRT compiles of them.
     pub fn new(graph: &'a Graph, library: Library, store: Store, mut environment: Environment) -> Self {
         let base = library.base().to_owned();
         environment.graphs = store.root().join("graphs");
         environment.spending = store.root().join("spending").join(&graph.name);
+        environment.engines = store.root().join("engines");
         let digests = store.digest_cache();
         Self {
             graph,

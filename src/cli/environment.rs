@@ -24,10 +24,12 @@ impl Machine {
             Some(path) => vec![path.clone()],
             None => candidates(),
         };
+        let [graphs, engines] = ["graphs", "engines"].map(|made| cache_home().join("sciembed").join(made));
         Environment {
             onnxruntime,
             cores: cores(),
-            graphs: cache_home().join("sciembed/graphs"),
+            graphs,
+            engines,
             spending: PathBuf::new(),
             variables: Variables(Some(|name| env::var(name).ok())),
             proxy: proxy(),

@@ -3,6 +3,8 @@
 //! Adding a weight reads no values: a [`Block`] says how its bytes come from the tensors of the model, so that the
 //! graph, and with it the embedder's key, is known before anything is converted.
 
+use half::f16;
+
 use super::onnx::{Attribute, EXTERNAL, Element, Entry, Node, TensorProto};
 use super::quantize;
 use super::weights::{Tensor, Weights};
@@ -24,6 +26,10 @@ pub(super) enum Block {
     Joined(Vec<Tensor>),
     /// Matrices of `out x in` as the columns of one of `in x (sum of out)`.
     Columns(Vec<Tensor>),
+    /// [`Block::Joined`] in f16.
+    HalfJoined(Vec<Tensor>),
+    /// [`Block::Columns`] in f16.
+    HalfColumns(Vec<Tensor>),
     /// A table, to each row of which the first row of another is added.
     WithFirstRow(Tensor, Tensor),
     /// [`Block::Columns`] as kernels read them: see `kernel/pack.rs`.
@@ -40,6 +46,7 @@ impl Block {
     fn element(&self) -> Element {
         match self {
             Self::Quantized(_) => Element::U8,
+            Self::HalfJoined(_) | Self::HalfColumns(_) => Element::F16,
             _ => Element::F32,
         }
     }
@@ -48,8 +55,10 @@ impl Block {
         let rows = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.shape[0]).sum();
         match self {
             Self::Plain(tensor) | Self::WithFirstRow(tensor, _) => tensor.shape.clone(),
-            Self::Joined(tensors) | Self::Scales(tensors) | Self::Sums(tensors) => vec![rows(tensors)],
-            Self::Columns(tensors) => vec![tensors[0].shape[1], rows(tensors)],
+            Self::Joined(tensors) | Self::HalfJoined(tensors) | Self::Scales(tensors) | Self::Sums(tensors) => {
+                vec![rows(tensors)]
+            }
+            Self::Columns(tensors) | Self::HalfColumns(tensors) => vec![tensors[0].shape[1], rows(tensors)],
             Self::Packed(tensors) => vec![pack::floats(tensors[0].shape[1], rows(tensors))],
             Self::Quantized(tensors) => vec![pack::bytes(tensors[0].shape[1], rows(tensors))],
         }
@@ -77,6 +86,10 @@ impl Block {
             Self::Plain(tensor) => sink(floats(&mut read(tensor)?)),
             Self::Joined(tensors) => tensors.iter().try_for_each(|tensor| sink(floats(&mut read(tensor)?))),
             Self::Columns(tensors) => sink(floats(&mut columns(tensors, read)?)),
+            Self::HalfJoined(tensors) => {
+                tensors.iter().try_for_each(|tensor| sink(&halves(&weights.read_half(tensor)?)))
+            }
+            Self::HalfColumns(tensors) => sink(&halves(&columns(tensors, |tensor| weights.read_half(tensor))?)),
             Self::WithFirstRow(table, other) => {
                 let (mut values, row) = (read(table)?, read(other)?);
                 let width = table.shape[1];
@@ -102,6 +115,10 @@ impl Block {
 fn floats(values: &mut [f32]) -> &[u8] {
     values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().to_le()));
     bytemuck::cast_slice(values)
+}
+
+fn halves(values: &[f16]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// The transposes of `out x in` matrices, side by side.

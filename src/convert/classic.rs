@@ -2,7 +2,7 @@
 //!
 //! On a CPU a layer is seven kernels. Of standard operators the fused ones of ONNX Runtime stand where they were measured to
 //! win: EmbedLayerNormalization, Attention, BiasGelu. Add and LayerNormalization stay apart: the fused
-//! SkipLayerNormalization is slower on CPUs.
+//! SkipLayerNormalization is slower on CPUs. What stands for them where ONNX's own operators must do is in `plain.rs`.
 
 use super::ConvertError;
 use super::builder::{Block, Value};
@@ -49,6 +49,9 @@ impl Emitter<'_> {
             }
         }
         let table = self.graph.weight(name, block);
+        if self.operators == Operators::Plain {
+            return self.plain_embeddings(&words, &table, &segments, design.pad);
+        }
         let gain = self.plain("embeddings.LayerNorm.weight", &[self.hidden()])?;
         let bias = self.plain("embeddings.LayerNorm.bias", &[self.hidden()])?;
         let ids = self.int32(IDS);
@@ -62,12 +65,12 @@ impl Emitter<'_> {
     }
 
     /// Positions as RoBERTa counts them: tokens from `pad + 1` on, and what is padding by its id stands at `pad`.
-    fn places(&mut self, pad: usize) -> Value {
+    pub fn places(&mut self, pad: usize) -> Value {
         let pad = self.graph.integers("pad", &[], &[pad as i64]);
         let axis = self.graph.integers("one", &[], &[1]);
         let is_pad = self.graph.op("Equal", &[IDS, &pad], vec![]);
         let is_token = self.graph.op("Not", &[&is_pad], vec![]);
-        let ones = self.graph.op("Cast", &[&is_token], vec![Attribute::int("to", Element::I64 as i64)]);
+        let ones = self.cast(&is_token, Element::I64);
         let counted = self.graph.op("CumSum", &[&ones, &axis], vec![]);
         let counted = self.graph.op("Mul", &[&counted, &ones], vec![]);
         let places = self.graph.op("Add", &[&counted, &pad], vec![]);
@@ -75,7 +78,7 @@ impl Emitter<'_> {
     }
 
     fn int32(&mut self, value: &str) -> Value {
-        self.graph.op("Cast", &[value], vec![Attribute::int("to", Element::I32 as i64)])
+        self.cast(value, Element::I32)
     }
 
     fn classic_layer(
@@ -92,12 +95,13 @@ impl Emitter<'_> {
         let states = self.added_and_normalized(&attended, input, &name(names.attention_norm))?;
 
         let up = [name(names.up)];
-        let active = self.activated(&states, &up, hidden, intermediate, true, self.encoder.activation)?;
+        let seen = self.half(&states);
+        let active = self.activated(&seen, &up, hidden, intermediate, true, self.encoder.activation)?;
         let down = self.linear(&active, &[name(names.down)], intermediate, hidden, true)?;
         self.added_and_normalized(&down, &states, &name(names.norm))
     }
 
-    /// Self-attention over all tokens of a row; `bias` is added to the scores of its heads.
+    /// Self-attention over all tokens of a row, to be multiplied on; `bias` is added to the scores of its heads.
     fn attention(&mut self, names: &[String; 3], input: &str, bias: Option<&str>) -> Result<Value, ConvertError> {
         let heads = self.encoder.heads as i64;
         if self.operators == Operators::Kernels {
@@ -105,10 +109,16 @@ impl Emitter<'_> {
             let inputs: Vec<&str> = [&*products].into_iter().chain(bias).collect();
             return Ok(self.kernel(ATTENTION, &inputs, vec![Attribute::int(HEADS, heads)]));
         }
+        let input = self.half(input);
+        if self.operators == Operators::Plain {
+            let products = self.linear(&input, names, self.hidden(), self.hidden(), true)?;
+            let parts = self.graph.outputs("", "Split", &[&products], vec![Attribute::int("axis", -1)], 3);
+            return Ok(self.plain_attention([&parts[0], &parts[1], &parts[2]], bias));
+        }
         let matrices = self.matrices(names, self.hidden(), self.hidden())?;
-        let weight = self.graph.weight(&format!("{}.weight", names[0]), Block::Columns(matrices));
+        let weight = self.side_by_side(&format!("{}.weight", names[0]), matrices);
         let biases = self.biases(names, self.hidden())?;
-        let mut inputs = vec![input, &weight, &biases];
+        let mut inputs = vec![&*input, &weight, &biases];
         if let Some(bias) = bias {
             inputs.extend(["", "", bias]);
         }
@@ -134,6 +144,7 @@ impl Emitter<'_> {
         let biases = self.graph.op("Gather", &[&table, &buckets], vec![]);
         let by_head = self.graph.op("Transpose", &[&biases], vec![Attribute::ints("perm", &[2, 0, 1])]);
         let axis = self.graph.integers("axis_0", &[1], &[0]);
-        Ok(self.graph.op("Unsqueeze", &[&by_head, &axis], vec![]))
+        let bias = self.graph.op("Unsqueeze", &[&by_head, &axis], vec![]);
+        Ok(self.score_bias(bias))
     }
 }

@@ -1,10 +1,14 @@
 //! The operators that every encoder is made of: products, normalisations, activations.
 //!
 //! Standard ones where other programs or a GPU run the graph, and this program's kernels on a CPU.
+//!
+//! In f16 are the inputs, weights and outputs of products, and attention. Sums, normalisations and positions stay in f32:
+//! they grow with the layers or with the text, and cost little. So a value is in f16 exactly between [`Emitter::half`] and
+//! [`Emitter::full`], which do nothing in a graph of f32.
 
 use super::builder::{Block, Builder, Value};
 use super::encoder::Encoder;
-use super::onnx::{Attribute, MICROSOFT};
+use super::onnx::{Attribute, Element, MICROSOFT};
 use super::operators::{ACTIVATION, ADD_NORMALIZATION, COLUMNS, DOMAIN, EPSILON, LINEAR, Operators, QUANTIZED_LINEAR};
 use super::weights::{Extent, Tensor, Weights};
 use super::{Activation, ConvertError, Precision};
@@ -58,7 +62,33 @@ impl Emitter<'_> {
     pub fn biases(&mut self, names: &[String], to: Extent) -> Result<Value, ConvertError> {
         let biases = names.iter().map(|name| self.tensor(&format!("{name}.bias"), &[to]));
         let biases = biases.collect::<Result<Vec<_>, _>>()?;
-        Ok(self.graph.weight(&format!("{}.bias", names[0]), Block::Joined(biases)))
+        let block = if self.is_half() { Block::HalfJoined(biases) } else { Block::Joined(biases) };
+        Ok(self.graph.weight(&format!("{}.bias", names[0]), block))
+    }
+
+    /// Matrices side by side, for a product of standard operators.
+    pub fn side_by_side(&mut self, name: &str, matrices: Vec<Tensor>) -> Value {
+        let block = if self.is_half() { Block::HalfColumns(matrices) } else { Block::Columns(matrices) };
+        self.graph.weight(name, block)
+    }
+
+    /// Whether products are computed in f16.
+    pub fn is_half(&self) -> bool {
+        self.precision == Precision::F16
+    }
+
+    /// A value of f32 as an input of products.
+    pub fn half(&mut self, value: &str) -> Value {
+        if self.is_half() { self.cast(value, Element::F16) } else { value.to_owned() }
+    }
+
+    /// What products give, in f32.
+    pub fn full(&mut self, value: &str) -> Value {
+        if self.is_half() { self.cast(value, Element::F32) } else { value.to_owned() }
+    }
+
+    pub fn cast(&mut self, value: &str, to: Element) -> Value {
+        self.graph.op("Cast", &[value], vec![Attribute::int("to", to as i64)])
     }
 
     /// The product of `input` with the matrices of these names, side by side, with their biases, where they have any.
@@ -89,8 +119,8 @@ impl Emitter<'_> {
         }
         let name = format!("{}.weight", names[0]);
         match self.operators {
-            Operators::Standard => {
-                let weight = self.graph.weight(&name, Block::Columns(matrices));
+            Operators::Standard | Operators::Plain => {
+                let weight = self.side_by_side(&name, matrices);
                 let product = self.graph.op("MatMul", &[input, &weight], vec![]);
                 match bias {
                     false => Ok(self.activation(&product, activation)),
@@ -111,7 +141,8 @@ impl Emitter<'_> {
     /// Matrices side by side as kernels read them, with what belongs to them.
     fn packed(&mut self, name: &str, matrices: Vec<Tensor>) -> Vec<Value> {
         match self.precision {
-            Precision::F32 => vec![self.graph.weight(name, Block::Packed(matrices))],
+            // There are no kernels in f16: such graphs have standard operators.
+            Precision::F32 | Precision::F16 => vec![self.graph.weight(name, Block::Packed(matrices))],
             Precision::Int8 => {
                 let scales = self.graph.weight(&format!("{name}.scale"), Block::Scales(matrices.clone()));
                 let sums = self.graph.weight(&format!("{name}.sum"), Block::Sums(matrices.clone()));
@@ -147,8 +178,8 @@ impl Emitter<'_> {
     ) -> Value {
         let bias = |graph: &mut Builder| bias.map(|bias| graph.weight(names[1], Block::Plain(bias)));
         match self.operators {
-            Operators::Standard => {
-                let weight = self.graph.weight(names[0], Block::Columns(vec![matrix]));
+            Operators::Standard | Operators::Plain => {
+                let weight = self.side_by_side(names[0], vec![matrix]);
                 let mut output = self.graph.op("MatMul", &[input, &weight], vec![]);
                 if let Some(bias) = bias(&mut self.graph) {
                     output = self.graph.op("Add", &[&output, &bias], vec![]);
@@ -168,11 +199,12 @@ impl Emitter<'_> {
         self.graph.outputs(DOMAIN, op, inputs, attributes, 1).remove(0)
     }
 
-    /// The sum of two values, normalised.
+    /// The sum of what a product gave and a value in f32, normalised.
     pub fn added_and_normalized(&mut self, input: &str, residual: &str, name: &str) -> Result<Value, ConvertError> {
         match self.operators {
-            Operators::Standard => {
-                let sum = self.graph.op("Add", &[input, residual], vec![]);
+            Operators::Standard | Operators::Plain => {
+                let input = self.full(input);
+                let sum = self.graph.op("Add", &[&input, residual], vec![]);
                 self.normalized(&sum, name, true)
             }
             Operators::Kernels => {
@@ -204,6 +236,10 @@ impl Emitter<'_> {
     /// `input + bias`, activated.
     fn biased_activation(&mut self, input: &str, bias: &str, activation: Activation) -> Value {
         match activation {
+            Activation::Gelu | Activation::GeluTanh if self.operators == Operators::Plain => {
+                let sum = self.graph.op("Add", &[input, bias], vec![]);
+                self.activation(&sum, activation)
+            }
             Activation::Gelu => self.microsoft("BiasGelu", &[input, bias], vec![]),
             Activation::GeluTanh => self.microsoft("FastGelu", &[input, bias], vec![]),
             other => {
@@ -215,6 +251,9 @@ impl Emitter<'_> {
 
     pub fn activation(&mut self, input: &str, activation: Activation) -> Value {
         match activation {
+            Activation::Gelu | Activation::GeluTanh if self.operators == Operators::Plain => {
+                self.plain_gelu(input, activation)
+            }
             Activation::Gelu => self.microsoft("Gelu", &[input], vec![]),
             Activation::GeluTanh => self.microsoft("FastGelu", &[input], vec![]),
             Activation::Relu => self.graph.op("Relu", &[input], vec![]),

@@ -69,6 +69,11 @@ pub enum ConvertError {
     #[diagnostic(code(sciembed::convert::not_finite), help("the weights are damaged: fetch the model's folder again"))]
     NotFinite { tensor: String, file: PathBuf },
 
+    /// A weight is beyond what f16 can hold, so products with it would be infinite.
+    #[error("use the tensor {tensor:?} of {} in f16: it holds {value}, and 65504 is the most that fits", file.display())]
+    #[diagnostic(code(sciembed::convert::beyond_half), help("write precision = \"f32\" for this model"))]
+    BeyondHalf { tensor: String, file: PathBuf, value: f32 },
+
     /// The weights are not those that were planned with, so the key would lie.
     #[error("convert {}: it changed after it was digested", file.display())]
     #[diagnostic(code(sciembed::convert::changed), help("run the command again; it will plan with the new file"))]

@@ -16,6 +16,7 @@ mod head;
 mod modern;
 mod onnx;
 pub mod operators;
+mod plain;
 mod position;
 mod quantize;
 mod weights;
@@ -74,7 +75,7 @@ pub struct Conversion {
     pub stages: Vec<Stage>,
     /// In what numbers the products are computed.
     pub precision: Precision,
-    /// Which operators compute it; int8 is for kernels alone.
+    /// Which operators compute it; int8 is for kernels alone, and f16 for the others.
     pub operators: Operators,
 }
 
@@ -82,6 +83,7 @@ pub struct Conversion {
 #[derive(Clone, Debug)]
 pub struct Planned {
     graph: Vec<u8>,
+    inputs: Vec<&'static str>,
     blocks: Vec<(usize, Block)>,
     /// The encoder's weights, then those of the dense layers.
     modules: Vec<Weights>,
@@ -114,16 +116,15 @@ impl Conversion {
         let last = builder.nodes.iter_mut().find(|node| node.output[0] == vector).expect("something made the vector");
         OUTPUT.clone_into(&mut last.output[0]);
         let graph = self.model(&mut builder).encode_to_vec();
+        let inputs = self.inputs();
         let modules = std::iter::once(self.weights).chain(self.dense_weights).collect();
-        Ok(Planned { graph, blocks: builder.blocks, modules })
+        Ok(Planned { graph, inputs, blocks: builder.blocks, modules })
     }
 
     fn model(&self, builder: &mut Builder) -> Model {
         let ids =
             |name: &str| ValueInfo::tensor(name, Element::I64, &[Dimension::named("rows"), Dimension::named("tokens")]);
-        let mut input = vec![ids(IDS)];
-        input.extend(self.encoder.has_types().then(|| ids(TYPES)));
-        input.extend((!self.include_prompt).then(|| ids(POOLED)));
+        let input = self.inputs().into_iter().map(ids).collect();
         let output = ValueInfo::tensor(OUTPUT, Element::F32, &[Dimension::named("rows"), Dimension::fixed(self.dim())]);
         let graph = Graph {
             node: std::mem::take(&mut builder.nodes),
@@ -134,7 +135,10 @@ impl Conversion {
         };
         let set = |domain: &str, version| OperatorSet { domain: domain.to_owned(), version };
         let metadata = |key: &str, value: &str| Entry { key: key.to_owned(), value: value.to_owned() };
-        let mut opset_import = vec![set("", OPSET), set(MICROSOFT, MICROSOFT_OPSET)];
+        let mut opset_import = vec![set("", OPSET)];
+        if self.operators != Operators::Plain {
+            opset_import.push(set(MICROSOFT, MICROSOFT_OPSET));
+        }
         if self.operators == Operators::Kernels {
             opset_import.push(set(operators::DOMAIN, operators::VERSION));
         }
@@ -146,6 +150,12 @@ impl Conversion {
             opset_import,
             metadata_props: scheme.into_iter().collect(),
         }
+    }
+
+    /// The graph's inputs, each `rows x tokens`.
+    fn inputs(&self) -> Vec<&'static str> {
+        let types = self.encoder.has_types().then_some(TYPES);
+        [IDS].into_iter().chain(types).chain((!self.include_prompt).then_some(POOLED)).collect()
     }
 
     /// Components of the vectors.
@@ -162,5 +172,10 @@ impl Planned {
     /// The digest of the graph's bytes: with those of the weight files it says all that the converted model is.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.graph)
+    }
+
+    /// The graph's inputs, each `rows x tokens`.
+    pub fn inputs(&self) -> &[&'static str] {
+        &self.inputs
     }
 }

@@ -9,12 +9,16 @@ use super::builder::Value;
 use super::emitter::Emitter;
 use super::encoder::Modern;
 use super::onnx::{Attribute, Element};
+use super::operators::Operators;
 use super::position::rotations;
 use super::weights::Extent;
 
 /// What is added to the score of a token out of sight: far below any score, and no infinity, which a softmax over
 /// nothing else would turn into no number.
 const OUT_OF_SIGHT: f32 = -1e30;
+
+/// The same in f16, which ends at -65504: a score that is added must not make it an infinity.
+const OUT_OF_SIGHT_IN_HALF: f32 = -3e4;
 
 impl Modern {
     /// How far a token sees on either side, in numbers.
@@ -55,18 +59,22 @@ impl Emitter<'_> {
             _ => self.normalized(input, &name("attn_norm"), design.norm_bias)?,
         };
         let joint = Extent("3 x hidden_size", 3 * self.encoder.hidden);
+        let normalized = self.half(&normalized);
         let products = self.linear(&normalized, &[name("attn.Wqkv")], hidden, joint, design.attention_bias)?;
         let attended = self.rotary_attention(design, theta, window, &products);
         let attended = self.linear(&attended, &[name("attn.Wo")], hidden, hidden, design.attention_bias)?;
+        let attended = self.full(&attended);
         let states = self.graph.op("Add", &[input, &attended], vec![]);
 
         let normalized = self.normalized(&states, &name("mlp_norm"), design.norm_bias)?;
         let both = Extent("2 x intermediate_size", 2 * self.encoder.intermediate);
+        let normalized = self.half(&normalized);
         let up = self.linear(&normalized, &[name("mlp.Wi")], hidden, both, design.mlp_bias)?;
         let halves = self.graph.outputs("", "Split", &[&up], vec![Attribute::int("axis", -1)], 2);
         let active = self.activation(&halves[0], self.encoder.activation);
         let gated = self.graph.op("Mul", &[&active, &halves[1]], vec![]);
         let down = self.linear(&gated, &[name("mlp.Wo")], self.intermediate(), hidden, design.mlp_bias)?;
+        let down = self.full(&down);
         Ok(self.graph.op("Add", &[&states, &down], vec![]))
     }
 
@@ -74,8 +82,17 @@ impl Emitter<'_> {
         let parts = self.graph.outputs("", "Split", &[products], vec![Attribute::int("axis", -1)], 3);
         let (cosines, sines) = self.rotation_tables(theta, design.positions);
         let first = self.graph.integers("first_position", &[1], &[0]);
-        let [query, key] = [&parts[0], &parts[1]]
-            .map(|part| self.microsoft("RotaryEmbedding", &[part, &first, &cosines, &sines], vec![]));
+        let [query, key] = [&parts[0], &parts[1]].map(|part| {
+            let part = self.full(part);
+            let turned = match self.operators {
+                Operators::Plain => self.plain_rotation(&part, &cosines, &sines),
+                _ => self.microsoft("RotaryEmbedding", &[&part, &first, &cosines, &sines], vec![]),
+            };
+            self.half(&turned)
+        });
+        if self.operators == Operators::Plain {
+            return self.plain_attention([&query, &key, &parts[2]], Some(window));
+        }
         let inputs = [&*query, &key, &parts[2], "", "", window];
         let heads = Attribute::int("num_heads", self.encoder.heads as i64);
         self.microsoft("MultiHeadAttention", &inputs, vec![heads])
@@ -110,10 +127,12 @@ impl Emitter<'_> {
         let steps = self.graph.op("Abs", &[&distances], vec![]);
         let widest = self.graph.integers(&format!("window_{window}"), &[], &[window as i64]);
         let hidden = self.graph.op("Greater", &[&steps, &widest], vec![]);
-        let hidden = self.graph.op("Cast", &[&hidden], vec![Attribute::int("to", Element::F32 as i64)]);
-        let far = self.graph.floats("out_of_sight", &[], &[OUT_OF_SIGHT]);
+        let hidden = self.cast(&hidden, Element::F32);
+        let far = if self.is_half() { OUT_OF_SIGHT_IN_HALF } else { OUT_OF_SIGHT };
+        let far = self.graph.floats("out_of_sight", &[], &[far]);
         let bias = self.graph.op("Mul", &[&hidden, &far], vec![]);
         let axes = self.graph.integers("axes_01", &[2], &[0, 1]);
-        self.graph.op("Unsqueeze", &[&bias, &axes], vec![])
+        let bias = self.graph.op("Unsqueeze", &[&bias, &axes], vec![]);
+        self.score_bias(bias)
     }
 }

@@ -22,6 +22,7 @@ pub(super) enum Element {
     U8 = 2,
     I32 = 6,
     I64 = 7,
+    F16 = 10,
 }
 
 impl Element {
@@ -29,6 +30,7 @@ impl Element {
     pub const fn bytes(self) -> u64 {
         match self {
             Self::U8 => 1,
+            Self::F16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
         }

@@ -1,12 +1,14 @@
-//! The operators of a converted graph: standard ones, or the kernels of this program on a CPU.
+//! The operators of a converted graph: standard ones, those of ONNX alone, or the kernels of this program on a CPU.
 //!
 //! The names here are what `embedder` registers with ONNX Runtime, so no other program opens a graph that has them.
 
 /// Which operators a graph is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operators {
-    /// Those of ONNX and of ONNX Runtime, in f32: for GPUs, and for other programs.
+    /// Those of ONNX and of ONNX Runtime, in f32 or f16: for GPUs, and for other programs.
     Standard,
+    /// Those of ONNX alone: for TensorRT, which knows no others and takes a graph of these whole.
+    Plain,
     /// This program's kernels, which are faster on CPUs and let no row see another.
     Kernels,
 }

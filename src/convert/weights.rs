@@ -173,6 +173,15 @@ impl Weights {
         }
     }
 
+    /// The same, rounded to f16: refused where a value is beyond its range.
+    pub(super) fn read_half(&self, tensor: &Tensor) -> Result<Vec<f16>, ConvertError> {
+        let rounded = |value: f32| match f16::from_f32(value) {
+            half if half.is_finite() => Ok(half),
+            _ => Err(ConvertError::BeyondHalf { tensor: tensor.name.clone(), file: self.path(tensor.file), value }),
+        };
+        self.read(tensor)?.into_iter().map(rounded).collect()
+    }
+
     fn path(&self, file: usize) -> PathBuf {
         self.folder.join(self.files.get(file).map_or(SINGLE, String::as_str))
     }
@@ -232,5 +241,30 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> ConvertError + '_ {
     move |source| match source.kind() {
         ErrorKind::UnexpectedEof => ConvertError::Changed { file: path.into() },
         _ => ConvertError::Unreadable { file: path.into(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    #[test]
+    fn what_f16_cannot_hold_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for (value, held) in [(65504.0f32, true), (-65519.0, true), (65520.0, false), (-1e6, false)] {
+            let bytes: Vec<u8> = [1.0f32, value].iter().flat_map(|value| value.to_le_bytes()).collect();
+            let tensor = TensorView::new(Dtype::F32, vec![2], &bytes).unwrap();
+            std::fs::write(dir.path().join(SINGLE), safetensors::serialize([("gain", tensor)], None).unwrap()).unwrap();
+            let weights = Weights::open(dir.path()).unwrap();
+            let tensor = weights.tensor("gain", "config.json", &[Extent("hidden_size", 2)]).unwrap();
+            match weights.read_half(&tensor) {
+                Ok(halves) => assert!(held && halves[0] == f16::ONE, "{value}"),
+                Err(error) => {
+                    let message = error.to_string();
+                    assert!(!held && message.contains("\"gain\"") && message.contains(&value.to_string()), "{message}");
+                }
+            }
+        }
     }
 }

@@ -51,6 +51,21 @@ pub enum EmbedderError {
     )]
     Cuda { gpu: u32, source: ort::Error },
 
+    /// The same of TensorRT's.
+    #[error("register ONNX Runtime's TensorRT provider for GPU {gpu}")]
+    #[diagnostic(
+        code(sciembed::embedder::tensorrt),
+        help(
+            "check that there is such a GPU (`nvidia-smi`), and TensorRT of the provider's version; or write provider = \"cuda\""
+        )
+    )]
+    Tensorrt { gpu: u32, source: ort::Error },
+
+    /// What TensorRT compiles has no place.
+    #[error("make {}, where TensorRT's engines are kept", folder.display())]
+    #[diagnostic(code(sciembed::embedder::engines), help("free space there, or make the folder writable"))]
+    Engines { folder: PathBuf, source: io::Error },
+
     /// A file cannot be read.
     #[error("read {}", file.display())]
     #[diagnostic(
@@ -166,7 +181,9 @@ pub enum EmbedderError {
     #[error("embed row {row}: component {component} of its vector is {value}")]
     #[diagnostic(
         code(sciembed::embedder::not_finite),
-        help("the model overflows on this text: use a float32 graph, or leave the paper out")
+        help(
+            "the model overflows on this text: write precision = \"f32\" if it is f16, use a float32 graph, or leave the paper out"
+        )
     )]
     NotFinite { row: usize, component: usize, value: f32 },
 

@@ -9,6 +9,7 @@ mod api;
 mod batch;
 mod error;
 mod fake;
+mod gpu;
 mod onnx;
 mod operators;
 mod pooling;

@@ -13,28 +13,28 @@ use std::sync::mpsc::{Sender, channel};
 
 use rayon::prelude::*;
 
-use super::batch::{DEFAULT_MAX_BATCH_TOKENS, batches};
+use super::batch::{DEFAULT_MAX_BATCH_TOKENS, Limits, batches};
+use super::gpu::{Gpu, MOST_TENSORRT_ROWS, Profile};
 use super::session::{Batch, Model};
 use super::windows::{Gathered, Windows};
 use super::worker::{Answer, DEPTH, Job, Worker, caught};
 use super::{Description, Embedder, EmbedderError, Sink, TextTokenizer, Told, runtime};
 use crate::convert::GRAPH_FILE;
 use crate::digest::Digest;
+use crate::manifest::config::Precision;
 use crate::model::{Environment, Graph, GraphFile, ModelPackage, Onnx, PackageFile, Processor, Role};
 
 /// Tokens per run on a GPU where the manifest does not say: it wants large batches.
-const DEFAULT_CUDA_BATCH_TOKENS: usize = 16_384;
+const DEFAULT_GPU_BATCH_TOKENS: usize = 16_384;
 
 /// See the file's head.
 pub(super) struct OnnxEmbedder {
     description: Description,
     tokenizer: TextTokenizer,
     workers: Vec<Worker>,
-    max_batch_tokens: usize,
+    limits: Limits,
     /// Whether vectors have length 1.
     normalized: bool,
-    /// Whether every row runs alone, because the graph would mix rows.
-    alone: bool,
 }
 
 impl OnnxEmbedder {
@@ -43,22 +43,27 @@ impl OnnxEmbedder {
         let environment = runtime::load(env)?.environment;
         let graph = graph(&onnx.package, env)?;
         let shared = Arc::new(onnx.clone());
+        let engines = env.engines.join(description.key.to_string());
         // In turns, where there are several sessions a GPU.
-        let gpus = onnx.config.device.gpus().numbers().collect::<Vec<_>>().into_iter().cycle();
-        let workers = (0..sessions(onnx, env)).zip(gpus).map(|(session, gpu)| {
+        let numbers = onnx.config.device.gpus().numbers().collect::<Vec<_>>().into_iter().cycle();
+        let workers = (0..sessions(onnx, env)).zip(numbers).map(|(session, number)| {
             let (environment, onnx, graph) = (environment.clone(), Arc::clone(&shared), graph.clone());
-            Worker::spawn(session, move || Model::open(&environment, &onnx, &graph, gpu))
+            let gpu = onnx.processor.is_gpu().then(|| gpu(&onnx, number, engines.join(session.to_string())));
+            Worker::spawn(session, move || Model::open(&environment, &onnx, &graph, gpu.as_ref()))
         });
         let workers = workers.collect::<Result<Vec<_>, _>>()?;
         let tokenizer = tokenizer(&onnx.package)?;
         let opened = workers.iter().map(Worker::opened).collect::<Result<Vec<bool>, _>>()?;
         let row_independent = match &onnx.package.graph {
-            Graph::Own(own) => own.row_independent,
+            // On a GPU bits vary with the batch whatever runs, and nothing else of a row does.
+            Graph::Own(own) => own.row_independent || onnx.processor.is_gpu(),
             // After the sessions have read the graph, so that a file swapped in between is seen.
             Graph::Bundled(file) => verified_graph(&onnx.package, file)?.row_independent && !opened.contains(&true),
         };
-        let (max_batch_tokens, normalized) = (max_batch_tokens(onnx), onnx.package.settings.normalize());
-        Ok(Self { description, tokenizer, workers, max_batch_tokens, normalized, alone: !row_independent })
+        // Every row runs alone where the graph would mix rows.
+        let rows = if row_independent { max_batch_rows(onnx) } else { 1 };
+        let (limits, normalized) = (Limits { tokens: max_batch_tokens(onnx), rows }, onnx.package.settings.normalize());
+        Ok(Self { description, tokenizer, workers, limits, normalized })
     }
 
     fn tokenise(&self, texts: &[&str]) -> Result<Windows, EmbedderError> {
@@ -116,7 +121,7 @@ impl Embedder for OnnxEmbedder {
                 return Ok(());
             }
         }
-        let batches = batches(&lengths, self.max_batch_tokens, self.alone).into_iter();
+        let batches = batches(&lengths, self.limits).into_iter();
         let prompt = self.tokenizer.prompt_tokens();
         self.run(batches.map(|batch| Batch::gather(batch, &windows, prompt)), |batch, vectors| {
             let mut vectors = batch.windows.iter().zip(vectors);
@@ -141,7 +146,7 @@ fn feed(
 fn sessions(onnx: &Onnx, env: &Environment) -> usize {
     let by_default = match onnx.processor {
         Processor::Cpu => env.cores / onnx.config.threads.unwrap_or(1),
-        Processor::Cuda => onnx.config.device.gpus().numbers().count(),
+        Processor::Cuda | Processor::Tensorrt => onnx.config.device.gpus().numbers().count(),
     };
     onnx.config.sessions.unwrap_or(by_default).max(1)
 }
@@ -149,9 +154,27 @@ fn sessions(onnx: &Onnx, env: &Environment) -> usize {
 fn max_batch_tokens(onnx: &Onnx) -> usize {
     let by_default = match onnx.processor {
         Processor::Cpu => DEFAULT_MAX_BATCH_TOKENS,
-        Processor::Cuda => DEFAULT_CUDA_BATCH_TOKENS,
+        Processor::Cuda | Processor::Tensorrt => DEFAULT_GPU_BATCH_TOKENS,
     };
     onnx.config.max_batch_tokens.unwrap_or(by_default)
+}
+
+fn max_batch_rows(onnx: &Onnx) -> usize {
+    if onnx.processor == Processor::Tensorrt { MOST_TENSORRT_ROWS } else { usize::MAX }
+}
+
+/// The GPU of this number, and how the model runs there.
+fn gpu(onnx: &Onnx, number: u32, engines: PathBuf) -> Gpu {
+    let profile = match &onnx.package.graph {
+        Graph::Own(own) => Some(Profile {
+            inputs: own.planned.inputs().to_vec(),
+            max_length: onnx.package.settings.max_length,
+            max_batch_tokens: max_batch_tokens(onnx),
+        }),
+        Graph::Bundled(_) => None,
+    };
+    let half = onnx.package.graph.precision() == Precision::F16;
+    Gpu { number, processor: onnx.processor, half, engines, profile }
 }
 
 /// The ONNX file that runs, made of the weights where it is one of our own.

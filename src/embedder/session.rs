@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
-use ort::ep;
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::session::{IoBinding, Session, SessionOutputs};
 use ort::value::{Tensor, TensorElementType, ValueType};
 
+use super::gpu::Gpu;
 use super::windows::Windows;
 use super::{EmbedderError, operators, pooling};
 use crate::convert::{IDS, POOLED, Stage, TYPES};
@@ -80,6 +81,8 @@ impl Input {
 /// A session with what surrounds its graph.
 pub(super) struct Model {
     session: Session,
+    /// Where inputs come from and the output goes, bound anew for each batch, on GPUs.
+    binding: Option<IoBinding>,
     settings: Settings,
     /// Whether the graph pools, and does all that follows, by itself.
     is_own: bool,
@@ -88,20 +91,24 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Makes a session for the graph of `onnx`, which is the file `graph`; on GPUs, on the one with this number.
-    pub fn open(environment: &Environment, onnx: &Onnx, graph: &Path, gpu: u32) -> Result<Self, EmbedderError> {
+    /// Makes a session for the graph of `onnx`, which is the file `graph`; where there is a GPU, on that one.
+    pub fn open(
+        environment: &Environment,
+        onnx: &Onnx,
+        graph: &Path,
+        gpu: Option<&Gpu>,
+    ) -> Result<Self, EmbedderError> {
         let refused = |source| EmbedderError::Session { graph: graph.into(), source };
         let mut builder = builder(environment, onnx.config.threads.unwrap_or(1), onnx.processor).map_err(refused)?;
-        if onnx.processor == Processor::Cuda {
-            let provider = ep::CUDA::default().with_device_id(gpu as i32).build().error_on_failure();
-            let registered = builder.with_execution_providers([provider]);
-            builder = registered.map_err(|error| EmbedderError::Cuda { gpu, source: error.into() })?;
+        if let Some(gpu) = gpu {
+            builder = gpu.register(builder)?;
         }
         let session = commit(builder, graph).map_err(refused)?;
+        let binding = gpu.map(|_| session.create_binding()).transpose().map_err(refused)?;
         let inputs = inputs(&session, graph)?;
         let output = output(&session, graph)?;
         let is_own = matches!(onnx.package.graph, Graph::Own(_));
-        Ok(Self { session, settings: onnx.package.settings.clone(), is_own, inputs, output })
+        Ok(Self { session, binding, settings: onnx.package.settings.clone(), is_own, inputs, output })
     }
 
     /// Whether a row's bits may depend on how many rows run with it.
@@ -118,7 +125,14 @@ impl Model {
         let failed =
             |source| EmbedderError::Run { first: batch.rows[0], rows: batch.rows.len(), tokens: batch.length, source };
         let inputs = tensors(&self.inputs, batch).map_err(failed)?;
-        let outputs = self.session.run(inputs).map_err(failed)?;
+        let outputs = match &mut self.binding {
+            Some(binding) => {
+                bind(binding, &inputs, &self.output).map_err(failed)?;
+                self.session.run_binding(binding)
+            }
+            None => self.session.run(inputs),
+        };
+        let outputs = outputs.map_err(failed)?;
         let mut vectors = vectors(&outputs, &self.output, batch, &self.settings, self.is_own)?;
         for (vector, &row) in vectors.iter_mut().zip(&batch.rows) {
             if !self.is_own {
@@ -155,7 +169,7 @@ fn builder(environment: &Environment, threads: usize, processor: Processor) -> o
         .with_memory_pattern(false)?;
     match processor {
         Processor::Cpu => Ok(builder.with_disabled_optimizers(SLOWER_ON_CPU)?),
-        Processor::Cuda => Ok(builder),
+        Processor::Cuda | Processor::Tensorrt => Ok(builder),
     }
 }
 
@@ -194,7 +208,19 @@ fn element(dtype: &ValueType) -> Option<TensorElementType> {
     }
 }
 
-fn tensors(inputs: &[Input], batch: &Batch) -> ort::Result<Vec<(&'static str, SessionInputValue<'static>)>> {
+/// Binds the inputs, which go to where the graph wants them here and once, and has the output come to the CPU's memory: of
+/// several outputs the others stay where they are.
+fn bind(binding: &mut IoBinding, inputs: &[(&'static str, Tensor<i64>)], output: &str) -> ort::Result<()> {
+    // The last run's output has another shape, and would be written into again.
+    binding.clear();
+    inputs.iter().try_for_each(|(name, tensor)| binding.bind_input(*name, tensor))?;
+    let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
+    binding.bind_output_to_device(output, &memory)?;
+    // Copies to a GPU are queued, and nothing else waits for them.
+    binding.synchronize_inputs()
+}
+
+fn tensors(inputs: &[Input], batch: &Batch) -> ort::Result<Vec<(&'static str, Tensor<i64>)>> {
     let tensor = |input: &Input| {
         let values = match input {
             Input::Ids => batch.ids.clone(),
@@ -205,7 +231,7 @@ fn tensors(inputs: &[Input], batch: &Batch) -> ort::Result<Vec<(&'static str, Se
                 (0..batch.ids.len()).map(row).collect()
             }
         };
-        Ok((input.name(), Tensor::from_array((batch.shape(), values))?.into()))
+        Ok((input.name(), Tensor::from_array((batch.shape(), values))?))
     };
     inputs.iter().map(tensor).collect()
 }
@@ -305,8 +331,8 @@ mod tests {
                 bytes.windows(field.len()).filter(|window| *window == field).count()
             };
             let (linear, other) = match precision {
-                Precision::F32 => ("Linear", "QuantizedLinear"),
                 Precision::Int8 => ("QuantizedLinear", "Linear"),
+                _ => ("Linear", "QuantizedLinear"),
             };
             assert_eq!((count(linear), count(other)), (24, 0), "four products in each of six layers");
             assert_eq!((count("Attention"), count("AddNormalization")), (6, 12));
@@ -322,7 +348,61 @@ mod tests {
         let Some((env, onnx)) = real_model(GraphChoice::Bundled) else { return };
         let environment = runtime::load(&env).unwrap().environment;
         let graph = &onnx.package.files[&Role::Graph].path;
-        assert!(!Model::open(&environment, &onnx, graph, 0).unwrap().mixes_rows());
+        assert!(!Model::open(&environment, &onnx, graph, None).unwrap().mixes_rows());
+    }
+
+    /// What a GPU's session does, done on the CPU: bound values give the same bits, for batches of any shape, one by one.
+    #[test]
+    fn bound_inputs_and_output_give_the_same_bits() {
+        for choice in [GraphChoice::Own, GraphChoice::Bundled] {
+            let Some((env, onnx)) = real_model(choice) else { return };
+            let environment = runtime::load(&env).unwrap().environment;
+            let graph = match &onnx.package.graph {
+                Graph::Own(own) => {
+                    own.planned.ensure(&env.graphs, &onnx.package.weight_files()).unwrap().join(GRAPH_FILE)
+                }
+                Graph::Bundled(file) => file.path.clone(),
+            };
+            let open = || Model::open(&environment, &onnx, &graph, None).unwrap();
+            let (mut plain, mut bound) = (open(), open());
+            bound.binding = Some(bound.session.create_binding().unwrap());
+            for (rows, length) in [(3, 7), (1, 40), (3, 7), (2, 5), (64, 9)] {
+                let batch = Batch {
+                    windows: (0..rows).collect(),
+                    rows: (0..rows).collect(),
+                    length,
+                    prompt: 0,
+                    ids: (0..rows * length).map(|token| 2000 + 37 * token as i64 % 9000).collect(),
+                    type_ids: vec![0; rows * length],
+                };
+                let bits = |model: &mut Model| -> Vec<Vec<u32>> {
+                    let vectors = model.run(&batch).unwrap();
+                    vectors.iter().map(|vector| vector.iter().map(|value| value.to_bits()).collect()).collect()
+                };
+                assert_eq!(bits(&mut plain), bits(&mut bound), "{choice}: {rows} x {length}");
+            }
+        }
+    }
+
+    /// No GPU, no vectors: ONNX Runtime would run on the CPU without a word.
+    #[test]
+    fn a_provider_that_does_not_register_is_named_with_its_gpu_and_remedy() {
+        use miette::Diagnostic;
+        let Some((env, onnx)) = real_model(GraphChoice::Bundled) else { return };
+        let environment = runtime::load(&env).unwrap().environment;
+        let graph = &onnx.package.files[&Role::Graph].path;
+        let engines = tempfile::tempdir().unwrap();
+        for (processor, provider, remedy) in
+            [(Processor::Cuda, "CUDA", "device = \"cpu\""), (Processor::Tensorrt, "TensorRT", "provider = \"cuda\"")]
+        {
+            let folder = engines.path().join("0");
+            let gpu = Gpu { number: 3, processor, half: false, engines: folder.clone(), profile: None };
+            let error = Model::open(&environment, &onnx, graph, Some(&gpu)).err().unwrap();
+            let (message, help) = (error.to_string(), error.help().unwrap().to_string());
+            assert_eq!(message, format!("register ONNX Runtime's {provider} provider for GPU 3"));
+            assert!(help.contains("nvidia-smi") && help.contains(remedy), "{help}");
+            assert!(!folder.exists(), "nothing is made for a provider that is not there");
+        }
     }
 
     #[test]

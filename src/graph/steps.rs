@@ -149,6 +149,7 @@ impl Maker<'_> {
             store_dtype: embed.store_dtype,
             onnx: OnnxConfig {
                 device: onnx.device,
+                provider: onnx.provider,
                 sessions: onnx.sessions.map(Into::into),
                 threads: onnx.threads.map(Into::into),
                 max_batch_tokens: onnx.max_batch_tokens.map(Into::into),

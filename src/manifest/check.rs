@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{DEFAULT_KEY, Long};
+use super::config::{DEFAULT_KEY, Device, Long};
 use super::fault::{Code, Fault};
 use super::parse::Reading;
 use super::spec::{Embed, Load, Prepare, VERSION, Workflow};
@@ -40,6 +40,7 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, text: &Text, faults:
         check.node("embed", name);
         check.filled(&["embed", name, "model"], &embed.model);
         check.overlap(name, embed);
+        check.provider(name, embed);
     }
     for (name, persist) in &workflow.persist {
         check.node("persist", name);
@@ -224,6 +225,16 @@ impl Check<'_> {
             let message = format!("`embed.{node}` has `overlap` without `long = \"mean\"`");
             let fault = Fault::new(Code::InvalidValue, message).at(span, "there are no windows that could overlap");
             self.faults.push(fault.help("write `long = \"mean\"`, or leave `overlap` out"));
+        }
+    }
+
+    /// There are GPUs, where it is said what drives them.
+    fn provider(&mut self, node: &str, embed: &Embed) {
+        let Some(span) = self.reading.places.key(&["embed", node, "onnx", "provider"]) else { return };
+        if !matches!(embed.onnx.device, Device::Cuda(_)) && !self.reading.damaged(&["embed", node, "onnx", "device"]) {
+            let message = format!("`embed.{node}.onnx` has `provider` without a `cuda` device");
+            let fault = Fault::new(Code::InvalidValue, message).at(span, "there is no GPU that it could drive");
+            self.faults.push(fault.help("write `device = \"cuda\"`, or leave `provider` out"));
         }
     }
 

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::api::{Api as ApiConfig, Dollars, KeyVariables, Mode};
-pub use super::device::{Device, Gpus};
+pub use super::device::{Device, Gpus, Provider};
 use super::record_template::RecordTemplate;
 use crate::clean::Step;
 use crate::condition::{Condition, Fraction};
@@ -220,6 +220,9 @@ pub enum Precision {
     /// IEEE single precision.
     #[default]
     F32,
+    /// IEEE half precision, for GPUs: the inputs and weights of products, and attention; sums and normalisations stay in `f32`.
+    /// Vectors differ slightly from those of `f32`.
+    F16,
     /// Weights of 7 bits with a scale for each output, inputs of 8 bits scaled by each token's own extremes; vectors differ
     /// slightly from those of `f32`.
     Int8,
@@ -229,6 +232,7 @@ impl fmt::Display for Precision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F32 => "f32",
+            Self::F16 => "f16",
             Self::Int8 => "int8",
         })
     }
@@ -282,12 +286,14 @@ impl fmt::Display for Dtype {
     }
 }
 
-/// The resolved `[embed.X.onnx]` table. Only the device can change a vector; the rest is speed.
+/// The resolved `[embed.X.onnx]` table. Only device and provider can change a vector; the rest is speed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OnnxConfig {
     /// Where the model runs.
     pub device: Device,
-    /// Sessions running side by side; by default one per core.
+    /// What drives a GPU, where the manifest says; only with a `cuda` device.
+    pub provider: Option<Provider>,
+    /// Sessions running side by side; by default one per core or GPU.
     pub sessions: Option<usize>,
     /// Threads inside each session; by default one.
     pub threads: Option<usize>,

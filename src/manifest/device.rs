@@ -1,4 +1,4 @@
-//! Where a model runs: `cpu`, `cuda`, `cuda:0,1` or `auto`.
+//! Where a model runs: `cpu`, `cuda`, `cuda:0,1` or `auto`; and by which provider on a GPU.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,6 +18,17 @@ pub enum Device {
     /// The first GPU where there is one, otherwise the CPU, and the run says which.
     #[default]
     Auto,
+}
+
+/// What ONNX Runtime drives a GPU with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// CUDA: ONNX Runtime's own kernels.
+    #[default]
+    Cuda,
+    /// TensorRT: a compiler for the GPU at hand, with CUDA for what it does not take.
+    Tensorrt,
 }
 
 /// NVIDIA GPUs by their numbers, at least one.

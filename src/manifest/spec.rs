@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::config::{
     DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Long, Missing, Pooling,
-    Precision, TruncateAt,
+    Precision, Provider, TruncateAt,
 };
 use super::api::Api;
 use crate::clean::Step;
@@ -252,8 +252,9 @@ pub struct Embed {
     #[serde(default)]
     pub dim: Option<NonZeroUsize>,
 
-    /// In what numbers the model computes: `"f32"` (the default), or `"int8"`: other, very similar vectors, up to
-    /// three times as fast on CPUs with VNNI, a third faster on others with AVX2. It is for CPUs alone.
+    /// In what numbers the model computes: `"f32"` (the default), or, for other, very similar vectors, `"int8"` or `"f16"`.
+    /// `"int8"` is for CPUs alone: up to three times as fast on those with VNNI, a third faster on others with AVX2. `"f16"` is
+    /// for GPUs alone: products and attention in half precision, sums and normalisations in f32.
     #[serde(default)]
     pub precision: Precision,
 
@@ -276,7 +277,7 @@ pub struct Embed {
     pub api: Option<Box<Api>>,
 }
 
-/// How ONNX Runtime runs a model. Apart from the device, these change the speed and never a vector.
+/// How ONNX Runtime runs a model. Apart from device and provider, these change the speed and never a vector.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Onnx {
@@ -285,7 +286,12 @@ pub struct Onnx {
     #[serde(default)]
     pub device: Device,
 
-    /// How many sessions run side by side. Default: one per core.
+    /// What drives the GPUs of a `cuda` device: `"cuda"` (the default), or `"tensorrt"`, which compiles the model for the GPU at
+    /// hand: minutes at its first start, since engines are kept in the store. Its vectors are of a class of their own.
+    #[serde(default)]
+    pub provider: Option<Provider>,
+
+    /// How many sessions run side by side. Default: one per core, or per GPU.
     #[serde(default)]
     pub sessions: Option<NonZeroUsize>,
 
@@ -293,7 +299,8 @@ pub struct Onnx {
     #[serde(default)]
     pub threads: Option<NonZeroUsize>,
 
-    /// How many tokens, padding included, go into one run of the model. A longer text still runs, alone.
+    /// How many tokens go into one run of the model, at most. A longer text still runs, alone. Default: 512 on a CPU, 16384 on
+    /// a GPU.
     #[serde(default)]
     pub max_batch_tokens: Option<NonZeroUsize>,
 }

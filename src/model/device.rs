@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::ModelError;
 use crate::convert::Operators;
-use crate::manifest::config::{Device, Precision};
+use crate::manifest::config::{Device, Precision, Provider};
 
 /// What to do about a missing or unfit ONNX Runtime.
 pub const RUNTIME_REMEDY: &str = "run ./setup.sh, which brings ONNX Runtime to lib/, or name the library with \
@@ -16,6 +16,9 @@ pub const RUNTIME_REMEDY: &str = "run ./setup.sh, which brings ONNX Runtime to l
 
 /// The library of ONNX Runtime's CUDA provider, which must lie beside the runtime.
 const CUDA_PROVIDER: &str = "libonnxruntime_providers_cuda.so";
+
+/// The library of its TensorRT provider, which must lie there too.
+const TENSORRT_PROVIDER: &str = "libonnxruntime_providers_tensorrt.so";
 
 /// The device file of the NVIDIA driver.
 const NVIDIA_DRIVER: &str = "/dev/nvidiactl";
@@ -29,6 +32,8 @@ pub struct Environment {
     pub cores: usize,
     /// Where graphs that were made of weights are kept.
     pub graphs: PathBuf,
+    /// Where what TensorRT compiles is kept; it can always be made again.
+    pub engines: PathBuf,
     /// Where it is noted what APIs cost: a folder for each workflow.
     pub spending: PathBuf,
     /// What holds the keys of APIs.
@@ -77,6 +82,8 @@ pub enum Processor {
     Cpu,
     /// NVIDIA GPUs; which ones changes no vector.
     Cuda,
+    /// The same, by a compiler that rounds otherwise.
+    Tensorrt,
 }
 
 impl Processor {
@@ -85,7 +92,13 @@ impl Processor {
         match (self, precision) {
             (Self::Cpu, Precision::F32) => "cpu-f32",
             (Self::Cpu, Precision::Int8) => "cpu-i8",
-            (Self::Cuda, _) => "cuda-f32",
+            // Refused where a model is resolved; tests run such graphs, on ONNX Runtime's own terms.
+            (Self::Cpu, Precision::F16) => "cpu-f16",
+            // There int8 is refused.
+            (Self::Cuda, Precision::F32 | Precision::Int8) => "cuda-f32",
+            (Self::Cuda, Precision::F16) => "cuda-f16",
+            (Self::Tensorrt, Precision::F32 | Precision::Int8) => "tensorrt-f32",
+            (Self::Tensorrt, Precision::F16) => "tensorrt-f16",
         }
     }
 
@@ -94,7 +107,13 @@ impl Processor {
         match self {
             Self::Cpu => Operators::Kernels,
             Self::Cuda => Operators::Standard,
+            Self::Tensorrt => Operators::Plain,
         }
+    }
+
+    /// Whether it is a GPU.
+    pub const fn is_gpu(self) -> bool {
+        !matches!(self, Self::Cpu)
     }
 
     /// Whether a text always gets the same bits there: CUDA picks kernels by batch shape and adds in varying order.
@@ -108,21 +127,37 @@ impl fmt::Display for Processor {
         f.write_str(match self {
             Self::Cpu => "cpu",
             Self::Cuda => "cuda",
+            Self::Tensorrt => "tensorrt",
         })
     }
 }
 
-/// Settles `device`; the text says why where there is a GPU and `auto` did not get it.
+/// Settles `device`, driven by `provider`; the text says why where there is a GPU and `auto` did not get it.
 ///
 /// # Errors
-/// [`ModelError::NoCuda`] for `cuda` on a machine that lacks something for it.
-pub(super) fn settle(device: Device, env: &Environment) -> Result<(Processor, Option<String>), ModelError> {
-    settle_with(device, env, Path::new(NVIDIA_DRIVER))
+/// [`ModelError::NoCuda`] or [`ModelError::NoTensorrt`] for a device that the machine lacks something for.
+pub(super) fn settle(
+    device: Device,
+    provider: Provider,
+    env: &Environment,
+) -> Result<(Processor, Option<String>), ModelError> {
+    settle_with(device, provider, env, Path::new(NVIDIA_DRIVER))
 }
 
-fn settle_with(device: Device, env: &Environment, driver: &Path) -> Result<(Processor, Option<String>), ModelError> {
+fn settle_with(
+    device: Device,
+    provider: Provider,
+    env: &Environment,
+    driver: &Path,
+) -> Result<(Processor, Option<String>), ModelError> {
     match (device, cuda_lacks(env.runtime(), driver)) {
         (Device::Cpu, _) => Ok((Processor::Cpu, None)),
+        (Device::Cuda(_), None) if provider == Provider::Tensorrt => {
+            match env.runtime().and_then(|runtime| provider_lacks(runtime, TENSORRT_PROVIDER)) {
+                None => Ok((Processor::Tensorrt, None)),
+                Some(missing) => Err(ModelError::NoTensorrt { missing }),
+            }
+        }
         (Device::Cuda(_) | Device::Auto, None) => Ok((Processor::Cuda, None)),
         // Where there is no NVIDIA driver nobody expects a GPU.
         (Device::Auto, Some(missing)) => Ok((Processor::Cpu, driver.exists().then_some(missing))),
@@ -133,13 +168,19 @@ fn settle_with(device: Device, env: &Environment, driver: &Path) -> Result<(Proc
 /// The first thing that CUDA needs and this machine lacks.
 fn cuda_lacks(runtime: Option<&Path>, driver: &Path) -> Option<String> {
     let Some(runtime) = runtime else { return Some("ONNX Runtime was not found".to_owned()) };
-    // A symlink may stand in another folder than the library; the provider is looked for beside the library itself.
-    let library = runtime.canonicalize().unwrap_or_else(|_| runtime.into());
-    let provider = library.with_file_name(CUDA_PROVIDER);
-    if !provider.is_file() {
-        return Some(format!("{} is missing; this is not the GPU build of ONNX Runtime", provider.display()));
+    if let Some(missing) = provider_lacks(runtime, CUDA_PROVIDER) {
+        return Some(missing);
     }
     (!driver.exists()).then(|| format!("{} is missing; no NVIDIA driver is loaded", driver.display()))
+}
+
+/// What is missing where this library is not beside the runtime.
+fn provider_lacks(runtime: &Path, provider: &str) -> Option<String> {
+    // A symlink may stand in another folder than the library; the provider is looked for beside the library itself.
+    let library = runtime.canonicalize().unwrap_or_else(|_| runtime.into());
+    let provider = library.with_file_name(provider);
+    let missing = || format!("{} is missing; this is not the GPU build of ONNX Runtime", provider.display());
+    (!provider.is_file()).then(missing)
 }
 
 #[cfg(test)]
@@ -154,23 +195,40 @@ mod tests {
         let (runtime, driver) = (dir.path().join("libonnxruntime.so"), dir.path().join("nvidiactl"));
         let env =
             Environment { onnxruntime: vec![dir.path().join("absent.so"), runtime.clone()], ..Environment::default() };
-        let complaint = || settle_with(Device::Cuda(Gpus::FIRST), &env, &driver).unwrap_err().to_string();
+        let complaint =
+            || settle_with(Device::Cuda(Gpus::FIRST), Provider::Cuda, &env, &driver).unwrap_err().to_string();
 
         assert!(complaint().contains("ONNX Runtime was not found"));
         fs::write(&runtime, "").unwrap();
         assert!(complaint().contains(CUDA_PROVIDER));
         fs::write(dir.path().join(CUDA_PROVIDER), "").unwrap();
         assert!(complaint().contains("nvidiactl is missing"));
-        let (processor, why) = settle_with(Device::Auto, &env, &driver).unwrap();
+        let (processor, why) = settle_with(Device::Auto, Provider::Cuda, &env, &driver).unwrap();
         assert_eq!((processor, why), (Processor::Cpu, None));
 
         fs::write(&driver, "").unwrap();
         fs::remove_file(dir.path().join(CUDA_PROVIDER)).unwrap();
-        let (processor, why) = settle_with(Device::Auto, &env, &driver).unwrap();
+        let (processor, why) = settle_with(Device::Auto, Provider::Cuda, &env, &driver).unwrap();
         assert_eq!(processor, Processor::Cpu);
         assert!(why.unwrap().contains("this is not the GPU build"));
         fs::write(dir.path().join(CUDA_PROVIDER), "").unwrap();
-        assert_eq!(settle_with(Device::Auto, &env, &driver).unwrap(), (Processor::Cuda, None));
-        assert_eq!(settle_with(Device::Cpu, &env, &driver).unwrap(), (Processor::Cpu, None));
+        assert_eq!(settle_with(Device::Auto, Provider::Cuda, &env, &driver).unwrap(), (Processor::Cuda, None));
+        assert_eq!(settle_with(Device::Cpu, Provider::Cuda, &env, &driver).unwrap(), (Processor::Cpu, None));
+
+        let compiled = || settle_with(Device::Cuda(Gpus::FIRST), Provider::Tensorrt, &env, &driver);
+        let message = compiled().unwrap_err().to_string();
+        assert!(message.contains("provider = \"tensorrt\"") && message.contains(TENSORRT_PROVIDER), "{message}");
+        fs::write(dir.path().join(TENSORRT_PROVIDER), "").unwrap();
+        assert_eq!(compiled().unwrap(), (Processor::Tensorrt, None));
+    }
+
+    /// Vectors of two classes may not be mixed.
+    #[test]
+    fn every_way_to_compute_has_a_class_of_its_own() {
+        let processors = [Processor::Cpu, Processor::Cuda, Processor::Tensorrt];
+        let ways = processors.map(|processor| [Precision::F32, Precision::F16].map(|p| processor.numerics(p)));
+        let classes = ["cpu-f32", "cpu-f16", "cuda-f32", "cuda-f16", "tensorrt-f32", "tensorrt-f16"];
+        assert_eq!(ways.as_flattened(), classes);
+        assert!(Processor::Cpu.bit_stable() && !Processor::Cuda.bit_stable() && !Processor::Tensorrt.bit_stable());
     }
 }

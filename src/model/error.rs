@@ -134,6 +134,14 @@ pub enum ModelError {
     )]
     BadOverride { field: &'static str, value: String, reference: String, reason: String },
 
+    /// `provider = "tensorrt"` on a machine that has CUDA and cannot do it.
+    #[error("use provider = \"tensorrt\": {missing}")]
+    #[diagnostic(
+        code(sciembed::model::no_tensorrt),
+        help("install the GPU build of ONNX Runtime with TensorRT, or write provider = \"cuda\" in the `onnx` table")
+    )]
+    NoTensorrt { missing: String },
+
     /// `device = "cuda"` on a machine that cannot do it.
     #[error("use device = \"cuda\": {missing}")]
     #[diagnostic(

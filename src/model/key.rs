@@ -11,7 +11,7 @@
 //! | `prompt`, `prompt_pooled` | the text put before every text, and whether its tokens are pooled |
 //! | `pooling`, `normalize`, `max_length`, `dim`, `lowercase` | as settled: the manifest may override the files |
 //! | `long`, `overlap` | how a text beyond the maximal length is read, where it is not just cut |
-//! | `numerics` | `cpu-f32`, `cpu-i8` or `cuda-f32`: the same graph gives other bits on another kind of processor |
+//! | `numerics` | `cpu-f32`, `cpu-i8`, `cuda-f16`, `tensorrt-f32`, ..: the same graph gives other bits on another kind of processor |
 //!
 //! Out, because they change no vector: paths, sessions, threads, batch sizes, the reference as written.
 //! The key is the hash of exactly this map, so a reason for staleness that names ingredients can never disagree with

@@ -233,7 +233,7 @@ fn refuse_for_bundled(found: &Found, config: &EmbedConfig) -> Result<(), ModelEr
         reason: reason.to_owned(),
     };
     if config.precision != Precision::F32 {
-        let reason = "its ONNX graph is run as it is; only a graph of sciembed's own can be quantised";
+        let reason = "its ONNX graph is run as it is; only a graph of sciembed's own is made in another";
         return Err(refused("precision", config.precision.to_string(), reason));
     }
     match found.settings.stages.iter().any(|stage| matches!(stage, Stage::Dense(_))) {

@@ -9,7 +9,7 @@ use super::key::{self, Ingredients, embedder_key};
 use super::{api, DigestOf, Environment, Library, ModelError, ModelPackage, ModelRef, Processor, device};
 use crate::api::Settings;
 use crate::digest::EmbedderKey;
-use crate::manifest::config::{Device, EmbedConfig, Long, OnnxConfig, Precision};
+use crate::manifest::config::{Device, EmbedConfig, Long, OnnxConfig, Precision, Provider};
 
 /// The fewest tokens that leave room for special tokens and one of the text.
 const MIN_LENGTH: usize = 3;
@@ -112,7 +112,9 @@ pub fn resolve(
         }
     };
     refuse_zeros(config)?;
-    let (processor, fallback) = device::settle(device_for(config, *precision)?, env)?;
+    let provider = provider_for(config)?;
+    let (processor, fallback) = device::settle(device_for(config, *precision)?, provider, env)?;
+    refuse_half_on_cpu(config, processor)?;
     let package = ModelPackage::open(&folder, &library.pinned(config), processor.operators(), digest_of)?;
     library.pin(model, commit, &package)?;
     let mut resolved = of_package(Onnx { package, processor, fallback, config: onnx.clone() });
@@ -172,12 +174,37 @@ fn device_for(config: &EmbedConfig, precision: Precision) -> Result<Device, Mode
     }
 }
 
+/// What drives a GPU may be said where one is asked for.
+fn provider_for(config: &EmbedConfig) -> Result<Provider, ModelError> {
+    match (config.onnx.provider, config.onnx.device) {
+        (Some(provider), Device::Cpu | Device::Auto) => {
+            let written = if provider == Provider::Tensorrt { "tensorrt" } else { "cuda" };
+            let reason = "it drives GPUs: write device = \"cuda\" in its `onnx` table, or leave provider out";
+            Err(bad_override(config, "onnx.provider", written, reason))
+        }
+        (provider, _) => Ok(provider.unwrap_or_default()),
+    }
+}
+
+/// ONNX Runtime would widen every product to f32 there and round it again: slower than f32, and no nearer to it.
+fn refuse_half_on_cpu(config: &EmbedConfig, processor: Processor) -> Result<(), ModelError> {
+    if config.precision != Precision::F16 || processor != Processor::Cpu {
+        return Ok(());
+    }
+    let place = match config.onnx.device {
+        Device::Auto => "device = \"auto\" takes the CPU here",
+        _ => "device = \"cpu\"",
+    };
+    let reason = format!("it is for GPUs, and {place}: write precision = \"f32\", or \"int8\", which is faster there");
+    Err(bad_override(config, "precision", config.precision, &reason))
+}
+
 /// Sessions or threads that may be asked for: more than any machine has cores.
 const MAX_THREADS: usize = 1024;
 
 /// Zero sessions would wait for ever and zero tokens run nothing.
 fn refuse_zeros(config: &EmbedConfig) -> Result<(), ModelError> {
-    let OnnxConfig { device: _, sessions, threads, max_batch_tokens } = config.onnx;
+    let OnnxConfig { device: _, provider: _, sessions, threads, max_batch_tokens } = config.onnx;
     let counts = [("onnx.sessions", sessions), ("onnx.threads", threads), ("onnx.max_batch_tokens", max_batch_tokens)];
     if let Some((field, _)) = counts.into_iter().find(|(_, count)| *count == Some(0)) {
         return Err(bad_override(config, field, 0, "it must be at least 1"));

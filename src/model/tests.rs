@@ -9,7 +9,7 @@ use miette::Diagnostic;
 use super::*;
 use crate::convert::{Operators, Stage};
 use crate::digest::Digest;
-use crate::manifest::config::{Device, Dtype, EmbedConfig, Gpus, Long, OnnxConfig, Pooling};
+use crate::manifest::config::{Device, Dtype, EmbedConfig, Gpus, Long, OnnxConfig, Pooling, Precision, Provider};
 
 const MODULES: &str = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
     {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
@@ -218,7 +218,13 @@ fn the_key_holds_what_decides_a_vector() {
     let key = |config: &EmbedConfig| resolved(folder.path(), config).unwrap().key;
     let before = key(&config());
 
-    let onnx = OnnxConfig { device: Device::Auto, sessions: Some(3), threads: Some(2), max_batch_tokens: Some(9) };
+    let onnx = OnnxConfig {
+        device: Device::Auto,
+        sessions: Some(3),
+        threads: Some(2),
+        max_batch_tokens: Some(9),
+        ..OnnxConfig::default()
+    };
     assert_eq!(key(&EmbedConfig { onnx, store_dtype: Dtype::F32, ..config() }), before);
     write(folder.path(), "README.md", "new");
     write(folder.path(), "model.safetensors", "other weights");
@@ -240,6 +246,17 @@ fn senseless_overrides_are_refused() {
     let onnx = |onnx: OnnxConfig| refused(EmbedConfig { onnx, ..config() });
     assert!(onnx(OnnxConfig { sessions: Some(0), ..config().onnx }).contains("onnx.sessions = 0"));
     assert!(onnx(OnnxConfig { device: Device::Cuda(Gpus::FIRST), ..config().onnx }).contains("cuda"));
+    let provider = OnnxConfig { provider: Some(Provider::Tensorrt), ..config().onnx };
+    for device in [Device::Cpu, Device::Auto] {
+        let message = onnx(OnnxConfig { device, ..provider.clone() });
+        assert!(message.contains("onnx.provider = tensorrt") && message.contains("device = \"cuda\""), "{message}");
+    }
+    let half = |onnx: OnnxConfig| refused(EmbedConfig { precision: Precision::F16, onnx, ..config() });
+    for (device, said) in [(Device::Cpu, "device = \"cpu\":"), (Device::Auto, "device = \"auto\" takes the CPU here:")]
+    {
+        let message = half(OnnxConfig { device, ..config().onnx });
+        assert!(message.contains("precision = f16") && message.contains(said) && message.contains("int8"), "{message}");
+    }
 
     let env = Environment::default();
     let fake = EmbedConfig { model: "fake://4".into(), normalize: Some(false), ..config() };

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use safetensors::Dtype;
+use sciembed::convert::Operators;
 use sciembed::digest::Digest;
 use sciembed::embedder::{Embedding, Environment, resolve};
 use sciembed::manifest::config::{Device, EmbedConfig, OnnxConfig, Pooling, Precision};
-use sciembed::model::Library;
+use sciembed::model::{Library, ModelPackage, Runner};
 
 use crate::env::times;
 use crate::made_model::Made;
@@ -19,8 +20,11 @@ use crate::oracle::{Oracle, Overrides, Tokens};
 /// How far a component may be off where the program computes in f32.
 const TOLERANCE: f64 = 1e-5;
 
-/// The vectors that a model gives, in the order of the texts.
-fn embeddings(config: &EmbedConfig, texts: &[&str]) -> Option<Vec<Embedding>> {
+/// Operators and numbers of a graph that is for GPUs; ONNX Runtime runs it on a CPU too.
+type Form = (Operators, Precision);
+
+/// The vectors that a model gives, in the order of the texts; in the form that it has on a CPU, unless another is named.
+fn embeddings(config: &EmbedConfig, form: Option<Form>, texts: &[&str]) -> Option<Vec<Embedding>> {
     let graphs = tempfile::tempdir().unwrap();
     let env = Environment {
         onnxruntime: vec![onnxruntime()?],
@@ -29,8 +33,12 @@ fn embeddings(config: &EmbedConfig, texts: &[&str]) -> Option<Vec<Embedding>> {
         ..Environment::default()
     };
     let config = EmbedConfig { onnx: OnnxConfig { device: Device::Cpu, ..config.onnx.clone() }, ..config.clone() };
-    let resolved =
+    let mut resolved =
         resolve(&config, &mut Library::of_folders(Path::new("/")), &env, &mut |path| Digest::of_file(path)).unwrap();
+    if let (Some((operators, precision)), Runner::Onnx(onnx)) = (form, &mut resolved.runner) {
+        let (folder, config) = (onnx.package.folder.clone(), EmbedConfig { precision, ..config });
+        onnx.package = ModelPackage::open(&folder, &config, operators, &mut |path| Digest::of_file(path)).unwrap();
+    }
     let mut rows = vec![None; texts.len()];
     let mut take = |row: usize, embedding| {
         rows[row] = Some(embedding);
@@ -46,8 +54,15 @@ fn worst(found: &[f32], expected: &[f64]) -> f64 {
     off.fold(0.0, |worst, off| if off.is_nan() { f64::INFINITY } else { worst.max(off) })
 }
 
-/// How far a model's vectors are off at most; nothing where there is no ONNX Runtime.
-fn off(made: &Made, overrides: &Overrides) -> Option<f64> {
+/// How far a vector points away: 1 less the cosine.
+fn turned(found: &[f32], expected: &[f64]) -> f64 {
+    let found: Vec<f64> = found.iter().copied().map(f64::from).collect();
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    1.0 - product(&found, expected) / (product(&found, &found) * product(expected, expected)).sqrt()
+}
+
+/// How far a model's vectors are off at most, by `measure`; nothing where there is no ONNX Runtime.
+fn off(made: &Made, overrides: &Overrides, form: Option<Form>, measure: fn(&[f32], &[f64]) -> f64) -> Option<f64> {
     let folder = tempfile::tempdir().unwrap();
     made.write(folder.path());
     let pooling = overrides.pooling.map(|asked| Pooling::ALL.into_iter().find(|(name, _)| *name == asked).unwrap().1);
@@ -59,7 +74,7 @@ fn off(made: &Made, overrides: &Overrides) -> Option<f64> {
         ..EmbedConfig::of(folder.path().to_str().unwrap())
     };
     let texts = made.texts();
-    let found = embeddings(&config, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let found = embeddings(&config, form, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
     let oracle = Oracle::open(folder.path());
     let prompt = made.prompt.map_or("", |(text, _)| text);
     let off = texts.iter().zip(&found).map(|(text, found)| {
@@ -69,7 +84,7 @@ fn off(made: &Made, overrides: &Overrides) -> Option<f64> {
             (found.tokens as usize, found.tokens_dropped as usize),
             (tokens.ids.len(), whole - tokens.ids.len())
         );
-        worst(&found.vector, &oracle.vector(&tokens, overrides))
+        measure(&found.vector, &oracle.vector(&tokens, overrides))
     });
     Some(off.fold(0.0, f64::max))
 }
@@ -79,8 +94,45 @@ fn agrees(made: &Made) {
 }
 
 fn agrees_with(made: &Made, overrides: &Overrides) {
-    if let Some(off) = off(made, overrides) {
+    if let Some(off) = off(made, overrides, None, worst) {
         assert!(off < TOLERANCE, "off by {off:e}: {made:?}, {overrides:?}");
+    }
+}
+
+/// Every architecture, and what of it a graph for GPUs has in a form of its own.
+fn for_gpus() -> Vec<Made> {
+    let kinds = BERT_KIN.into_iter().chain(["modernbert"]);
+    let mut made: Vec<Made> =
+        kinds.map(|kind| Made { kind, hidden: 48, heads: 4, layers: 3, max_length: 40, ..Made::default() }).collect();
+    for function in ["gelu_new", "relu", "silu"] {
+        made.push(Made { function, types: 2, ..Made::default() });
+        made.push(Made { kind: "modernbert", function, biases: true, local_attention: 4, ..Made::default() });
+    }
+    made.push(Made { prompt: Some(("w7 w8 w9 ", false)), ..Made::default() });
+    made.push(Made { dense: vec![(17, "Tanh", true)], ..Made::default() });
+    made.push(Made { kind: "mpnet", max_length: 300, ..Made::default() });
+    made
+}
+
+#[test]
+fn graphs_for_gpus_are_the_same_model() {
+    for made in for_gpus() {
+        for operators in [Operators::Standard, Operators::Plain] {
+            let Some(off) = off(&made, &Overrides::default(), Some((operators, Precision::F32)), worst) else { return };
+            assert!(off < TOLERANCE, "{operators:?}: off by {off:e}: {made:?}");
+        }
+    }
+}
+
+/// Near enough for any retrieval, and not the same: what runs is in f16.
+#[test]
+fn f16_is_near() {
+    for made in for_gpus() {
+        for operators in [Operators::Standard, Operators::Plain] {
+            let form = Some((operators, Precision::F16));
+            let Some(off) = off(&made, &Overrides::default(), form, turned) else { return };
+            assert!((1e-9..1e-4).contains(&off), "{operators:?}: turned by {off:e}: {made:?}");
+        }
     }
 }
 
@@ -216,9 +268,9 @@ fn vectors_are_bit_identical_whatever_runs_beside_them() {
             for (sessions, threads, max_batch_tokens) in [(1, 1, 1), (1, 1, 512), (2, 1, 96), (3, 2, 4096)] {
                 let speed = [sessions, threads, max_batch_tokens].map(Some);
                 let [sessions, threads, max_batch_tokens] = speed;
-                let onnx = OnnxConfig { device: Device::Cpu, sessions, threads, max_batch_tokens };
+                let onnx = OnnxConfig { device: Device::Cpu, provider: None, sessions, threads, max_batch_tokens };
                 let config = EmbedConfig { precision, onnx, ..EmbedConfig::of(fixture(name).to_str().unwrap()) };
-                let Some(found) = embeddings(&config, &texts) else { return };
+                let Some(found) = embeddings(&config, None, &texts) else { return };
                 let bits = |row: &Embedding| row.vector.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
                 let found: Vec<Vec<u32>> = found.iter().map(bits).collect();
                 let first = first.get_or_insert_with(|| found.clone());

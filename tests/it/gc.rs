@@ -210,6 +210,26 @@ fn what_the_dead_left_goes() {
     assert!(files(&env.path("store/tmp")).is_empty() && files(&env.path("store/locks")).is_empty());
 }
 
+/// What TensorRT compiled for an embedder stays as long as something that it made; what is called otherwise is not ours.
+#[test]
+fn engines_go_with_their_embedder() {
+    let env = corrected();
+    let records = env.records();
+    let used = records.iter().find_map(|record| record.facts.get("embedder")).unwrap();
+    let unused = used.chars().rev().collect::<String>();
+    for folder in [used, &unused, "notes"] {
+        fs::create_dir_all(env.path(format!("store/engines/{folder}/0"))).unwrap();
+        env.write(&format!("store/engines/{folder}/0/model.engine"), "compiled");
+    }
+    let told = gc(&env, &["--keep", "0s", "--delete"]).out;
+    let line = told.lines().find(|line| line.contains("compiled models that nothing uses")).unwrap_or_default();
+    assert!(line.contains(" 1 file "), "{told}");
+    let left: BTreeSet<PathBuf> = files(&env.path("store/engines")).into_iter().collect();
+    assert_eq!(left, [used, "notes"].map(|folder| env.path("store/engines").join(folder)).into());
+    let told = env.run(&["verify", "workflow.toml"]);
+    assert!(told.code == Some(0) && !told.out.contains("engines"), "{}", told.out);
+}
+
 #[test]
 fn a_store_must_be_named() {
     let env = corrected();

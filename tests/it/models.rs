@@ -175,6 +175,12 @@ fn converting_twice_gives_equal_bytes() {
         let told = env.run(&[&["model", "convert", fixture("bert-mean").to_str().unwrap()], arguments].concat());
         assert!(told.code == Some(1) && told.err.contains(words), "{}", told.err);
     };
+    let model = fixture("bert-mean");
+    let half = ["model", "convert", model.to_str().unwrap(), "--precision", "f16", "--out", "half"];
+    let told = env.run(&half);
+    assert_eq!(told.code, Some(0), "made for a GPU, it is written without one: {}", told.err);
+    let bytes = |out: &str| fs::metadata(env.path(out).join("model.onnx_data")).unwrap().len();
+    assert!(bytes("half") < bytes("bert-mean-first"), "{} and {}", bytes("half"), bytes("bert-mean-first"));
     refused(&["--out", "bert-mean-first"], "bert-mean-first exists already");
     refused(&["--out", "int8", "--precision", "int8"], "kernels of sciembed, which other programs do not have");
 }

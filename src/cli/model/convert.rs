@@ -7,7 +7,7 @@ use crate::cli::print::say;
 use crate::convert::{GRAPH_FILE, Operators, WEIGHTS_FILE};
 use crate::digest::Digest;
 use crate::error::Exit;
-use crate::manifest::config::Precision;
+use crate::manifest::config::{EmbedConfig, Precision};
 use crate::model::{Graph, ModelPackage};
 
 #[derive(clap::Args)]
@@ -20,16 +20,23 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let (resolved, _) = arguments.chosen.resolve()?;
+    // In f32, which runs anywhere: what a file is made for need not run on this machine.
+    let anywhere = EmbedConfig { precision: Precision::F32, ..arguments.chosen.config() };
+    let (resolved, _) = arguments.chosen.resolve_as(&anywhere)?;
     let folder = match &resolved.runner {
         Runner::Onnx(onnx) if matches!(onnx.package.graph, Graph::Own(_)) => &onnx.package.folder,
         _ => return Err(runs_none(arguments)),
     };
     // What runs here has kernels that other programs lack.
     let config = arguments.chosen.config();
-    if config.precision != Precision::F32 {
+    if config.precision == Precision::Int8 {
         let reason = "int8 is computed by kernels of sciembed, which other programs do not have";
-        return Err(refused(arguments, reason, "leave --precision out: the file is for f32").into());
+        return Err(refused(
+            arguments,
+            reason,
+            "leave --precision out, or write --precision f16: such files have standard operators",
+        )
+        .into());
     }
     let package = ModelPackage::open(folder, &config, Operators::Standard, &mut |path| Digest::of_file(path))?;
     let Graph::Own(own) = &package.graph else { return Err(runs_none(arguments)) };

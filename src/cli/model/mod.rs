@@ -16,7 +16,7 @@ use super::workflow::library;
 use super::{DoorError, Failure};
 use crate::digest::Digest;
 use crate::error::Exit;
-use crate::manifest::config::{Device, EmbedConfig, GraphChoice, Long, OnnxConfig, Pooling, Precision};
+use crate::manifest::config::{Device, EmbedConfig, GraphChoice, Long, OnnxConfig, Pooling, Precision, Provider};
 use crate::model::{Environment, Onnx, ResolvedModel, Runner, resolve};
 
 #[derive(Subcommand)]
@@ -42,7 +42,7 @@ pub struct Chosen {
     /// Put a prompt before every text: the name of one of the model's own, or literal text
     #[arg(long, value_name = "NAME|TEXT")]
     prompt: Option<String>,
-    /// In what numbers the model computes
+    /// In what numbers the model computes: f32, f16 (on GPUs) or int8 (on CPUs)
     #[arg(long, value_name = "PRECISION", default_value = "f32")]
     precision: Named<Precision>,
     /// Which graph runs: own or bundled [default: own, for the architectures that are known]
@@ -69,6 +69,9 @@ pub struct Chosen {
     /// Where the model runs
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Named<Device>,
+    /// What drives a GPU: cuda or tensorrt [default: cuda]
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Option<Named<Provider>>,
     #[command(flatten)]
     machine: Machine,
 }
@@ -98,11 +101,14 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 impl Chosen {
     /// Resolves the model as an embed section with these values would be; paths are relative to the working directory.
     fn resolve(&self) -> Result<(ResolvedModel, Environment), Failure> {
-        let config = self.config();
+        self.resolve_as(&self.config())
+    }
+
+    fn resolve_as(&self, config: &EmbedConfig) -> Result<(ResolvedModel, Environment), Failure> {
         let environment = self.machine.environment();
         // What a workflow here pinned counts here as well; nothing is pinned by looking.
         let mut library = library(Path::new(""), std::iter::once(self.model.as_str()))?;
-        let resolved = resolve(&config, &mut library, &environment, &mut |path| Digest::of_file(path))?;
+        let resolved = resolve(config, &mut library, &environment, &mut |path| Digest::of_file(path))?;
         Ok((resolved, environment))
     }
 
@@ -117,7 +123,11 @@ impl Chosen {
             pooling: self.pooling.map(|pooling| pooling.0),
             normalize: self.normalize,
             dim: self.dim.map(Into::into),
-            onnx: OnnxConfig { device: self.device.0, ..OnnxConfig::default() },
+            onnx: OnnxConfig {
+                device: self.device.0,
+                provider: self.provider.map(|provider| provider.0),
+                ..OnnxConfig::default()
+            },
             ..EmbedConfig::of(&self.model)
         }
     }

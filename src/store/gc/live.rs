@@ -16,6 +16,8 @@ use crate::record::{Record, Reference};
 const MADE: [&str; 3] = ["records", "texts", "vectors"];
 /// Where an embed record names the texts that it read.
 const TEXTS: &str = "texts";
+/// Where it names the key of its embedder.
+const EMBEDDER: &str = "embedder";
 
 /// The live part of a store, and the rest of its records.
 pub(super) struct Live {
@@ -23,6 +25,7 @@ pub(super) struct Live {
     keys: HashSet<NodeKey>,
     blobs: HashSet<Digest>,
     graphs: HashSet<String>,
+    embedders: HashSet<String>,
 }
 
 /// What the description of a set says of what it was made of.
@@ -57,7 +60,13 @@ impl Live {
         open.extend(references.iter().map(|reference| reference.key));
 
         let records: HashMap<_, _> = records.into_iter().map(|(path, record)| (record.key, (path, record))).collect();
-        let mut live = Self { records, keys: HashSet::new(), blobs: HashSet::new(), graphs: HashSet::new() };
+        let mut live = Self {
+            records,
+            keys: HashSet::new(),
+            blobs: HashSet::new(),
+            graphs: HashSet::new(),
+            embedders: HashSet::new(),
+        };
         let inputs = references.iter().flat_map(|reference| &reference.fingerprint.inputs);
         live.blobs.extend(inputs.map(|(_, digest)| *digest));
         live.graphs.extend(references.iter().filter_map(|reference| graph_folder(&reference.fingerprint.config)));
@@ -91,6 +100,7 @@ impl Live {
                 .chain(origin.iter().flat_map(|of| &of.parts).filter_map(|part| part.manifest))
                 .collect();
             self.graphs.extend(graph_folder(&ingredients(record)));
+            self.embedders.extend(record.facts.get(EMBEDDER).cloned());
             open.extend(origin.iter().flat_map(|of| &of.parts).map(|part| part.set));
             open.extend(made(&mut blobs.iter().copied()));
             self.blobs.extend(blobs);
@@ -106,6 +116,11 @@ impl Live {
     /// Whether a live embedder runs a converted model.
     pub fn runs_graph(&self, folder: &str) -> bool {
         self.graphs.contains(folder)
+    }
+
+    /// Whether an embedder, by its key, made something that is live.
+    pub fn runs_embedder(&self, key: &str) -> bool {
+        self.embedders.contains(key)
     }
 
     /// The records that nothing leads to, in the order of their names.

@@ -58,6 +58,8 @@ pub enum Reason {
     Unfinished,
     /// A converted model that no live embedder runs.
     UnusedGraph,
+    /// What TensorRT compiled for an embedder of which there is no live record.
+    UnusedEngine,
     /// A lock of a dead process.
     LeftoverLock,
 }
@@ -73,6 +75,7 @@ impl Reason {
             Self::LeftoverRows => "row keys of tables that are gone",
             Self::Unfinished => "unfinished files of the dead",
             Self::UnusedGraph => "converted models that nothing uses",
+            Self::UnusedEngine => "compiled models that nothing uses",
             Self::LeftoverLock => "locks of the dead",
         }
     }
@@ -150,6 +153,7 @@ impl Store {
         sweep.leftover_rows(self, &gone)?;
         sweep.unfinished(self)?;
         sweep.graphs(self, &live)?;
+        sweep.engines(self, &live)?;
         sweep.leftover_locks(self)?;
         Ok(sweep.plan)
     }
@@ -254,6 +258,18 @@ impl Sweep {
                 self.offer(Reason::Unfinished, path);
             } else if converted && !live.runs_graph(&name) {
                 self.offer(Reason::UnusedGraph, path);
+            }
+        }
+        Ok(())
+    }
+
+    /// The folders are called by the key of their embedder.
+    fn engines(&mut self, store: &Store, live: &Live) -> Result<(), StoreError> {
+        for path in list(&store.root.join("engines"))? {
+            let name = name(&path);
+            let compiled = name.parse::<EmbedderKey>().is_ok() && path.is_dir();
+            if compiled && !live.runs_embedder(&name) {
+                self.offer(Reason::UnusedEngine, path);
             }
         }
         Ok(())
