@@ -84,6 +84,10 @@ fuzz-bytes target seconds="900":
         -max_total_time="$2" -max_len=1024 -timeout=20 -rss_limit_mb=2048 -reload=0 \
         -artifact_prefix="fuzz/artifacts/$1/" -print_final_stats=1
 
+# embed through an API that misbehaves: so many rows, kills and budgets, and the rate that a server allows
+api-campaign rows="50000" kills="20" budgets="20":
+    SCIEMBED_API_ROWS="$1" SCIEMBED_API_KILLS="$2" SCIEMBED_API_BUDGETS="$3" cargo test --locked --test it -- api:: --include-ignored --nocapture
+
 # open and look up a dataset beside so many publications of changing content
 readers publications="200" opens="10000":
     SCIEMBED_PUBLICATIONS="$1" SCIEMBED_OPENS="$2" cargo test --locked --test it a_reader
@@ -119,6 +123,16 @@ bench-peers *files:
     peer="$CARGO_TARGET_DIR/release/examples/embed_peer"
     "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
     TITLES=1 TEXTS="${TITLES_TEXTS:-1500}" "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
+
+# embed 1,000 records through a real server on loopback (Infinity, a gigabyte from PyPI), and compare with the model run here
+real-api:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    just release
+    cache="{{ cache_directory() }}/sciembed/real-api-1"
+    [[ -x $cache/bin/python ]] || python3 -m venv "$cache"
+    "$cache/bin/pip" install --quiet "infinity-emb[torch,server]==0.0.77" "transformers<5" einops pyarrow
+    "$cache/bin/python" benches/real_api.py "$CARGO_TARGET_DIR/release/sciembed" "$cache/bin/python"
 
 # measure a whole apply of COUNT records beside its model alone, from the compressed file to the published dataset
 apply-campaign count="5000" *files: release

@@ -300,7 +300,9 @@ impl<'a> Observer<'a> {
             observed.changes.insert(index, changes);
             if let Runner::Api(settings) = &model.runner {
                 let tariff = self.tariff(settings, &texts);
-                observed.tariffs.insert(index, tariff.map_err(|source| ObserveError::Tariff { step: step.id.clone(), source })?);
+                observed
+                    .tariffs
+                    .insert(index, tariff.map_err(|source| ObserveError::Tariff { step: step.id.clone(), source })?);
             }
         }
         Ok(())

@@ -51,7 +51,12 @@ impl Answer {
     ///
     /// # Errors
     /// What is wrong with the answer as a whole.
-    pub fn vectors(self, count: usize, dim: usize, unit_length: bool) -> Result<Vec<Result<Vec<f32>, &'static str>>, Flaw> {
+    pub fn vectors(
+        self,
+        count: usize,
+        dim: usize,
+        unit_length: bool,
+    ) -> Result<Vec<Result<Vec<f32>, &'static str>>, Flaw> {
         if self.data.len() != count {
             return Err(Flaw::Count { expected: count, found: self.data.len() });
         }
@@ -173,7 +178,10 @@ mod tests {
         let long: Answer = serde_json::from_str(r#"{"data":[{"embedding":[3,4]}]}"#).unwrap();
         assert!(long.vectors(1, 2, true).unwrap()[0].is_err());
         for bad in [r#""!!""#, r#""AAA=""#, "3", "[\"a\"]"] {
-            assert!(serde_json::from_str::<Answer>(&format!(r#"{{"data":[{{"embedding":{bad}}}]}}"#)).is_err(), "{bad}");
+            assert!(
+                serde_json::from_str::<Answer>(&format!(r#"{{"data":[{{"embedding":{bad}}}]}}"#)).is_err(),
+                "{bad}"
+            );
         }
     }
 }

@@ -142,7 +142,10 @@ fn read_notes(folder: &Path) -> Result<Vec<Note>, ApiError> {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let age = fs::metadata(&path).and_then(|it| it.modified()).ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+        let age = fs::metadata(&path)
+            .and_then(|it| it.modified())
+            .ok()
+            .and_then(|at| SystemTime::now().duration_since(at).ok());
         if age.is_some_and(|age| age > KEPT) {
             fs::remove_file(&path).map_err(failed)?;
             continue;
@@ -410,7 +413,9 @@ impl Asker {
                 }
             }
         }
-        let whole = |(row, pieces): (usize, BTreeMap<usize, _>)| (pieces.len() == texts.cuts[row].0.len()).then_some((row, pieces));
+        let whole = |(row, pieces): (usize, BTreeMap<usize, _>)| {
+            (pieces.len() == texts.cuts[row].0.len()).then_some((row, pieces))
+        };
         let whole: Vec<_> = gathered.into_iter().filter_map(whole).collect();
         // What is not whole is handed over again, and not looked for here.
         let is_whole = |row: usize| whole.binary_search_by_key(&row, |(row, _)| *row).is_ok();
@@ -485,7 +490,10 @@ impl Asker {
                 return Err(ApiError::Refused { host, model, status, told }.into());
             }
             Failure::Key { why } => {
-                let keys = self.keys[KEY].variable.as_ref().map_or("requests without a key".to_owned(), |it| format!("the key of {it}"));
+                let keys = self.keys[KEY]
+                    .variable
+                    .as_ref()
+                    .map_or("requests without a key".to_owned(), |it| format!("the key of {it}"));
                 return Err(ApiError::KeysRefused { host, keys, why }.into());
             }
             Failure::Final(error) => return Err(error.into()),
@@ -520,7 +528,8 @@ fn read_line(line: &[u8], mark: &str) -> Option<(usize, Result<Answer, String>)>
         let answer = serde_json::from_value(response["body"].clone());
         return Some((n, answer.map_err(|_| "its batch answered what cannot be read".to_owned())));
     }
-    let message = [&line["error"]["message"], &response["body"]["error"]["message"]].into_iter().find_map(Value::as_str);
+    let message =
+        [&line["error"]["message"], &response["body"]["error"]["message"]].into_iter().find_map(Value::as_str);
     Some((n, Err(super::secret::told(message.unwrap_or("its batch failed on it"), &[]))))
 }
 

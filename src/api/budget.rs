@@ -292,7 +292,13 @@ mod tests {
 
     fn settings(ledger: &Path, max_cost: Option<f64>, max_tokens: Option<u64>) -> Settings {
         let max_cost = max_cost.map(|dollars| Dollars::new(dollars).unwrap());
-        Settings { max_cost, max_tokens, price: price(1.0), ledger: Some(ledger.into()), ..crate::api::tests::settings() }
+        Settings {
+            max_cost,
+            max_tokens,
+            price: price(1.0),
+            ledger: Some(ledger.into()),
+            ..crate::api::tests::settings()
+        }
     }
 
     #[test]

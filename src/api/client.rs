@@ -225,7 +225,8 @@ impl Client {
     fn client(&self, key: usize, most_bytes: usize, heard: &Arc<Mutex<Heard>>) -> OpenAi<OpenAIConfig> {
         // All of them set: what is not is read from OPENAI_*.
         let key = self.keys.get(key).map_or("", Secret::expose);
-        let config = OpenAIConfig::new().with_api_base(&self.base_url).with_api_key(key).with_org_id("").with_project_id("");
+        let config =
+            OpenAIConfig::new().with_api_base(&self.base_url).with_api_key(key).with_org_id("").with_project_id("");
         let wire = Wire { http: self.http.clone(), has_key: !key.is_empty(), most_bytes, heard: Arc::clone(heard) };
         OpenAi::build(self.http.clone(), config).with_http_service(wire)
     }
@@ -299,7 +300,10 @@ fn error_of(body: &str) -> (String, String) {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let error = if body["error"].is_object() { &body["error"] } else { &body };
     let message = ["message", "detail", "error"].into_iter().find_map(|name| text(&error[name]));
-    (text(&error["code"]).or_else(|| text(&error["type"])).unwrap_or_default(), message.unwrap_or_else(|| body.to_string()))
+    (
+        text(&error["code"]).or_else(|| text(&error["type"])).unwrap_or_default(),
+        message.unwrap_or_else(|| body.to_string()),
+    )
 }
 
 fn is_html(headers: &HeaderMap) -> bool {

@@ -15,11 +15,13 @@ use std::future::Future;
 use std::mem;
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use rayon::prelude::*;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::answer::{Answer, Flaw};
@@ -204,12 +206,30 @@ impl Asker {
     pub fn embed(&mut self, texts: &[&str], deliver: Deliver) -> Result<(), ApiError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| ApiError::Client { reason: error.to_string() })?;
+        self.last_answer = Instant::now();
+        std::thread::scope(|scope| {
+            let (tell, told) = sync_channel(0);
+            let (answer, answers) = sync_channel(0);
+            // Who takes what is handed over may block, and must not do so where the loop runs.
+            let mut hand_over = move |delivery| {
+                let is_told = tell.send(delivery).is_ok();
+                if is_told { answers.recv().unwrap_or(ControlFlow::Break(())) } else { ControlFlow::Break(()) }
+            };
+            let asking = scope.spawn(move || self.ask(&runtime, texts, &mut hand_over));
+            for delivery in told {
+                let sent = answer.send(deliver(delivery));
+                debug_assert!(sent.is_ok(), "the loop waits for each answer");
+            }
+            asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn ask(&mut self, runtime: &Runtime, texts: &[&str], deliver: Deliver) -> Result<(), ApiError> {
         if self.settings.mode == Mode::Batch {
             return runtime.block_on(self.embed_in_batches(texts, deliver));
         }
         let (sender, receiver) = channel(BLOCKS_AHEAD);
         let cutting = self.settings.cutting.clone();
-        self.last_answer = Instant::now();
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 for (block, texts) in texts.chunks(BLOCK).enumerate() {
@@ -292,7 +312,8 @@ impl Asker {
             Some(_) => return Err(When::AfterAnAnswer),
             None => {}
         }
-        let earliest = whens.iter().filter_map(|(_, when)| if let When::At(at) = when { Some(*at) } else { None }).min();
+        let earliest =
+            whens.iter().filter_map(|(_, when)| if let When::At(at) = when { Some(*at) } else { None }).min();
         match earliest {
             Some(at) => Err(When::At(at)),
             None if whens.iter().all(|(_, when)| *when == When::Never) => Err(When::Never),
@@ -391,7 +412,9 @@ impl Asker {
     /// Vectors of another length than declared end the call; other flaws are of this answer.
     pub(super) fn same_dim<T>(&self, vectors: Result<T, Flaw>) -> Result<Result<T, Flaw>, ApiError> {
         match vectors {
-            Err(Flaw::Dim { found }) => Err(self.changed("the number of a vector's components", &self.settings.dim, &found)),
+            Err(Flaw::Dim { found }) => {
+                Err(self.changed("the number of a vector's components", &self.settings.dim, &found))
+            }
             vectors => Ok(vectors),
         }
     }
@@ -442,7 +465,11 @@ impl Asker {
             return call.finish(Err(ApiError::Wait { host, wait }));
         }
         if now.duration_since(self.last_answer) > PATIENCE {
-            return call.finish(Err(ApiError::Unreachable { host, why: why.to_owned(), tries: self.tally.repeated as u32 }));
+            return call.finish(Err(ApiError::Unreachable {
+                host,
+                why: why.to_owned(),
+                tries: self.tally.repeated as u32,
+            }));
         }
         let state = &mut self.keys[key];
         // Those that were under way together are refused together, and count once.
@@ -463,7 +490,9 @@ impl Asker {
         if request.failed < self.settings.tries {
             let pause = pause(request.failed.div_ceil(weight));
             call.later.push((now + pause, request));
-        } else if self.answered > request.answered_before.unwrap_or(u64::MAX) || weight == WRONG_ANSWER && self.answered > 0 {
+        } else if self.answered > request.answered_before.unwrap_or(u64::MAX)
+            || weight == WRONG_ANSWER && self.answered > 0
+        {
             call.halve_or(request, why);
         } else {
             let (host, tries) = (self.settings.host().to_owned(), request.failed.div_ceil(weight));
@@ -487,7 +516,10 @@ impl Asker {
             };
             return call.finish(Err(ApiError::KeysRefused { host, keys, why }));
         }
-        call.note(format!("{host} refuses the key of {}, and is asked with the others: {why}", names(&self.keys[key..=key])));
+        call.note(format!(
+            "{host} refuses the key of {}, and is asked with the others: {why}",
+            names(&self.keys[key..=key])
+        ));
     }
 
     /// The server refuses a request: its form, its size, or one of its texts.

@@ -34,7 +34,9 @@ pub enum ApiError {
     #[error("ask {host} for vectors of {model}: it answers {status}: {told}")]
     #[diagnostic(
         code(sciembed::api::refused),
-        help("check `model` and `base_url` (it ends with /v1 for most servers), and the `extra` fields of the `api` table")
+        help(
+            "check `model` and `base_url` (it ends with /v1 for most servers), and the `extra` fields of the `api` table"
+        )
     )]
     Refused { host: String, model: String, status: u16, told: String },
 
@@ -47,7 +49,9 @@ pub enum ApiError {
     #[error("ask {host}: {why}, {tries} tries in a row")]
     #[diagnostic(
         code(sciembed::api::unreachable),
-        help("check that the server runs and can be reached; what was answered before is kept, and the next apply goes on from there")
+        help(
+            "check that the server runs and can be reached; what was answered before is kept, and the next apply goes on from there"
+        )
     )]
     Unreachable { host: String, why: String, tries: u32 },
 
@@ -68,19 +72,27 @@ pub enum ApiError {
 
     /// Batches are at the server, and are not waited for.
     #[error("wait for {batches} batches with {texts} texts at {host}: --no-wait was given")]
-    #[diagnostic(code(sciembed::api::handed_over), help("apply again, today or tomorrow: it collects what is answered"))]
+    #[diagnostic(
+        code(sciembed::api::handed_over),
+        help("apply again, today or tomorrow: it collects what is answered")
+    )]
     HandedOver { host: String, batches: usize, texts: usize },
 
     /// The server refuses a batch.
     #[error("use batch {batch} of {host}: it failed: {why}")]
-    #[diagnostic(code(sciembed::api::batch_failed), help("where too much is waiting there already, apply again later: it is handed over again"))]
+    #[diagnostic(
+        code(sciembed::api::batch_failed),
+        help("where too much is waiting there already, apply again later: it is handed over again")
+    )]
     BatchFailed { host: String, batch: String, why: String },
 
     /// Something about the model is not what it was.
     #[error("use the answers of {host}: {what} is {now}, and {was} was expected")]
     #[diagnostic(
         code(sciembed::api::changed),
-        help("the server runs another model than before, or than is declared: vectors of two models must not be mixed. Check `model` and `dim`")
+        help(
+            "the server runs another model than before, or than is declared: vectors of two models must not be mixed. Check `model` and `dim`"
+        )
     )]
     Changed { host: String, what: &'static str, was: String, now: String },
 
@@ -102,7 +114,10 @@ pub enum ApiError {
 
     /// Another process spends from the same budget.
     #[error("spend from {}: another process does", file.display())]
-    #[diagnostic(code(sciembed::api::ledger_busy), help("two processes cannot keep one budget: apply again when the other is done"))]
+    #[diagnostic(
+        code(sciembed::api::ledger_busy),
+        help("two processes cannot keep one budget: apply again when the other is done")
+    )]
     LedgerBusy { file: PathBuf },
 
     /// A line of the ledger says nothing.
@@ -115,7 +130,10 @@ pub enum ApiError {
 
     /// A tokenizer cannot be used.
     #[error("use the tokenizer {}: {reason}", file.display())]
-    #[diagnostic(code(sciembed::api::tokenizer), help("`tokenizer` of the `api` table is the path of a tokenizer.json"))]
+    #[diagnostic(
+        code(sciembed::api::tokenizer),
+        help("`tokenizer` of the `api` table is the path of a tokenizer.json")
+    )]
     Tokenizer { file: PathBuf, reason: String },
 
     /// A table of prices cannot be used.
@@ -128,7 +146,10 @@ pub enum ApiError {
 
     /// The HTTP client does not start.
     #[error("start an HTTP client: {reason}")]
-    #[diagnostic(code(sciembed::api::client), help("see that the system's certificates are installed (ca-certificates)"))]
+    #[diagnostic(
+        code(sciembed::api::client),
+        help("see that the system's certificates are installed (ca-certificates)")
+    )]
     Client { reason: String },
 
     /// A limit in dollars on a model whose price nobody knows.

@@ -31,7 +31,8 @@ impl Limits {
     /// Reads `x-ratelimit-*` as OpenAI sends them, and `retry-after` in all its forms.
     pub fn of(headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-        let number = |name: &str| text(name).and_then(|text| text.parse::<f64>().ok()).filter(|it| it.is_finite() && *it >= 0.0);
+        let number =
+            |name: &str| text(name).and_then(|text| text.parse::<f64>().ok()).filter(|it| it.is_finite() && *it >= 0.0);
         let limit = |kind: &str| Limit {
             limit: number(&format!("x-ratelimit-limit-{kind}")).filter(|limit| *limit >= 1.0),
             remaining: number(&format!("x-ratelimit-remaining-{kind}")),
@@ -89,7 +90,10 @@ mod tests {
     #[test]
     fn spans_of_time_are_read_as_openai_writes_them() {
         let millis = |text: &str| duration(text).map(|span| span.as_millis());
-        assert_eq!(["6m0s", "20ms", "1h2m3s", "1.5s", "7", "1d"].map(millis), [360_000, 20, 3_723_000, 1500, 7000, 86_400_000].map(Some));
+        assert_eq!(
+            ["6m0s", "20ms", "1h2m3s", "1.5s", "7", "1d"].map(millis),
+            [360_000, 20, 3_723_000, 1500, 7000, 86_400_000].map(Some)
+        );
         assert_eq!(["", "s", "3x", "1e99s", "-1", "é"].map(millis), [Some(0), None, None, None, None, None]);
     }
 
@@ -99,7 +103,10 @@ mod tests {
         assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:05 GMT", skewed), Some(Duration::from_secs(5)));
         assert_eq!(retry_after("Wed, 21 Oct 2015 07:27:00 GMT", skewed), Some(Duration::ZERO));
         assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT", None), Some(Duration::ZERO));
-        assert_eq!((retry_after("2", None), retry_after("soon", None), retry_after("-3", None)), (Some(Duration::from_secs(2)), None, None));
+        assert_eq!(
+            (retry_after("2", None), retry_after("soon", None), retry_after("-3", None)),
+            (Some(Duration::from_secs(2)), None, None)
+        );
     }
 
     #[test]
@@ -116,6 +123,9 @@ mod tests {
         }
         let limits = Limits::of(&headers);
         let tokens = Limit { limit: Some(1000.0), remaining: Some(10.0), reset: Some(Duration::from_secs(59)) };
-        assert_eq!(limits, Limits { requests: Limit::default(), tokens, retry_after: Some(Duration::from_millis(1500)) });
+        assert_eq!(
+            limits,
+            Limits { requests: Limit::default(), tokens, retry_after: Some(Duration::from_millis(1500)) }
+        );
     }
 }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::ApiError;
 use crate::manifest::config::{Dollars, Mode};
 
-
 /// Prices of models, and the day on which they were so.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +42,9 @@ impl Prices {
     /// # Errors
     /// A file that cannot be read, or is no such table.
     pub fn read(file: Option<&Path>) -> Result<Self, ApiError> {
-        let Some(file) = file else { return Ok(toml::from_str(Self::BUILT_IN).expect("a test reads the built-in table")) };
+        let Some(file) = file else {
+            return Ok(toml::from_str(Self::BUILT_IN).expect("a test reads the built-in table"));
+        };
         let text = std::fs::read_to_string(file)
             .map_err(|error| ApiError::Prices { file: file.into(), reason: error.to_string() })?;
         let table: Self = toml::from_str(&text)

@@ -56,7 +56,8 @@ pub(super) fn told(message: &str, keys: &[Secret]) -> String {
         message = message.replace(key.expose(), HIDDEN);
     }
     let printable = message.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let is_key = |word: &str| KEY_PREFIXES.iter().any(|prefix| word.trim_start_matches(['\'', '"', '(']).starts_with(prefix));
+    let is_key =
+        |word: &str| KEY_PREFIXES.iter().any(|prefix| word.trim_start_matches(['\'', '"', '(']).starts_with(prefix));
     let words: Vec<&str> = printable.map(|word| if is_key(word) { HIDDEN } else { word }).collect();
     let line = words.join(" ");
     match line.char_indices().nth(TOLD) {
@@ -74,7 +75,10 @@ mod tests {
         let key = Secret::new("MY_KEY", Some(" abc123\n".to_owned())).unwrap();
         assert_eq!(format!("{key:?}"), "MY_KEY=(hidden)");
         assert_eq!(key.expose(), "abc123");
-        let said = told("Incorrect API key provided: abc123,\n or 'sk-proj-****xyz'. See\u{7}docs", std::slice::from_ref(&key));
+        let said = told(
+            "Incorrect API key provided: abc123,\n or 'sk-proj-****xyz'. See\u{7}docs",
+            std::slice::from_ref(&key),
+        );
         assert_eq!(said, "Incorrect API key provided: (hidden), or (hidden) See docs");
         assert_eq!(told(&"long ".repeat(100), &[]).chars().count(), TOLD + 1);
     }

@@ -119,7 +119,10 @@ fn saturating_u32(count: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedder::{Environment, resolve, tests::{config, embedding_of}};
+    use crate::embedder::{
+        Environment, resolve,
+        tests::{config, embedding_of},
+    };
     use crate::model::Library;
     use std::fs;
 

@@ -278,6 +278,9 @@ mod tests {
         for bad in ["-1", "nan", "inf", "'2'"] {
             assert!(read(bad).is_err(), "{bad}");
         }
-        assert_eq!([Dollars(0), Dollars(12), Dollars(1_234_567)].map(|it| it.to_string()), ["$0.00", "$0.000012", "$1.23"]);
+        assert_eq!(
+            [Dollars(0), Dollars(12), Dollars(1_234_567)].map(|it| it.to_string()),
+            ["$0.00", "$0.000012", "$1.23"]
+        );
     }
 }

@@ -14,11 +14,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::api::Api;
 use super::config::{
     DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Long, Missing, Pooling,
     Precision, Provider, TruncateAt,
 };
-use super::api::Api;
 use crate::clean::Step;
 use crate::condition::Fraction;
 

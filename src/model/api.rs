@@ -37,8 +37,11 @@ const OPENAI_MAX_LENGTH: usize = 8191;
 const MAX_INPUTS: usize = 2048;
 
 /// Components of a vector, and whether fewer can be asked for, of OpenAI's models by their documentation.
-const OPENAI_MODELS: [(&str, usize, bool); 3] =
-    [("text-embedding-3-small", 1536, true), ("text-embedding-3-large", 3072, true), ("text-embedding-ada-002", 1536, false)];
+const OPENAI_MODELS: [(&str, usize, bool); 3] = [
+    ("text-embedding-3-small", 1536, true),
+    ("text-embedding-3-large", 3072, true),
+    ("text-embedding-ada-002", 1536, false),
+];
 
 const DEFAULT_INPUTS: usize = 128;
 const DEFAULT_REQUEST_TOKENS: usize = 100_000;
@@ -134,7 +137,9 @@ fn base_url(config: &EmbedConfig, api: &ApiConfig) -> Result<String, ModelError>
     match url.scheme() {
         "https" => Ok(text.to_owned()),
         "http" if api.allow_http || is_loopback(&url) => Ok(text.to_owned()),
-        "http" => bad(text, "it is not encrypted: write https://, or `allow_http = true` where the network is your own"),
+        "http" => {
+            bad(text, "it is not encrypted: write https://, or `allow_http = true` where the network is your own")
+        }
         _ => bad(text, "it begins neither with https:// nor with http://"),
     }
 }
@@ -172,13 +177,20 @@ fn cutting(
         return Err(bad_override(config, field, value, reason));
     }
     if config.long != Long::Truncate && max_length.is_none() {
-        return Err(bad_override(config, "long", config.long, "it must be said how many tokens it reads: `max_length`"));
+        return Err(bad_override(
+            config,
+            "long",
+            config.long,
+            "it must be said how many tokens it reads: `max_length`",
+        ));
     }
     let prompt = config.prompt.clone().unwrap_or_default();
     let overlap = config.overlap.unwrap_or_else(|| DEFAULT_OVERLAP.min(max_length.unwrap_or(0) / 4));
     let cutting = Cutting { counter, prompt, max_length, long: config.long, overlap };
     match cutting.room() {
-        Some(0) => Err(bad_override(config, "max_length", max_length.unwrap_or(0), "prompt and special tokens fill it")),
+        Some(0) => {
+            Err(bad_override(config, "max_length", max_length.unwrap_or(0), "prompt and special tokens fill it"))
+        }
         Some(room) if config.long == Long::Mean && overlap >= room => {
             Err(bad_override(config, "overlap", overlap, &format!("a window holds {room} tokens of the text")))
         }
@@ -293,7 +305,9 @@ fn notes(settings: &Settings, env: &Environment) -> Vec<String> {
     let mut notes: Vec<String> = unset.map(|name| format!("the environment variable {name} is not set")).collect();
     if matches!(settings.cutting.counter, Counter::Guess) {
         let model = &settings.model;
-        notes.push(format!("the tokens of {model} are guessed, and no text is cut: name its `tokenizer` in the `api` table"));
+        notes.push(format!(
+            "the tokens of {model} are guessed, and no text is cut: name its `tokenizer` in the `api` table"
+        ));
     }
     notes
 }

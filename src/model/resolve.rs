@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::key::{self, Ingredients, embedder_key};
-use super::{api, DigestOf, Environment, Library, ModelError, ModelPackage, ModelRef, Processor, device};
+use super::{DigestOf, Environment, Library, ModelError, ModelPackage, ModelRef, Processor, api, device};
 use crate::api::Settings;
 use crate::digest::EmbedderKey;
 use crate::manifest::config::{Device, EmbedConfig, Long, OnnxConfig, Precision, Provider};
@@ -100,7 +100,12 @@ pub fn resolve(
     }
     let is_api = model.starts_with("openai://");
     if api.is_some() && !is_api {
-        return Err(bad_override(config, "api", "{ .. }", "it runs on this machine: an `api` table is for openai:// models"));
+        return Err(bad_override(
+            config,
+            "api",
+            "{ .. }",
+            "it runs on this machine: an `api` table is for openai:// models",
+        ));
     }
     let (folder, commit, note) = match ModelRef::parse(model, library.base())? {
         ModelRef::Api { model } => return api::resolve(config, &model, library.base(), env, digest_of),
@@ -217,7 +222,12 @@ fn refuse_zeros(config: &EmbedConfig) -> Result<(), ModelError> {
     }
 }
 
-pub(super) fn bad_override(config: &EmbedConfig, field: &'static str, value: impl ToString, reason: &str) -> ModelError {
+pub(super) fn bad_override(
+    config: &EmbedConfig,
+    field: &'static str,
+    value: impl ToString,
+    reason: &str,
+) -> ModelError {
     ModelError::BadOverride {
         field,
         value: value.to_string(),

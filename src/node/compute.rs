@@ -14,8 +14,8 @@ use arrow::array::{AsArray, StringArray};
 
 use super::embed::EmbedPlan;
 use super::{Context, NodeError, with_causes};
-use crate::digest::{Digest, RowKey};
 use crate::api::Tally;
+use crate::digest::{Digest, RowKey};
 use crate::embedder::{Description, Embedder, EmbedderError, Embedding, Portions, Told};
 use crate::event::{Detail, Unit};
 use crate::record::{Output, Pace};

@@ -160,18 +160,24 @@ fn an_interruption_costs_nothing() {
 fn a_budget_is_never_exceeded() {
     let rows = 200;
     let all: u64 = {
-        let env = TestEnv::empty();
-        drop(env);
         papers(2010, rows)
             .iter()
-            .map(|paper| count_tokens(&format!("{}\n\n{}", paper["title"][0].as_str().unwrap(), paper["abstract"].as_str().unwrap())))
+            .map(|paper| {
+                count_tokens(&format!(
+                    "{}\n\n{}",
+                    paper["title"][0].as_str().unwrap(),
+                    paper["abstract"].as_str().unwrap()
+                ))
+            })
             .sum()
     };
     for seed in 0..times("SCIEMBED_API_BUDGETS", 3) as u64 {
-        let faults = passing_faults();
+        // What comes too late was billed all the same, and nobody knows.
+        let late = [(2, Fault::Slow(Duration::from_millis(1500))), (1, Fault::Hang)];
+        let faults = passing_faults().into_iter().chain(late).collect();
         let server = ApiServer::start(Script { faults, good_weight: 60, seed, dim: DIM, ..Script::default() });
         let mut limit = all / 4 + any_below(all / 4);
-        let env = project(&server, rows, &format!("max_inputs = 8\nmax_tokens = {limit}\ntimeout_seconds = 5"));
+        let env = project(&server, rows, &format!("max_inputs = 8\nmax_tokens = {limit}\ntimeout_seconds = 1"));
         let told = apply(&env, &[]);
         assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
         assert!(told.err.contains("are spent") && told.err.contains("max_tokens"), "{}", told.err);
@@ -185,7 +191,6 @@ fn a_budget_is_never_exceeded() {
         applied(&env, &[]);
         assert!(server.seen().billed_tokens <= limit);
         assert_complete(&env, rows);
-        assert_eq!(most_answers(&server), 1);
     }
 }
 
@@ -194,7 +199,10 @@ fn a_budget_is_never_exceeded() {
 fn a_plan_tells_what_it_will_cost() {
     let server = ApiServer::start(Script { dim: DIM, ..Script::default() });
     let env = project(&server, 50, "max_cost_usd = 0.00001\nprices = \"prices.toml\"\nmax_inputs = 4");
-    env.write("prices.toml", "date = \"2026-01-02\"\n[models.\"text-embedding-3-small\"]\nusd_per_million_tokens = 0.5\n");
+    env.write(
+        "prices.toml",
+        "date = \"2026-01-02\"\n[models.\"text-embedding-3-small\"]\nusd_per_million_tokens = 0.5\n",
+    );
     let plan = env.plan(&[]);
     assert!(plan.out.contains("TEST_KEY") || plan.code == Some(2), "{}", plan.out);
     let told = apply(&env, &[]);
@@ -203,7 +211,6 @@ fn a_plan_tells_what_it_will_cost() {
     let plan = env.plan(&[]);
     assert!(plan.out.contains("tokens by ") && plan.out.contains("at the prices of 2026-01-02"), "{}", plan.out);
     assert!(plan.out.contains("of $0.000010 spent: it will stop before it is done"), "{}", plan.out);
-    env.edit("[models", "[models") ;
 }
 
 /// Two keys share the work; one that is refused is set aside, and told by the name of its variable.
@@ -233,7 +240,11 @@ fn keys_share_the_load_and_a_revoked_one_is_set_aside() {
 fn what_will_not_pass_ends_at_once() {
     let first = |fault: Fault| Script { first: vec![None, Some(fault)], dim: DIM, ..Script::default() };
     let cases: Vec<(&str, Script, &str)> = vec![
-        ("a key that is refused", Script { keys: Some(vec!["sk-x".into()]), ..Script::default() }, "refuses the key of TEST_KEY"),
+        (
+            "a key that is refused",
+            Script { keys: Some(vec!["sk-x".into()]), ..Script::default() },
+            "refuses the key of TEST_KEY",
+        ),
         ("another model", Script { model: "another".into(), ..Script::default() }, "answers 404"),
         ("another dim", first(Fault::WrongDim), "the number of a vector's components is 9, and 8 was expected"),
         ("another model's name", first(Fault::WrongModel), "the model's name is"),
@@ -258,7 +269,8 @@ fn what_will_not_pass_ends_at_once() {
 /// A server that answers nothing ends the step once the tries are over.
 #[test]
 fn a_server_that_is_away_ends_the_step() {
-    let server = ApiServer::start(Script { faults: vec![(1, Fault::Status(500))], good_weight: 0, ..Script::default() });
+    let server =
+        ApiServer::start(Script { faults: vec![(1, Fault::Status(500))], good_weight: 0, ..Script::default() });
     let env = project(&server, 20, "tries = 3");
     let told = apply(&env, &[]);
     assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
@@ -276,7 +288,11 @@ fn a_text_that_is_refused_is_found_and_listed() {
     let env = project(&server, 40, "");
     let told = apply(&env, &[]);
     assert_eq!(told.code, Some(5), "{}{}", told.out, told.err);
-    assert!(told.err.contains("embed 1 of 40 rows, 2010Test..00013A among them: the server answers 400"), "{}", told.err);
+    assert!(
+        told.err.contains("embed 1 of 40 rows, 2010Test..00013A among them: the server answers 400"),
+        "{}",
+        told.err
+    );
     assert_eq!(env.sealed_rows(), 39);
     applied(&env, &["--accept-failures"]);
 }
@@ -285,7 +301,8 @@ fn a_text_that_is_refused_is_found_and_listed() {
 #[test]
 fn a_limit_that_is_told_is_kept() {
     let rows = 120;
-    let script = Script { requests_per_minute: Some(6_000), latency: Duration::from_millis(5), dim: DIM, ..Script::default() };
+    let script =
+        Script { requests_per_minute: Some(6_000), latency: Duration::from_millis(5), dim: DIM, ..Script::default() };
     let server = ApiServer::start(script);
     let env = project(&server, rows, "max_inputs = 1");
     applied(&env, &[]);
@@ -445,4 +462,37 @@ fn a_batch_that_fails_is_told() {
     let told = apply(&env, &[]);
     assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
     assert!(told.err.contains("it failed: "), "{}", told.err);
+}
+
+/// How near a run comes to what a server allows: by its limit of tokens, and by its latency and the concurrency. It tells,
+/// and asserts only that no limit was run into time and again.
+#[test]
+#[ignore = "takes minutes: `just api-campaign`"]
+fn its_rate_against_what_a_server_allows() {
+    let latency = Duration::from_millis(50);
+    let of = |script: Script, rows: usize, api: &str| {
+        let server = ApiServer::start(Script { latency, dim: DIM, ..script });
+        let env = project(&server, rows, api);
+        applied(&env, &[]);
+        assert_complete(&env, rows);
+        let seen = server.seen();
+        let (first, last) = (seen.billed[0].0, seen.billed[seen.billed.len() - 1].0);
+        (seen, (last - first).as_secs_f64())
+    };
+    let (per_minute, rows) = (120_000, times("SCIEMBED_API_ROWS", 20_000).min(20_000));
+    let (seen, seconds) = of(Script { tokens_per_minute: Some(per_minute), ..Script::default() }, rows, "");
+    let allowed = per_minute as f64 * (1.0 + seconds / 60.0);
+    let refused = seen.by_status.get(&429).copied().unwrap_or(0);
+    let part = seen.billed_tokens as f64 / allowed * 100.0;
+    say(format!(
+        "{per_minute} tokens a minute: {part:.1} % of what is allowed in {seconds:.1} s, {refused} of {} refused",
+        seen.requests
+    ));
+    assert!(refused * 10 <= seen.requests);
+    let (seen, seconds) = of(Script::default(), rows, "max_inputs = 4\nconcurrency = 16");
+    let part = seen.requests as f64 * latency.as_secs_f64() / 16.0 / seconds * 100.0;
+    say(format!(
+        "{latency:?} and 16 requests at once: {part:.1} % of what is allowed, {} requests in {seconds:.1} s",
+        seen.requests
+    ));
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use safetensors::Dtype;
 use sciembed::convert::Operators;
 use sciembed::digest::Digest;
-use sciembed::embedder::{Embedding, Environment, resolve};
+use sciembed::embedder::{Embedding, Environment, Told, resolve};
 use sciembed::manifest::config::{Device, EmbedConfig, OnnxConfig, Pooling, Precision};
 use sciembed::model::{Library, ModelPackage, Runner};
 
@@ -40,7 +40,8 @@ fn embeddings(config: &EmbedConfig, form: Option<Form>, texts: &[&str]) -> Optio
         onnx.package = ModelPackage::open(&folder, &config, operators, &mut |path| Digest::of_file(path)).unwrap();
     }
     let mut rows = vec![None; texts.len()];
-    let mut take = |row: usize, embedding| {
+    let mut take = |told: Told| {
+        let Told::Embedded(row, embedding) = told else { panic!("{told:?}") };
         rows[row] = Some(embedding);
         ControlFlow::Continue(())
     };
