@@ -14,6 +14,7 @@
 //!   clean        what markup, LaTeX and stand-ins become, step by step
 //!   condition    which records a load takes: the language of `where`, the draw of `sample`
 //!   manifest     what the user wrote, with spans; every fault at once
+//!   cost         what tokens cost, as plain data
 //!   table        the Arrow schemas that pass between nodes
 //!   graph        names resolved into a typed, acyclic graph of steps
 //!   fingerprint  what makes a step stale, and the story of what changed
@@ -56,6 +57,8 @@ pub mod digest;
 
 pub mod condition;
 pub mod manifest;
+
+pub mod cost;
 pub mod table;
 
 pub mod graph;

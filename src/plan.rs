@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use crate::api::{Price, Spent};
+use crate::cost::{Price, Spent};
 use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::{Change, Fingerprint, PublishFault, StaleReason};
 use crate::graph::{Config, Graph, NodeKind, Scope, StepId, StepIndex, manifest_file};

@@ -13,39 +13,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, Price, Settings};
+use super::{ApiError, Settings};
+use crate::cost::{Price, Spent};
 use crate::manifest::config::Dollars;
 
 /// A ledger with more bytes than this is summed up when it is opened.
 const SUMMED_UP_BEYOND: u64 = 1 << 20;
-
-/// Tokens, and what they cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    /// Tokens.
-    pub tokens: u64,
-    /// In millionths of a dollar; 0 where no price is known.
-    pub micro_usd: u64,
-}
-
-impl Spent {
-    fn plus(self, other: Self) -> Self {
-        let (tokens, micro_usd) = (self.tokens + other.tokens, self.micro_usd + other.micro_usd);
-        Self { tokens, micro_usd }
-    }
-
-    fn minus(self, other: Self) -> Self {
-        Self {
-            tokens: self.tokens.saturating_sub(other.tokens),
-            micro_usd: self.micro_usd.saturating_sub(other.micro_usd),
-        }
-    }
-
-    /// In dollars.
-    pub fn cost(self) -> Dollars {
-        Dollars(self.micro_usd)
-    }
-}
 
 /// One line of a ledger.
 #[derive(Debug, Serialize, Deserialize)]

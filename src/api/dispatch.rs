@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::answer::{Answer, Flaw};
-use super::budget::{Billed, Budget, Reservation, Spent};
+use super::budget::{Billed, Budget, Reservation};
 use super::client::{Client, Failure, body, most_bytes};
 use super::limits::Limits;
 use super::pace::{Pace, When};
@@ -33,6 +33,7 @@ use super::request::{Packer, Part, Request};
 use super::secret::Secret;
 use super::tokens::Pieces;
 use super::{ApiError, Settings};
+use crate::cost::Spent;
 use crate::manifest::config::Mode;
 
 /// Texts that are cut in one go: some milliseconds of work.

@@ -25,10 +25,10 @@ mod request;
 mod secret;
 mod tokens;
 
-pub use budget::{Budget, Spent, spent};
+pub use budget::{Budget, spent};
 pub use dispatch::{Asker, Delivery, Tally};
 pub use error::ApiError;
-pub use prices::{Price, Prices};
+pub use prices::Prices;
 pub use secret::Secret;
 pub use tokens::{Counter, Cutting};
 
@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::cost::Price;
 use crate::manifest::config::{Dollars, Mode};
 
 /// Everything about a server and a model that is settled before the first request.

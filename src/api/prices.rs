@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::ApiError;
-use crate::manifest::config::{Dollars, Mode};
+use crate::cost::Price;
+use crate::manifest::config::Mode;
 
 /// Prices of models, and the day on which they were so.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,15 +23,6 @@ pub struct Prices {
 struct PerMillion {
     usd_per_million_tokens: f64,
     batch_usd_per_million_tokens: Option<f64>,
-}
-
-/// What one model's tokens cost.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Price {
-    /// Dollars per million tokens.
-    pub usd_per_million_tokens: f64,
-    /// The day of the table that says so.
-    pub date: String,
 }
 
 impl Prices {
@@ -70,16 +62,10 @@ impl Prices {
     }
 }
 
-impl Price {
-    /// What so many tokens cost, rounded up to a millionth of a dollar.
-    pub fn of(&self, tokens: u64) -> Dollars {
-        Dollars((tokens as f64 * self.usd_per_million_tokens).ceil() as u64)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::config::Dollars;
 
     #[test]
     fn the_built_in_table_is_dated_and_has_openais_models() {
