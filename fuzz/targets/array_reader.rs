@@ -1,5 +1,6 @@
 //! Arrays, objects behind each other, and nested answers: any bytes, read in any strokes and cut into any chunks, give the
-//! same pieces at the same places and end alike; what is in no piece is white space and what stands between records.
+//! same pieces at the same places and end alike, though of a text that breaks off one way of reading may give fewer pieces
+//! before it says so; what is in no piece is white space and what stands between records.
 
 #![no_main]
 
@@ -9,7 +10,11 @@ use sciembed_fuzz::{Handed, Told, in_parts, whole};
 fuzz_target!(|input: &[u8]| {
     let Some(handed) = Handed::of(input) else { return };
     let expected = whole(handed.text, handed.records);
-    assert_eq!(in_parts(&handed, handed.text), expected);
+    let found = in_parts(&handed, handed.text);
+    assert_eq!(found.1, expected.1);
+    let common = if expected.1.is_some() { found.0.len().min(expected.0.len()) } else { usize::MAX };
+    let head = |told: &[Told]| told.iter().take(common).cloned().collect::<Vec<_>>();
+    assert_eq!(head(&found.0), head(&expected.0));
     check(&expected, handed.text, handed.records.is_none());
 });
 
