@@ -69,7 +69,7 @@ def records():
 
 def started(python, port):
     """A server that answers, or none after five minutes."""
-    command = [python, "-m", "infinity_emb.infinity_server", "v2", "--model-id", str(MODEL), "--served-model-name",
+    command = [str(Path(python).with_name("infinity_emb")), "v2", "--model-id", str(MODEL), "--served-model-name",
                "all-MiniLM-L6-v2", "--engine", "torch", "--port", str(port), "--host", "127.0.0.1", "--no-bettertransformer"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)

@@ -627,8 +627,16 @@ impl Call<'_, '_> {
     }
 
     fn hand_over(&mut self, delivery: Delivery) {
-        if (self.deliver)(delivery).is_break() {
+        if (self.deliver)(delivery).is_break() && self.end.is_none() {
             self.finish(Ok(()));
+            let requests = self.under_way.len();
+            if requests > 0 {
+                let seconds = FAREWELL.as_secs();
+                // What is told now changes nothing any more.
+                let _ = (self.deliver)(Delivery::Note(format!(
+                    "waits up to {seconds} s for {requests} requests that are paid for"
+                )));
+            }
         }
     }
 

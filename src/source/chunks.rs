@@ -231,6 +231,8 @@ impl<R: Read> Chunks<R> {
     fn next_scanned(&mut self) -> io::Result<Option<Chunk>> {
         let mut wanted = self.chunk_bytes;
         loop {
+            // What was walked, of a piece that is open, must not be walked again.
+            wanted = if let Way::Scanned { walked, .. } = &self.way { wanted.max(*walked) } else { wanted };
             self.fill(wanted)?;
             let (window, is_last) = self.window(wanted);
             let Way::Scanned { scanner, walked, is_skipping } = &mut self.way else { return Ok(None) };
@@ -426,7 +428,10 @@ mod tests {
     type Told = (Vec<u8>, u64, u64, Kind);
 
     fn read(reader: impl Read, records: Option<&str>, limit: u64) -> io::Result<Vec<Told>> {
-        let mut chunks = Chunks::new(reader, records, limit);
+        read_chunks(Chunks::new(reader, records, limit))
+    }
+
+    fn read_chunks(mut chunks: Chunks<impl Read>) -> io::Result<Vec<Told>> {
         let mut told = Vec::new();
         while let Some(chunk) = chunks.next_chunk()? {
             told.extend(chunk.pieces().iter().map(|p| (p.bytes.to_vec(), p.line, p.offset, p.kind)));
@@ -449,6 +454,18 @@ mod tests {
         let b_at = 7 + long.len() as u64;
         assert_eq!(places, [(1, 1, 0), (long.len() - 1, 3, 7), (1, 4, b_at), (4, 5, b_at + 2)]);
         assert_eq!(read(&b""[..], None, LIMIT).unwrap(), []);
+    }
+
+    /// What stands before records makes the first stroke long: what it held of the next piece was walked twice.
+    #[test]
+    fn a_short_stroke_after_a_long_one_walks_nothing_twice() {
+        let text = "{\"docs\":[2\r{\"\rd\":\r}]}";
+        let expected = read(text.as_bytes(), Some("docs"), LIMIT).unwrap();
+        assert_eq!(expected.len(), 2);
+        for chunk_bytes in 1..20 {
+            let chunks = Chunks::new(text.as_bytes(), Some("docs"), LIMIT).in_chunks_of(chunk_bytes);
+            assert_eq!(read_chunks(chunks).unwrap(), expected, "{chunk_bytes}");
+        }
     }
 
     #[test]
@@ -570,12 +587,15 @@ mod tests {
             ], 0..40),
             strokes in prop::collection::vec(1usize..9, 0..200),
             by_path in any::<bool>(),
+            chunk_bytes in 1usize..30,
         ) {
             let text: String = pieces.concat();
             let records = by_path.then_some("docs");
             let whole = read(text.as_bytes(), records, LIMIT).map_err(|error| error.to_string());
             let cut = read(Strokes(text.as_bytes(), strokes.into()), records, LIMIT).map_err(|error| error.to_string());
             prop_assert_eq!(&whole, &cut);
+            let small = Chunks::new(text.as_bytes(), records, LIMIT).in_chunks_of(chunk_bytes);
+            prop_assert_eq!(&whole, &read_chunks(small).map_err(|error| error.to_string()));
             if let Ok(told) = &whole {
                 let mut end = 0;
                 for (bytes, _, offset, _) in told {
