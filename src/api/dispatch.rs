@@ -51,8 +51,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(15);
 /// Texts refused one by one, before any was answered, until the request itself is doubted.
 const DOUBTED_AFTER: u32 = 4;
-/// As how many failed tries one counts that is answered wrongly: it was paid for.
-const WRONG_ANSWER: u32 = 3;
+/// Wrong answers to a request until its texts are doubted: each was paid for.
+const WRONG_ANSWERS: u32 = 3;
 
 /// What a call hands over.
 #[derive(Debug)]
@@ -388,13 +388,13 @@ impl Asker {
                     match vector {
                         Ok(vector) => call.gather(part, vector),
                         Err(why) => {
-                            let again = Request { parts: vec![part], failed: request.failed, ..Request::default() };
-                            self.again(call, again, why, WRONG_ANSWER, now);
+                            let again = Request { parts: vec![part], wrong: request.wrong, ..Request::default() };
+                            self.doubt(call, again, why, now);
                         }
                     }
                 }
             }
-            Err(flaw) => self.again(call, request, &flaw.to_string(), WRONG_ANSWER, now),
+            Err(flaw) => self.doubt(call, request, &flaw.to_string(), now),
         }
     }
 
@@ -441,7 +441,7 @@ impl Asker {
                 if slow || wait.is_some() {
                     self.keys[key].pace.slow_down(now, sent, wait.map(|wait| wait.min(PATIENCE)));
                 }
-                self.again(call, request, &why, 1, now);
+                self.again(call, request, &why, now);
             }
             Failure::Key { why } => self.set_aside(call, request, key, why),
             Failure::Refused { status, told } => self.refused(call, request, status, &told),
@@ -485,19 +485,29 @@ impl Asker {
         call.waiting.push_front(request);
     }
 
-    /// Tries again later what may pass, or looks for the text that is to blame.
-    fn again(&mut self, call: &mut Call, mut request: Request, why: &str, weight: u32, now: Instant) {
-        request.failed += weight;
+    /// Tries again later what gave no answer, or looks for the text that is to blame.
+    fn again(&mut self, call: &mut Call, mut request: Request, why: &str, now: Instant) {
+        request.failed += 1;
         if request.failed < self.settings.tries {
-            let pause = pause(request.failed.div_ceil(weight));
-            call.later.push((now + pause, request));
-        } else if self.answered > request.answered_before.unwrap_or(u64::MAX)
-            || weight == WRONG_ANSWER && self.answered > 0
-        {
+            call.later.push((now + pause(request.failed), request));
+        } else if self.answered > request.answered_before.unwrap_or(u64::MAX) {
             call.halve_or(request, why);
         } else {
-            let (host, tries) = (self.settings.host().to_owned(), request.failed.div_ceil(weight));
+            let (host, tries) = (self.settings.host().to_owned(), request.failed);
             call.finish(Err(ApiError::Unreachable { host, why: why.to_owned(), tries }));
+        }
+    }
+
+    /// Asks again for what was answered wrongly, a few times, since each was paid for.
+    fn doubt(&mut self, call: &mut Call, mut request: Request, why: &str, now: Instant) {
+        request.wrong += 1;
+        if request.wrong < WRONG_ANSWERS {
+            call.later.push((now + pause(request.wrong), request));
+        } else if self.answered > 0 {
+            call.halve_or(request, why);
+        } else {
+            let (host, detail) = (self.settings.host().to_owned(), why.to_owned());
+            call.finish(Err(ApiError::BadAnswer { host, detail }));
         }
     }
 

@@ -18,8 +18,10 @@ pub struct Part {
 pub struct Request {
     /// The pieces, in the order in which they are sent.
     pub parts: Vec<Part>,
-    /// Tries that failed and may have been the texts' fault.
+    /// Tries that gave no answer.
     pub failed: u32,
+    /// Answers that could not be believed.
+    pub wrong: u32,
     /// Answers to other requests when this one was first sent.
     pub answered_before: Option<u64>,
 }

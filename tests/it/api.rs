@@ -118,8 +118,9 @@ fn every_row_arrives_once_whatever_goes_wrong() {
 #[test]
 fn a_kill_costs_a_window_at_most() {
     const WINDOW: usize = 64;
-    let (kills, rows) = (times("SCIEMBED_API_KILLS", 3), 600);
-    let server = ApiServer::start(Script { latency: Duration::from_millis(20), dim: DIM, ..Script::default() });
+    let kills = times("SCIEMBED_API_KILLS", 3);
+    let rows = 300 * kills;
+    let server = ApiServer::start(Script { latency: Duration::from_millis(60), dim: DIM, ..Script::default() });
     let env = project(&server, rows, &format!("max_inputs = 8\nwindow = {WINDOW}"));
     let mut in_time = 0;
     for _ in 0..kills {
