@@ -32,7 +32,8 @@ pub struct Spent {
 impl Spent {
     /// The sum of two.
     pub fn plus(self, other: Self) -> Self {
-        let (tokens, micro_usd) = (self.tokens + other.tokens, self.micro_usd + other.micro_usd);
+        let (tokens, micro_usd) =
+            (self.tokens.saturating_add(other.tokens), self.micro_usd.saturating_add(other.micro_usd));
         Self { tokens, micro_usd }
     }
 

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde_json::Value;
 
 /// How far from 1 the length of a vector may be where it should be 1: f16 on the server's side costs some 1e-3.
 const LENGTH_TOLERANCE: f32 = 1e-2;
@@ -17,34 +18,45 @@ const LENGTH_TOLERANCE: f32 = 1e-2;
 #[derive(Debug, Deserialize)]
 pub struct Answer {
     data: Vec<Item>,
-    /// The model's name, as the server says it.
+    // What a server writes beside its vectors may be anything: nonsense there must not make them unreadable.
     #[serde(default)]
-    pub model: Option<String>,
+    model: Value,
     #[serde(default)]
-    usage: Option<Usage>,
+    usage: Value,
 }
 
 #[derive(Debug, Deserialize)]
 struct Item {
     #[serde(default)]
-    index: Option<usize>,
+    index: Value,
     embedding: Components,
 }
 
-#[derive(Debug, Deserialize)]
-struct Usage {
-    #[serde(default)]
-    prompt_tokens: Option<u64>,
-    #[serde(default)]
-    total_tokens: Option<u64>,
+impl Item {
+    /// Its index; its place where none is said, and none where it is no index.
+    fn index(&self, place: usize) -> Option<usize> {
+        match &self.index {
+            Value::Null => Some(place),
+            Value::String(text) => text.parse().ok(),
+            number => {
+                let index = number.as_f64().filter(|index| index.fract() == 0.0 && (0.0..1e9).contains(index))?;
+                Some(index as usize)
+            }
+        }
+    }
 }
 
 impl Answer {
+    /// The model's name, as the server says it.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_str().filter(|model| !model.is_empty())
+    }
+
     /// The tokens that the server counted, where it says so.
     pub fn tokens(&self) -> Option<u64> {
-        let usage = self.usage.as_ref()?;
+        let count = |name: &str| self.usage.get(name).and_then(Value::as_u64);
         // Some servers send zeros: that is not said.
-        usage.total_tokens.or(usage.prompt_tokens).filter(|tokens| *tokens > 0)
+        count("total_tokens").or_else(|| count("prompt_tokens")).filter(|tokens| *tokens > 0)
     }
 
     /// The vectors of `count` inputs, in their order, each of `dim` components, or what is wrong with one.
@@ -60,16 +72,17 @@ impl Answer {
         if self.data.len() != count {
             return Err(Flaw::Count { expected: count, found: self.data.len() });
         }
-        let mut vectors: Vec<Option<Vec<f32>>> = vec![None; count];
-        for (place, Item { index, embedding: Components(vector) }) in self.data.into_iter().enumerate() {
-            let slot = vectors.get_mut(index.unwrap_or(place)).filter(|slot| slot.is_none());
-            let slot = slot.ok_or(Flaw::Index { index: index.unwrap_or(place) })?;
-            if vector.len() != dim {
-                return Err(Flaw::Dim { found: vector.len() });
-            }
-            *slot = Some(vector);
+        let mut vectors: Vec<Option<Result<Vec<f32>, &'static str>>> = vec![None; count];
+        for (place, item) in self.data.into_iter().enumerate() {
+            let slot = item.index(place).and_then(|index| vectors.get_mut(index)).filter(|slot| slot.is_none());
+            let slot = slot.ok_or(Flaw::Index { place })?;
+            *slot = Some(match item.embedding.0 {
+                Some(vector) if vector.len() != dim => return Err(Flaw::Dim { found: vector.len() }),
+                Some(vector) => flaw(&vector, unit_length).map_or(Ok(vector), Err),
+                None => Err("its vector cannot be read"),
+            });
         }
-        Ok(vectors.into_iter().flatten().map(|vector| flaw(&vector, unit_length).map_or(Ok(vector), Err)).collect())
+        Ok(vectors.into_iter().flatten().collect())
     }
 }
 
@@ -92,8 +105,8 @@ fn flaw(vector: &[f32], unit_length: bool) -> Option<&'static str> {
 pub enum Flaw {
     /// Another number of vectors than of inputs.
     Count { expected: usize, found: usize },
-    /// An index that is none, or is there twice.
-    Index { index: usize },
+    /// The vector at this place has an index that is none, or was there before.
+    Index { place: usize },
     /// Vectors of another length.
     Dim { found: usize },
 }
@@ -102,15 +115,15 @@ impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count { expected, found } => write!(f, "it answers {found} vectors to {expected} texts"),
-            Self::Index { index } => write!(f, "it answers index {index} twice, or for no text"),
+            Self::Index { place } => write!(f, "the index of vector {place} of its answer is no text's, or another's"),
             Self::Dim { found } => write!(f, "it answers vectors of {found} components"),
         }
     }
 }
 
-/// Numbers, or the bytes of little-endian f32 in base64.
+/// Numbers, or the bytes of little-endian f32 in base64; nothing where they are neither.
 #[derive(Debug)]
-struct Components(Vec<f32>);
+struct Components(Option<Vec<f32>>);
 
 impl<'de> Deserialize<'de> for Components {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -124,21 +137,19 @@ impl<'de> Deserialize<'de> for Components {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Components, E> {
-                let bytes = STANDARD.decode(text).map_err(|_| E::custom("an embedding that is no base64"))?;
+                let Ok(bytes) = STANDARD.decode(text) else { return Ok(Components(None)) };
                 let (numbers, rest) = bytes.as_chunks::<4>();
-                match rest {
-                    [] => Ok(Components(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())),
-                    _ => Err(E::custom("an embedding whose bytes are no floats")),
-                }
+                let numbers = numbers.iter().map(|number| f32::from_le_bytes(*number)).collect();
+                Ok(Components(rest.is_empty().then_some(numbers)))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Components, A::Error> {
                 let mut numbers = Vec::with_capacity(seq.size_hint().unwrap_or(0));
                 // JSON has no NaN: servers write null.
-                while let Some(number) = seq.next_element::<Option<f32>>()? {
-                    numbers.push(number.unwrap_or(f32::NAN));
+                while let Some(number) = seq.next_element::<Option<f64>>()? {
+                    numbers.push(number.map_or(f32::NAN, |number| number as f32));
                 }
-                Ok(Components(numbers))
+                Ok(Components(Some(numbers)))
             }
         }
 
@@ -168,8 +179,11 @@ mod tests {
         let flaw = |json: &str, count| vectors(json, count).unwrap_err();
         assert_eq!(flaw(r#"{"data":[]}"#, 1), Flaw::Count { expected: 1, found: 0 });
         let twice = r#"{"data":[{"index":1,"embedding":[3,4]},{"index":1,"embedding":[3,4]}]}"#;
-        assert_eq!(flaw(twice, 2), Flaw::Index { index: 1 });
-        assert_eq!(flaw(r#"{"data":[{"index":9,"embedding":[3,4]}]}"#, 1), Flaw::Index { index: 9 });
+        assert_eq!(flaw(twice, 2), Flaw::Index { place: 1 });
+        for index in ["9", "-1", "0.5", "\"x\"", "{}", "1e30"] {
+            let json = format!(r#"{{"data":[{{"index":{index},"embedding":[3,4]}}]}}"#);
+            assert_eq!(flaw(&json, 1), Flaw::Index { place: 0 });
+        }
         assert_eq!(flaw(r#"{"data":[{"embedding":[3]}]}"#, 1), Flaw::Dim { found: 1 });
         for bad in ["[3,null]", "[0,0]"] {
             let answer: Answer = serde_json::from_str(&format!(r#"{{"data":[{{"embedding":{bad}}}]}}"#)).unwrap();
@@ -177,11 +191,20 @@ mod tests {
         }
         let long: Answer = serde_json::from_str(r#"{"data":[{"embedding":[3,4]}]}"#).unwrap();
         assert!(long.vectors(1, 2, true).unwrap()[0].is_err());
-        for bad in [r#""!!""#, r#""AAA=""#, "3", "[\"a\"]"] {
+        for bad in [r#""!!""#, r#""AAA=""#, "[1e300, 1]"] {
+            let answer: Answer = serde_json::from_str(&format!(r#"{{"data":[{{"embedding":{bad}}}]}}"#)).unwrap();
+            assert!(answer.vectors(1, 2, false).unwrap()[0].is_err(), "{bad}");
+        }
+        for bad in ["3", "[\"a\"]"] {
             assert!(
                 serde_json::from_str::<Answer>(&format!(r#"{{"data":[{{"embedding":{bad}}}]}}"#)).is_err(),
                 "{bad}"
             );
         }
+        // Nonsense beside the vectors is passed over.
+        let json = r#"{"data":[{"index":"0","embedding":[3,4]}],"model":5,"usage":{"total_tokens":-7}}"#;
+        assert_eq!(vectors(json, 1).unwrap(), [[3.0, 4.0]]);
+        let answer: Answer = serde_json::from_str(json).unwrap();
+        assert_eq!((answer.tokens(), answer.model()), (None, None));
     }
 }

@@ -26,7 +26,7 @@ use serde_json::Value;
 use super::answer::Answer;
 use super::budget::Billed;
 use super::client::{Batch, Failure, body, most_bytes};
-use super::dispatch::{Asker, Deliver, Delivery, TICK, mean, pause};
+use super::dispatch::{Asker, Deliver, Delivery, TICK, is_of_encoding, mean, pause};
 use super::request::{Packer, Part, Request};
 use super::{ApiError, Settings};
 use crate::digest::Digest;
@@ -40,6 +40,10 @@ const BATCH_BYTES: usize = 100 << 20;
 /// Between two looks at a batch: the first time, and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
 const RAREST_LOOK: Duration = Duration::from_mins(1);
+/// A batch whose creation was not answered shows in the list after so long, at most, or after as long as an answer may take;
+/// until then it is looked for so often.
+const SHOWN_AFTER: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How long a note is kept: so long servers keep the files.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 /// How often texts that failed are handed over again.
@@ -55,6 +59,8 @@ struct Note {
     /// What the ledger calls it.
     reservation: String,
     file: Option<String>,
+    /// When it was last tried to create the batch, in seconds of Unix time.
+    creating: Option<u64>,
     batch: Option<String>,
     /// Whether its answers were read and its cost settled.
     is_collected: bool,
@@ -222,8 +228,16 @@ impl Asker {
                 let requests = requests.iter().map(|request| request.parts.iter().map(name).collect()).collect();
                 let (mark, id) = (mark_of(&lines[0]), reservation.id.clone());
                 self.budget.leave_open(reservation);
-                let mut note =
-                    Note { version: 1, mark, requests, reservation: id, file: None, batch: None, is_collected: false };
+                let mut note = Note {
+                    version: 1,
+                    mark,
+                    requests,
+                    reservation: id,
+                    file: None,
+                    creating: None,
+                    batch: None,
+                    is_collected: false,
+                };
                 note.write(folder)?;
                 self.create(folder, &mut note, Some(lines), texts, deliver).await?;
                 notes.push(note);
@@ -237,9 +251,16 @@ impl Asker {
         let (mut files, mut packer, mut parts, mut bytes) = (Vec::new(), self.packer(), 0, 0);
         let mut requests = Vec::new();
         for (at, &row) in rows.iter().enumerate() {
+            if texts.why.contains_key(&row) {
+                requests.extend(packer.take());
+            }
             for (nth, piece) in self.settings.cutting.cut(texts.texts[row]).pieces.into_iter().enumerate() {
                 (parts, bytes) = (parts + 1, bytes + piece.text.len());
                 requests.extend(packer.push(Part { row, nth, piece }));
+            }
+            // What failed before goes alone, so that it takes no others with it.
+            if texts.why.contains_key(&row) {
+                requests.extend(packer.take());
             }
             if parts >= BATCH_INPUTS || bytes >= BATCH_BYTES || at + 1 == rows.len() {
                 requests.extend(packer.take());
@@ -277,30 +298,51 @@ impl Asker {
             // Of a note that a dead run left the lines are made anew.
             let Some(lines) = lines.or_else(|| self.lines_of(note, texts)) else { return Err(Stop::Gone) };
             let lines = lines.concat().into_bytes();
-            note.file = Some(self.persevere(deliver, || client.upload(KEY, lines.clone())).await?);
+            note.file = Some(self.persevere(false, deliver, || client.upload(KEY, lines.clone())).await?);
             note.write(folder)?;
         }
         let file = note.file.clone().unwrap_or_default();
         for failures in 0.. {
-            // A try whose answer was lost may have created it.
-            let standing = self.persevere(deliver, || client.marked_batch(KEY, &note.mark)).await?;
-            let created = match standing {
-                Some(batch) => Ok(batch),
-                None => watch(client.create_batch(KEY, &file, &note.mark), deliver).await?,
-            };
+            // A try whose answer was lost may have created it, or may be about to.
+            if let Some(since) = note.creating
+                && let Some(batch) = self.find_marked(&note.mark, since, deliver).await?
+            {
+                note.batch = Some(batch.id);
+                break;
+            }
+            note.creating = Some(seconds());
+            note.write(folder)?;
             self.tally.requests += 1;
-            match created {
+            match watch(client.create_batch(KEY, &file, &note.mark), deliver).await? {
                 Ok(batch) => {
                     note.batch = Some(batch.id);
                     break;
                 }
-                Err(failure) => self.bear(failure, failures, deliver).await?,
+                Err(failure) => {
+                    // What was refused created nothing.
+                    let may_be =
+                        matches!(failure, Failure::Passing { may_be_billed: true, .. } | Failure::Wrong { .. });
+                    note.creating = may_be.then(seconds);
+                    self.bear(failure, failures, false, deliver).await?;
+                }
             }
         }
         note.write(folder)?;
         let (count, host) = (note.asked().count(), self.settings.host());
         let id = note.batch.as_deref().unwrap_or_default();
         say(deliver, Delivery::Note(format!("handed {count} texts over to {host}, as batch {id}")))
+    }
+
+    /// Looks for a batch that may have been created at that time, until it would have shown.
+    async fn find_marked(&mut self, mark: &str, since: u64, deliver: Deliver<'_>) -> Result<Option<Batch>, Stop> {
+        let client = self.client.clone();
+        loop {
+            let found = self.persevere(false, deliver, || client.marked_batch(KEY, mark)).await?;
+            if found.is_some() || seconds() > since + SHOWN_AFTER.min(self.settings.timeout).as_secs() {
+                return Ok(found);
+            }
+            rest(LOOK_AGAIN, deliver).await?;
+        }
     }
 
     /// The lines of a note whose texts are all of this call.
@@ -348,7 +390,7 @@ impl Asker {
         let (client, id) = (self.client.clone(), note.batch.clone().unwrap_or_default());
         let mut look = FIRST_LOOK;
         let batch = loop {
-            let batch = self.persevere(deliver, || client.batch(KEY, &id)).await?;
+            let batch = self.persevere(true, deliver, || client.batch(KEY, &id)).await?;
             if batch.is_over() {
                 break batch;
             }
@@ -358,10 +400,10 @@ impl Asker {
             rest(look, deliver).await?;
             look = (look * 2).min(RAREST_LOOK);
         };
-        if batch.status == "failed" {
+        if matches!(batch.status.as_str(), "failed" | "cancelled") && batch.output_file_id.is_none() {
             forget(folder, note)?;
             self.settle(note, Billed::Nothing)?;
-            let why = batch.fault().unwrap_or_else(|| "it does not say why".to_owned());
+            let why = batch.fault().map_or_else(|| format!("it is {}", batch.status), |why| self.client.told(&why));
             return Err(ApiError::BatchFailed { host: self.settings.host().to_owned(), batch: id, why }.into());
         }
         self.collect(folder, note, &batch, texts, deliver).await.map(|()| true)
@@ -379,13 +421,18 @@ impl Asker {
         let client = self.client.clone();
         let most = most_bytes(note.requests.iter().map(Vec::len).sum(), self.settings.dim) * 2;
         let mut answers = BTreeMap::new();
-        let (mut billed, mut is_known) = (0, true);
+        let (mut billed, mut is_known) = (0u64, true);
         for file in [&batch.output_file_id, &batch.error_file_id].into_iter().flatten() {
-            let content = self.persevere(deliver, || client.content(KEY, file, most)).await?;
+            let content = self.persevere(true, deliver, || client.content(KEY, file, most)).await?;
             for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 let Some((n, outcome)) = read_line(line, &note.mark) else { continue };
+                let outcome = outcome.map_err(|why| self.client.told(&why));
+                // A line of errors beside an answer says nothing of it.
+                if matches!((answers.get(&n), &outcome), (Some(Ok(_)), Err(_))) {
+                    continue;
+                }
                 if let Ok(answer) = &outcome {
-                    billed += answer.tokens().unwrap_or(0);
+                    billed = answer.tokens().unwrap_or(0).saturating_add(billed);
                     is_known &= answer.tokens().is_some();
                 }
                 answers.insert(n, outcome);
@@ -406,6 +453,9 @@ impl Asker {
                     }
                 }
                 Err(why) => {
+                    if is_of_encoding(&why) {
+                        self.base64 = false;
+                    }
                     let open = |asked: &Option<(Digest, usize)>| texts.open(&asked.as_ref()?.0);
                     let open: Vec<usize> = request.iter().filter_map(open).collect();
                     texts.why.extend(open.into_iter().map(|row| (row, why.clone())));
@@ -465,6 +515,7 @@ impl Asker {
     /// Tries until it is answered, or will not be.
     async fn persevere<T, F: Future<Output = Result<T, Failure>>>(
         &mut self,
+        may_be_gone: bool,
         deliver: Deliver<'_>,
         attempt: impl Fn() -> F,
     ) -> Result<T, Stop> {
@@ -472,19 +523,31 @@ impl Asker {
             self.tally.requests += 1;
             match watch(attempt(), deliver).await? {
                 Ok(value) => return Ok(value),
-                Err(failure) => self.bear(failure, failures, deliver).await?,
+                Err(failure) => self.bear(failure, failures, may_be_gone, deliver).await?,
             }
         }
         unreachable!("tries end before numbers do")
     }
 
     /// Waits after a failure that may pass.
-    async fn bear(&mut self, failure: Failure, failures: u32, deliver: Deliver<'_>) -> Result<(), Stop> {
+    async fn bear(
+        &mut self,
+        failure: Failure,
+        failures: u32,
+        may_be_gone: bool,
+        deliver: Deliver<'_>,
+    ) -> Result<(), Stop> {
         self.tally.repeated += 1;
         let host = self.settings.host().to_owned();
         let why = match failure {
-            Failure::Passing { why, .. } | Failure::Patience { why } => why,
-            Failure::Refused { status: 404, .. } => return Err(Stop::Gone),
+            Failure::Passing { why, .. } | Failure::Patience { why } | Failure::Wrong { why } => why,
+            // Perhaps it passes; a server without batches says so at once, when something is uploaded.
+            Failure::Refused { status: 404, told } if may_be_gone => {
+                if failures + 1 >= self.settings.tries {
+                    return Err(Stop::Gone);
+                }
+                format!("it answers 404: {told}")
+            }
             Failure::Refused { status, told } => {
                 let model = self.settings.model.clone();
                 return Err(ApiError::Refused { host, model, status, told }.into());
@@ -505,6 +568,10 @@ impl Asker {
     }
 }
 
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Tells of the texts that no batch answered.
 fn give_up(texts: &Texts, rows: &[usize], deliver: Deliver<'_>) -> Result<(), Stop> {
     for row in rows {
@@ -516,7 +583,8 @@ fn give_up(texts: &Texts, rows: &[usize], deliver: Deliver<'_>) -> Result<(), St
 
 fn forget(folder: &Path, note: &Note) -> Result<(), Stop> {
     let path = note.path(folder);
-    fs::remove_file(&path).map_err(|source| ApiError::Ledger { file: path, source }.into())
+    // Put aside, and not away: it is all that tells what was handed over.
+    fs::rename(&path, path.with_extension("gone")).map_err(|source| ApiError::Ledger { file: path, source }.into())
 }
 
 /// One line of a file of answers or errors: which request it is of, and its answer or why there is none.
@@ -530,7 +598,7 @@ fn read_line(line: &[u8], mark: &str) -> Option<(usize, Result<Answer, String>)>
     }
     let message =
         [&line["error"]["message"], &response["body"]["error"]["message"]].into_iter().find_map(Value::as_str);
-    Some((n, Err(super::secret::told(message.unwrap_or("its batch failed on it"), &[]))))
+    Some((n, Err(message.unwrap_or("its batch failed on it").to_owned())))
 }
 
 /// The mark in a line.

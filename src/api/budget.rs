@@ -17,6 +17,8 @@ use super::{ApiError, Settings};
 use crate::cost::{Price, Spent};
 use crate::manifest::config::Dollars;
 
+/// How many times more than what was thought the most a server may count, and be believed.
+const EXCESS_BELIEVED: u64 = 100;
 /// A ledger with more bytes than this is summed up when it is opened.
 const SUMMED_UP_BEYOND: u64 = 1 << 20;
 
@@ -195,6 +197,8 @@ impl Budget {
         let spent = match billed {
             Billed::Nothing => Spent::default(),
             Billed::Unknown => at_most,
+            // No server counts so much for so little: its word is worth nothing.
+            Billed::Tokens(tokens) if tokens / EXCESS_BELIEVED > at_most.tokens => at_most,
             Billed::Tokens(tokens) => {
                 self.excess = self.excess.max(tokens as f64 / at_most.tokens.max(1) as f64 * self.excess);
                 self.of(tokens)
@@ -207,7 +211,13 @@ impl Budget {
 
     fn write(&mut self, entry: &Entry) -> Result<(), ApiError> {
         let Some((path, file)) = &mut self.ledger else { return Ok(()) };
-        file.write_all(entry.line().as_bytes()).map_err(|source| ApiError::Ledger { file: path.clone(), source })
+        file.write_all(entry.line().as_bytes()).map_err(|source| {
+            // What a full disk cut must not run into the next line.
+            let whole =
+                fs::read(&*path).map(|bytes| bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+            let _ = whole.and_then(|whole| file.set_len(whole as u64));
+            ApiError::Ledger { file: path.clone(), source }
+        })
     }
 }
 

@@ -34,6 +34,8 @@ const COMPONENT_BYTES: usize = 32;
 const SURROUNDING_BYTES: usize = 4096;
 /// Bytes that are read of an answer that is none.
 const REFUSAL_BYTES: usize = 1 << 16;
+/// Bytes of an answer that are kept, to say what it was if it cannot be read.
+const SHOWN_BYTES: usize = 2048;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(15);
 
@@ -53,6 +55,11 @@ pub enum Failure {
         may_be_billed: bool,
         /// Whether it took too long.
         slow: bool,
+    },
+    /// It was answered, and billed, with what is no answer.
+    Wrong {
+        /// In words.
+        why: String,
     },
     /// Something in this request is refused; nothing was billed.
     Refused {
@@ -190,14 +197,14 @@ impl Client {
             "metadata": { MARK: mark },
         });
         let created = self.client(key, REFUSAL_BYTES, &heard).batches().create_byot(request).await;
-        self.judge(created, &heard).0
+        self.judge(created, &heard).0.and_then(sound)
     }
 
     /// How a batch is.
     pub async fn batch(&self, key: usize, id: &str) -> Result<Batch, Failure> {
         let heard = Arc::default();
         let batch = self.client(key, REFUSAL_BYTES, &heard).batches().retrieve_byot(id).await;
-        self.judge(batch, &heard).0
+        self.judge(batch, &heard).0.and_then(sound)
     }
 
     /// The batch that is marked so, among the last hundred.
@@ -240,12 +247,22 @@ impl Client {
             (_, Some(status)) if !status.is_success() => Err(self.refused(status, &heard)),
             (_, Some(_)) if heard.broken.is_some() => Err(self.broken(&heard)),
             (Ok(answer), Some(_)) => Ok(answer),
+            (Err(_), Some(_)) if is_html(&heard.headers) => {
+                Err(Failure::Wrong { why: "it answers a web page".to_owned() })
+            }
             (Err(_), Some(_)) => {
-                let what = if is_html(&heard.headers) { "a web page" } else { "what cannot be read" };
-                Err(Failure::Passing { why: format!("it answers {what}"), may_be_billed: true, slow: false })
+                let error = serde_json::from_str::<Value>(&heard.refusal).ok().filter(|body| !body["error"].is_null());
+                let said =
+                    error.map_or_else(String::new, |_| format!(": {}", told(&error_of(&heard.refusal).1, &self.keys)));
+                Err(Failure::Wrong { why: format!("it answers what cannot be read{said}") })
             }
         };
         (result, limits)
+    }
+
+    /// What a server says, without keys, in one line of some length.
+    pub fn told(&self, message: &str) -> String {
+        told(message, &self.keys)
     }
 
     fn broken(&self, heard: &Heard) -> Failure {
@@ -264,13 +281,27 @@ impl Client {
             503 => Failure::Passing { why, may_be_billed: false, slow: true },
             401 | 403 => Failure::Key { why },
             300..=399 => {
-                let to = heard.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-                let to = if to.contains("://") { host(to) } else { to };
-                Failure::Final(ApiError::Redirect { host: host(&self.base_url).to_owned(), to: to.to_owned() })
+                let to = heard.headers.get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
+                // Behind a host, and before it, a server may repeat the key.
+                let to = reqwest::Url::parse(to).ok().and_then(|to| to.host_str().map(str::to_owned));
+                let to = self.told(&to.unwrap_or_else(|| "another path".to_owned()));
+                Failure::Final(ApiError::Redirect { host: host(&self.base_url).to_owned(), to })
             }
             408 | 425 | 500..=599 => Failure::Passing { why, may_be_billed: true, slow: false },
             status => Failure::Refused { status, told },
         }
+    }
+}
+
+/// A batch whose id is one: it becomes part of addresses, notes and messages.
+fn sound(batch: Batch) -> Result<Batch, Failure> {
+    let is_id =
+        |id: &str| id.len() <= 200 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let ids = [Some(&batch.id), batch.output_file_id.as_ref(), batch.error_file_id.as_ref()];
+    let are_ids = ids.into_iter().flatten().all(|id| is_id(id));
+    match are_ids {
+        true => Ok(batch),
+        false => Err(Failure::Wrong { why: "it answers a batch whose id is none".to_owned() }),
     }
 }
 
@@ -288,7 +319,7 @@ pub fn body(settings: &Settings, texts: &[&str], base64: bool) -> Value {
 
 /// The most bytes that an answer of so many vectors can have.
 pub fn most_bytes(vectors: usize, dim: usize) -> usize {
-    vectors.saturating_mul(dim * COMPONENT_BYTES + SURROUNDING_BYTES).max(REFUSAL_BYTES)
+    vectors.saturating_mul(dim.saturating_mul(COMPONENT_BYTES).saturating_add(SURROUNDING_BYTES)).max(REFUSAL_BYTES)
 }
 
 /// The code and the message of an error's body, as OpenAI writes it or as others do; nothing of a web page.
@@ -364,6 +395,8 @@ impl Wire {
             self.note(|heard| heard.refusal = String::from_utf8_lossy(&body).into_owned());
             return Err(OpenAIError::InvalidArgument(String::new()));
         }
+        let head = &body[..body.len().min(SHOWN_BYTES)];
+        self.note(|heard| heard.refusal = String::from_utf8_lossy(head).into_owned());
         Ok(ureq::http::Response::new(body).into())
     }
 

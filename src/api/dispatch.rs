@@ -49,6 +49,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a server is waited for that asks for patience and answers nothing.
 const PATIENCE: Duration = Duration::from_mins(15);
+/// How often a server may ask to be asked again at once, and is.
+const EAGER: u32 = 3;
+/// A pause that is told, so that nobody thinks that a run hangs.
+const TOLD_PAUSE: Duration = Duration::from_secs(10);
+/// The place of no text.
+const NO_ROW: usize = usize::MAX;
+/// What is asked for, to see whether a server answers at all.
+const CANARY: &str = "dark energy";
 /// Texts refused one by one, before any was answered, until the request itself is doubted.
 const DOUBTED_AFTER: u32 = 4;
 /// Wrong answers to a request until its texts are doubted: each was paid for.
@@ -126,6 +134,8 @@ type UnderWay = FuturesUnordered<Pin<Box<dyn Future<Output = Outcome> + Send>>>;
 struct Outcome {
     request: Request,
     key: usize,
+    /// Whether it asked for base64.
+    base64: bool,
     sent: Instant,
     reservation: Reservation,
     result: Result<Answer, Failure>,
@@ -155,6 +165,9 @@ struct Call<'a, 'd> {
     /// Why nothing more is sent.
     end: Option<Result<(), ApiError>>,
     ended: Instant,
+    /// When it is asked next whether to go on.
+    tick: Instant,
+    has_told_pause: bool,
     settings: &'a Settings,
 }
 
@@ -259,6 +272,8 @@ impl Asker {
             gathering: BTreeMap::new(),
             end: None,
             ended: Instant::now(),
+            tick: Instant::now() + TICK,
+            has_told_pause: false,
             settings: &settings,
         };
         loop {
@@ -291,14 +306,37 @@ impl Asker {
         }
         match self.key_for(request.tokens(), now) {
             Ok(key) => Next::Send(request, key),
+            // A text alone is asked for all the same: the server will say what it thinks of it.
+            Err(When::Never) if request.parts.len() == 1 => match self.keys.iter().position(|key| !key.is_refused) {
+                Some(key) if call.under_way.is_empty() => Next::Send(request, key),
+                _ => {
+                    call.waiting.push_front(request);
+                    Next::Wait(None)
+                }
+            },
             Err(When::Never) => {
-                call.halve_or(request, "it has more tokens than the server ever lets through");
+                call.halve_or(request, "");
                 Next::Wait(Some(now))
             }
-            Err(when) => {
+            Err(When::At(at)) => {
                 call.waiting.push_front(request);
-                Next::Wait(if let When::At(at) = when { Some(at) } else { None })
+                self.tell_pause(call, at.saturating_duration_since(now));
+                Next::Wait(Some(at))
             }
+            Err(_) => {
+                call.waiting.push_front(request);
+                Next::Wait(None)
+            }
+        }
+    }
+
+    /// Says that it waits, once; a wait that is too long ends the call.
+    fn tell_pause(&self, call: &mut Call, wait: Duration) {
+        let host = self.settings.host().to_owned();
+        if wait > PATIENCE && call.under_way.is_empty() {
+            call.finish(Err(ApiError::Wait { host, wait }));
+        } else if wait > TOLD_PAUSE && !mem::replace(&mut call.has_told_pause, true) {
+            call.note(format!("{host} lets nothing through for {} s", wait.as_secs()));
         }
     }
 
@@ -339,22 +377,22 @@ impl Asker {
         self.keys[key].pace.sent(now, request.tokens());
         self.tally.requests += 1;
         call.held += request.parts.len();
-        let client = self.client.clone();
+        let (client, base64) = (self.client.clone(), self.base64);
         call.under_way.push(Box::pin(async move {
             let (result, limits) = client.embed(key, &body, bytes).await;
-            Outcome { request, key, sent: now, reservation, result, limits }
+            Outcome { request, key, base64, sent: now, reservation, result, limits }
         }));
     }
 
     /// Takes in how a try ended.
     fn hear(&mut self, call: &mut Call, outcome: Outcome) {
-        let Outcome { request, key, sent, reservation, result, limits } = outcome;
+        let Outcome { request, key, base64, sent, reservation, result, limits } = outcome;
         let now = Instant::now();
         call.held -= request.parts.len();
         self.keys[key].pace.ended(now, request.tokens(), &limits);
         let billed = match &result {
             Ok(answer) => answer.tokens().map_or(Billed::Unknown, Billed::Tokens),
-            Err(Failure::Passing { may_be_billed: true, .. }) => Billed::Unknown,
+            Err(Failure::Passing { may_be_billed: true, .. } | Failure::Wrong { .. }) => Billed::Unknown,
             Err(_) => Billed::Nothing,
         };
         if let Err(error) = self.budget.settle(reservation, billed) {
@@ -364,7 +402,13 @@ impl Asker {
             Ok(answer) => self.take(call, request, key, answer, now),
             Err(failure) => {
                 self.tally.repeated += 1;
-                self.fail(call, request, key, failure, limits.retry_after, sent, now);
+                match failure {
+                    // It was under way when another one found out.
+                    Failure::Refused { told, .. } if base64 && !self.base64 && is_of_encoding(&told) => {
+                        call.waiting.push_front(request);
+                    }
+                    failure => self.fail(call, request, key, failure, limits.retry_after, sent, now),
+                }
             }
         }
     }
@@ -400,7 +444,7 @@ impl Asker {
 
     /// Refuses an answer of another model than those before.
     pub(super) fn same_model(&mut self, answer: &Answer) -> Result<(), ApiError> {
-        let said = answer.model.clone().filter(|model| !model.is_empty());
+        let said = answer.model().map(|model| self.client.told(model));
         if let (Some(was), Some(is)) = (&self.model, &said)
             && was != is
         {
@@ -437,12 +481,17 @@ impl Asker {
     ) {
         match failure {
             Failure::Patience { why } => self.be_patient(call, request, key, &why, wait, sent, now),
+            Failure::Passing { .. } if wait.is_some_and(|wait| wait > PATIENCE) => {
+                let (host, wait) = (self.settings.host().to_owned(), wait.unwrap_or_default());
+                call.finish(Err(ApiError::Wait { host, wait }));
+            }
             Failure::Passing { why, slow, .. } => {
                 if slow || wait.is_some() {
-                    self.keys[key].pace.slow_down(now, sent, wait.map(|wait| wait.min(PATIENCE)));
+                    self.keys[key].pace.slow_down(now, sent, wait);
                 }
                 self.again(call, request, &why, now);
             }
+            Failure::Wrong { why } => self.doubt(call, request, &why, now),
             Failure::Key { why } => self.set_aside(call, request, key, why),
             Failure::Refused { status, told } => self.refused(call, request, status, &told),
             Failure::Final(error) => call.finish(Err(error)),
@@ -477,7 +526,10 @@ impl Asker {
         if state.asked_for_patience == 0 || !state.pace.is_old_news(sent) {
             state.asked_for_patience += 1;
         }
-        let pause = wait.unwrap_or_else(|| pause(state.asked_for_patience));
+        // A server that says "at once" time and again means something else.
+        let own =
+            if state.asked_for_patience > EAGER { pause(state.asked_for_patience - EAGER) } else { Duration::ZERO };
+        let pause = wait.map_or_else(|| pause(state.asked_for_patience), |wait| wait.max(own));
         state.pace.slow_down(now, sent, Some(pause));
         if pause >= Duration::from_secs(5) {
             call.note(format!("{host} asks for patience ({why}): waits {} s", pause.as_secs()));
@@ -492,6 +544,9 @@ impl Asker {
             call.later.push((now + pause(request.failed), request));
         } else if self.answered > request.answered_before.unwrap_or(u64::MAX) {
             call.halve_or(request, why);
+        } else if !request.is_doubted {
+            request.failed -= 1;
+            self.try_another(call, request, now);
         } else {
             let (host, tries) = (self.settings.host().to_owned(), request.failed);
             call.finish(Err(ApiError::Unreachable { host, why: why.to_owned(), tries }));
@@ -505,10 +560,23 @@ impl Asker {
             call.later.push((now + pause(request.wrong), request));
         } else if self.answered > 0 {
             call.halve_or(request, why);
+        } else if !request.is_doubted {
+            request.wrong -= 1;
+            self.try_another(call, request, now);
         } else {
             let (host, detail) = (self.settings.host().to_owned(), why.to_owned());
             call.finish(Err(ApiError::BadAnswer { host, detail }));
         }
+    }
+
+    /// Asks for something harmless before a request that is doubted: where only texts are left that are refused, nothing else
+    /// would tell whether they are to blame or the server is.
+    fn try_another(&mut self, call: &mut Call, mut request: Request, now: Instant) {
+        request.is_doubted = true;
+        call.later.push((now + pause(request.failed), request));
+        let piece = self.settings.cutting.cut(CANARY).pieces.into_iter().next();
+        let part = piece.map(|piece| Part { row: NO_ROW, nth: 0, piece });
+        call.waiting.push_front(Request { parts: part.into_iter().collect(), is_doubted: true, ..Request::default() });
     }
 
     /// A key that is refused is not used again.
@@ -535,8 +603,7 @@ impl Asker {
 
     /// The server refuses a request: its form, its size, or one of its texts.
     fn refused(&mut self, call: &mut Call, request: Request, status: u16, told: &str) {
-        let is_of_encoding = told.contains("encoding_format") || told.contains("base64");
-        if self.base64 && status != 404 && is_of_encoding {
+        if self.base64 && status != 404 && is_of_encoding(told) {
             self.base64 = false;
             call.note(format!("{} does not know base64, and is asked for numbers", self.settings.host()));
             return call.waiting.push_front(request);
@@ -544,7 +611,11 @@ impl Asker {
         let is_alone = request.parts.len() == 1;
         self.refused_alone += u32::from(is_alone);
         let may_be_of_text = matches!(status, 400 | 413 | 422);
-        if !may_be_of_text || (self.answered == 0 && self.refused_alone >= DOUBTED_AFTER) {
+        let is_doubtful = self.answered == 0 && self.refused_alone >= DOUBTED_AFTER;
+        if may_be_of_text && is_doubtful && !request.is_doubted {
+            return self.try_another(call, request, Instant::now());
+        }
+        if !may_be_of_text || is_doubtful {
             let (host, model) = (self.settings.host().to_owned(), self.settings.model.clone());
             return call.finish(Err(ApiError::Refused { host, model, status, told: told.to_owned() }));
         }
@@ -577,12 +648,16 @@ impl Call<'_, '_> {
 
     /// Waits for whatever comes first: an answer, texts, or the time.
     async fn wait(&mut self, until: Option<Instant>, now: Instant) -> Option<Outcome> {
-        let until = until.unwrap_or(now + TICK).min(now + TICK);
+        if now >= self.tick {
+            self.tick = now + TICK;
+            self.hand_over(Delivery::Waiting);
+        }
+        let until = until.unwrap_or(self.tick).min(self.tick);
         let wants_texts = !self.is_read && self.end.is_none() && self.waiting.len() < self.settings.concurrency;
         tokio::select! {
             Some(outcome) = self.under_way.next() => return Some(outcome),
             texts = self.texts.recv(), if wants_texts => self.read(texts),
-            () = tokio::time::sleep_until(until.into()) => self.hand_over(Delivery::Waiting),
+            () = tokio::time::sleep_until(until.into()) => {}
         }
         None
     }
@@ -656,6 +731,11 @@ impl Call<'_, '_> {
             (self.end, self.ended) = (Some(end), Instant::now());
         }
     }
+}
+
+/// Whether a refusal is of the form that vectors were asked for in.
+pub(super) fn is_of_encoding(told: &str) -> bool {
+    told.contains("encoding_format") || told.contains("base64")
 }
 
 /// The mean of the pieces' vectors, weighted by their tokens; of one piece, its vector.

@@ -24,6 +24,8 @@ pub struct Request {
     pub wrong: u32,
     /// Answers to other requests when this one was first sent.
     pub answered_before: Option<u64>,
+    /// Whether it was asked for something else, to see whether the server answers at all.
+    pub is_doubted: bool,
 }
 
 impl Request {

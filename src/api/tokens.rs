@@ -16,6 +16,8 @@ use crate::manifest::config::Long;
 
 /// Bytes of a guessed token: English has four; LaTeX and numbers have fewer.
 const GUESSED_BYTES: usize = 3;
+/// Bytes of a text that are made into tokens at once.
+const BLOCK_BYTES: usize = 200_000;
 /// Special tokens that a server may add to a text whose tokenizer is not known.
 const GUESSED_ADDED: u64 = 16;
 
@@ -66,7 +68,7 @@ impl Counter {
             Self::Cl100k(bpe) => {
                 let mut end = 0;
                 let length = |token: u32| bpe.decode_bytes(&[token]).map_or(0, |bytes| bytes.len());
-                let ends = bpe.encode_ordinary(text).into_iter().map(|token| {
+                let ends = blocks(text).flat_map(|block| bpe.encode_ordinary(block)).map(|token| {
                     end += length(token);
                     end
                 });
@@ -88,7 +90,7 @@ impl Counter {
     /// The tokens that a server counts for a text, special tokens included: exact, or guessed.
     pub fn count(&self, text: &str) -> u64 {
         match self {
-            Self::Cl100k(bpe) => bpe.encode_ordinary(text).len() as u64,
+            Self::Cl100k(bpe) => blocks(text).map(|block| bpe.encode_ordinary(block).len() as u64).sum(),
             Self::Own(tokenizer, added) => {
                 tokenizer.encode(text, false).map_or_else(|_| most(text), |encoding| (encoding.len() + added) as u64)
             }
@@ -105,6 +107,19 @@ impl Counter {
     fn most(&self, text: &str, count: u64) -> u64 {
         if matches!(self, Self::Guess) { most(text) } else { count }
     }
+}
+
+/// A text in parts that the tokenizer's expressions can digest: a million blanks are too many for them.
+fn blocks(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let mut end = text.len().min(BLOCK_BYTES);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (block, rest) = text.split_at(end);
+        text = rest;
+        Some(block).filter(|block| !block.is_empty())
+    })
 }
 
 /// No tokenizer makes more tokens than bytes.
@@ -281,6 +296,14 @@ mod tests {
         assert_eq!(word.pieces[0].text, "The stellar halo of the Milky Way holds");
         assert_eq!(word.dropped, all - word.pieces[0].tokens);
         assert_eq!(cutting(100, Long::Truncate).cut(text).dropped, 0);
+    }
+
+    #[test]
+    fn a_million_blanks_are_counted() {
+        let text = format!("a{}b", " ".repeat(1_000_000));
+        assert!(Counter::cl100k().count(&text) > 1000);
+        let cut = cutting(10, Long::Truncate).cut(&text);
+        assert!(cut.dropped > 1000 && cut.pieces[0].tokens <= 10);
     }
 
     #[test]

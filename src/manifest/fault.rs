@@ -188,6 +188,41 @@ pub struct Diagnosis {
     elsewhere: Vec<Diagnosis>,
 }
 
+/// Words of a line whose quoted values may be keys, written by mistake where only their variables' names belong.
+const SECRET_WORDS: [&str; 6] = ["api_key", "apikey", "header", "authorization", "password", "secret"];
+
+/// A source as it may be shown: what may be a key is covered, byte by byte, so that places stay what they are.
+fn without_keys(text: &str) -> Arc<str> {
+    let lines = text.split_inclusive('\n').map(|line| {
+        let lower = line.to_lowercase();
+        let is_secret = SECRET_WORDS.iter().any(|word| lower.contains(word));
+        let has_password = lower.contains("base_url") && line.contains('@');
+        if is_secret || has_password || line.contains("sk-") { covered(line) } else { line.to_owned() }
+    });
+    Arc::from(lines.collect::<String>())
+}
+
+/// A line with stars in its quotes, but for names of variables.
+fn covered(line: &str) -> String {
+    let is_name =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    let (mut shown, mut rest) = (String::new(), line);
+    while let Some(open) = rest.find(['"', '\'']) {
+        let quote = &rest[open..=open];
+        let inside = &rest[open + 1..];
+        let length = inside.find(quote).unwrap_or(inside.trim_end().len());
+        shown.push_str(&rest[..=open]);
+        let value = &inside[..length];
+        shown.push_str(&if is_name(value) { value.to_owned() } else { "*".repeat(length) });
+        rest = &inside[length..];
+        if let Some(behind) = rest.strip_prefix(quote) {
+            shown.push_str(quote);
+            rest = behind;
+        }
+    }
+    shown + rest
+}
+
 impl Diagnosis {
     fn new(text: &Text, fault: Fault) -> Self {
         let home = text.piece(fault.span());
@@ -196,7 +231,7 @@ impl Diagnosis {
             message: fault.message,
             help: fault.help,
             severity: Severity::Error,
-            source: NamedSource::new(text.name(home), text.content(home)),
+            source: NamedSource::new(text.name(home), without_keys(&text.content(home))),
             labels: Vec::new(),
             elsewhere: Vec::new(),
         };
@@ -207,7 +242,7 @@ impl Diagnosis {
             if piece == home {
                 diagnosis.labels.push(labelled(Some(label), local));
             } else {
-                let source = NamedSource::new(text.name(piece), text.content(piece));
+                let source = NamedSource::new(text.name(piece), without_keys(&text.content(piece)));
                 diagnosis.elsewhere.push(Self {
                     code: fault.code,
                     message: label,
@@ -266,5 +301,18 @@ impl Diagnostic for Diagnosis {
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
         Some(Box::new(self.elsewhere.iter().map(|other| other as &dyn Diagnostic)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_written_is_not_shown() {
+        let text = "a = \"x\"\napi_key_env = [\"KEY_A\", 'sk-é']\nheaders = { A = \"Bearer abc\" }\nbase_url = \"https://u:p@h/v1\"\nmodel = \"sk-1";
+        let shown = without_keys(text);
+        let expected = "a = \"x\"\napi_key_env = [\"KEY_A\", '*****']\nheaders = { A = \"**********\" }\nbase_url = \"****************\"\nmodel = \"****";
+        assert_eq!((&*shown, shown.len()), (expected, text.len()));
     }
 }

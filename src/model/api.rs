@@ -43,6 +43,8 @@ const OPENAI_MODELS: [(&str, usize, bool); 3] = [
     ("text-embedding-ada-002", 1536, false),
 ];
 
+/// More components than any embedding model has.
+const MAX_DIM: usize = 65_536;
 const DEFAULT_INPUTS: usize = 128;
 const DEFAULT_REQUEST_TOKENS: usize = 100_000;
 const DEFAULT_CONCURRENCY: usize = 16;
@@ -73,6 +75,9 @@ pub(super) fn resolve(
     let base_url = base_url(config, &api)?;
     let known = OPENAI_MODELS.iter().find(|(name, ..)| *name == model);
     let dim = match (config.dim, known) {
+        (Some(dim), None) if dim > MAX_DIM => {
+            return Err(bad_override(config, "dim", dim, "no model has so many components"));
+        }
         (Some(dim), Some((_, most, _))) if dim > *most => {
             return Err(bad_override(config, "dim", dim, &format!("its vectors have {most} components")));
         }
@@ -127,7 +132,10 @@ fn refuse_what_a_server_decides(config: &EmbedConfig) -> Result<(), ModelError> 
 fn base_url(config: &EmbedConfig, api: &ApiConfig) -> Result<String, ModelError> {
     let text = api.base_url.as_deref().unwrap_or(OPENAI).trim().trim_end_matches('/');
     let bad = |shown: &str, reason: &str| Err(bad_override(config, "api.base_url", shown, reason));
-    let Ok(url) = Url::parse(text) else { return bad(text, "it is no address, such as \"https://api.openai.com/v1\"") };
+    // An address may hold a password, so none is shown that is not sound.
+    let Ok(url) = Url::parse(text) else {
+        return bad("(hidden)", "it is no address, such as \"https://api.openai.com/v1\"");
+    };
     if !url.username().is_empty() || url.password().is_some() {
         return bad("(hidden)", "it holds a name or password: a key belongs in an environment variable, `api_key_env`");
     }
@@ -140,7 +148,7 @@ fn base_url(config: &EmbedConfig, api: &ApiConfig) -> Result<String, ModelError>
         "http" => {
             bad(text, "it is not encrypted: write https://, or `allow_http = true` where the network is your own")
         }
-        _ => bad(text, "it begins neither with https:// nor with http://"),
+        _ => bad("(hidden)", "it begins neither with https:// nor with http://"),
     }
 }
 

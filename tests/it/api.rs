@@ -249,6 +249,7 @@ fn what_will_not_pass_ends_at_once() {
         ("another model", Script { model: "another".into(), ..Script::default() }, "answers 404"),
         ("another dim", first(Fault::WrongDim), "the number of a vector's components is 9, and 8 was expected"),
         ("another model's name", first(Fault::WrongModel), "the model's name is"),
+        ("a redirect with the key", first(Fault::Redirect(format!("/login?key={KEY}"))), "redirects to another path"),
         ("a redirect", first(Fault::Redirect("https://elsewhere.example/v1".into())), "redirects to elsewhere.example"),
     ];
     for (case, script, expected) in cases {
@@ -256,7 +257,7 @@ fn what_will_not_pass_ends_at_once() {
         let env = project(&server, 20, "max_inputs = 4\nconcurrency = 1");
         let told = apply(&env, &[]);
         assert_eq!(told.code, Some(3), "{case}: {}{}", told.out, told.err);
-        assert!(told.err.contains(expected), "{case}: {}", told.err);
+        assert!(told.err.contains(expected) && !told.err.contains(KEY), "{case}: {}", told.err);
         assert!(server.seen().requests <= 4, "{case}: {} requests", server.seen().requests);
         assert!(!env.path("embeddings/manifest_minilm_2010.json").exists(), "{case}");
     }
@@ -296,6 +297,47 @@ fn a_text_that_is_refused_is_found_and_listed() {
     );
     assert_eq!(env.sealed_rows(), 39);
     applied(&env, &["--accept-failures"]);
+}
+
+/// Where only texts are left that are refused, something harmless tells that the server is not to blame.
+#[test]
+fn texts_that_are_refused_can_be_accepted() {
+    let server = ApiServer::start(Script { poison: Some("Paper 1".into()), dim: DIM, ..Script::default() });
+    let env = project(&server, 40, "");
+    for _ in 0..2 {
+        let told = apply(&env, &[]);
+        assert_eq!(told.code, Some(5), "{}{}", told.out, told.err);
+        assert!(told.err.contains("embed 11 of 40 rows"), "{}", told.err);
+    }
+    applied(&env, &["--accept-failures"]);
+    let seen = server.seen();
+    assert!(seen.answers.iter().all(|(text, count)| *count == 1 || text == "dark energy"), "{:?}", seen.answers);
+}
+
+/// A server that knows no batches says so.
+#[test]
+fn a_server_without_batches_is_told() {
+    let server = batches(BatchScript { first: vec![Some(Fault::Status(404))], ..BatchScript::default() });
+    let env = project(&server, 10, "mode = \"batch\"");
+    let told = apply(&env, &[]);
+    assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
+    assert!(told.err.contains("answers 404"), "{}", told.err);
+}
+
+/// Who asks for patience for ever can be interrupted.
+#[test]
+fn endless_patience_can_be_interrupted() {
+    let patience = Fault::TooMany { retry_after: Some(RetryAfter::Millis(0)) };
+    let server = ApiServer::start(Script { faults: vec![(1, patience)], good_weight: 0, ..Script::default() });
+    let env = project(&server, 20, "max_inputs = 1");
+    let child = env.start_with(&["apply", "workflow.toml"], &[("TEST_KEY", Path::new(KEY))]);
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while server.seen().requests < 8 && std::time::Instant::now() < until {
+        sleep(Duration::from_millis(5));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+    assert_eq!(env.wait(child).code, Some(130));
+    assert!(server.seen().requests < 200, "{} requests", server.seen().requests);
 }
 
 /// A limit of the server is kept by waiting, not by being refused.
@@ -424,7 +466,7 @@ fn batches_are_handed_over_and_collected() {
     ] {
         let case = format!("{script:?}");
         let server = batches(script);
-        let env = project(&server, rows, "mode = \"batch\"\nmax_inputs = 4");
+        let env = project(&server, rows, "mode = \"batch\"\nmax_inputs = 4\ntimeout_seconds = 2");
         let told = apply(&env, &[]);
         assert_eq!(told.code, Some(0), "{case}: {}{}", told.out, told.err);
         assert_complete(&env, rows);
