@@ -131,7 +131,7 @@ real-api:
     just release
     cache="{{ cache_directory() }}/sciembed/real-api-1"
     [[ -x $cache/bin/python ]] || python3 -m venv "$cache"
-    "$cache/bin/pip" install --quiet "infinity-emb[torch,server]==0.0.78" "transformers<5" "sentence-transformers<5.3" "huggingface_hub<1" einops pyarrow
+    "$cache/bin/pip" install --quiet "infinity-emb[torch,server]==0.0.78" "transformers<5" "sentence-transformers<5.3" "huggingface_hub<1" einops "pyarrow<20"
     "$cache/bin/python" benches/real_api.py "$CARGO_TARGET_DIR/release/sciembed" "$cache/bin/python"
 
 # measure a whole apply of COUNT records beside its model alone, from the compressed file to the published dataset

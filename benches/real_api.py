@@ -43,11 +43,11 @@ max_inputs = 32
 [embed.here]
 from  = "texts"
 model = "{model}"
-[persist.served]
+[persist.shown]
 from  = "served"
 dir   = "out"
 label = "served"
-[persist.here]
+[persist.compared]
 from  = "here"
 dir   = "out"
 label = "here"

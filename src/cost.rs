@@ -1,4 +1,6 @@
-//! What tokens cost, as plain data: a price with its day, and sums.
+//! What tokens cost, as plain data: a price with its day, sums, and what is handed over and not yet settled.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +47,31 @@ impl Spent {
         }
     }
 
+    /// So many times as much, rounded up.
+    pub fn times(self, factor: f64) -> Self {
+        let times = |amount: u64| (amount as f64 * factor).ceil() as u64;
+        Self { tokens: times(self.tokens), micro_usd: times(self.micro_usd) }
+    }
+
     /// In dollars.
     pub fn cost(self) -> Dollars {
         Dollars(self.micro_usd)
+    }
+}
+
+/// Batches that are at an API, or may be, and were not collected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HandedOver {
+    /// How many batches.
+    pub batches: usize,
+    /// How many texts they hold.
+    pub texts: usize,
+}
+
+impl fmt::Display for HandedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let several = |count: usize, ending: &'static str| if count == 1 { "" } else { ending };
+        let Self { batches, texts } = *self;
+        write!(f, "{texts} text{} in {batches} batch{}", several(texts, "s"), several(batches, "es"))
     }
 }

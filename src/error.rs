@@ -8,6 +8,7 @@
 //! | 3 | `apply` ended incomplete: some steps failed or were skipped, the others are done |
 //! | 4 | the store, or what is published of it, is damaged: `verify` says where |
 //! | 5 | some texts could not be embedded: their steps are incomplete, all others are done |
+//! | 6 | texts were handed over in batches and `--no-wait` was given: a later apply collects them |
 //! | 130 | interrupted; what was sealed is kept |
 
 use crate::catalog::CatalogError;
@@ -93,6 +94,8 @@ pub enum Exit {
     Damaged,
     /// Some texts could not be embedded; everything else is done.
     RowsFailed,
+    /// Batches are at an API, and were not to be waited for; everything else is done.
+    HandedOver,
     /// Interrupted by a signal.
     Interrupted,
 }
@@ -107,6 +110,7 @@ impl Exit {
             Self::Incomplete => 3,
             Self::Damaged => 4,
             Self::RowsFailed => 5,
+            Self::HandedOver => 6,
             Self::Interrupted => 130,
         }
     }
@@ -135,9 +139,12 @@ impl Error {
 }
 
 /// The exit that the failure of some steps means: damage weighs more than one year's missing file, and that more than
-/// a text that cannot be embedded.
+/// a text that cannot be embedded; and all of that more than what only waits.
 pub fn exit_of_failures<'a>(failures: impl Iterator<Item = &'a NodeError>) -> Exit {
-    let failures: Vec<&NodeError> = failures.collect();
+    let (waiting, failures): (Vec<&NodeError>, Vec<&NodeError>) = failures.partition(|it| it.is_handed_over());
+    if failures.is_empty() && !waiting.is_empty() {
+        return Exit::HandedOver;
+    }
     let of_rows = |failure: &&NodeError| matches!(failure, NodeError::Incomplete { .. });
     let mut exit = if failures.iter().all(of_rows) { Exit::RowsFailed } else { Exit::Incomplete };
     for failure in failures {

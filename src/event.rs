@@ -125,8 +125,8 @@ pub enum Detail {
     Asked {
         /// Requests sent.
         requests: u64,
-        /// Those of them that were repeated.
-        repeated: u64,
+        /// Those of them that brought no right answer.
+        failed: u64,
         /// Tokens that were counted to it.
         tokens: u64,
         /// Millionths of a dollar; 0 where no price is known.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use arrow::array::{AsArray, StringArray};
 use arrow::error::ArrowError;
 
-use crate::api::{ApiError, Settings, spent};
+use crate::api::{ApiError, BATCHES, Settings, handed_over, spent};
+use crate::cost::{HandedOver, Spent};
 use crate::graph::{Config, Graph, PublishedAs, Scope, StepId, StepIndex};
 use crate::manifest::config::{LoadConfig, Missing};
 use crate::model::{Environment, Library, ModelError, ResolvedModel, Runner, resolve};
@@ -236,7 +237,7 @@ impl<'a> Observer<'a> {
                     .map_err(|source| ObserveError::Model { step: step.id.clone(), source })?;
                 if let Runner::Api(settings) = &mut model.runner {
                     let of_node = self.environment.spending.join(&step.id.node);
-                    settings.batches = Some(of_node.join(format!("batches-{}", model.key)));
+                    settings.batches = Some(of_node.join(format!("{BATCHES}{}", model.key)));
                     settings.ledger = Some(of_node.join("ledger.jsonl"));
                     settings.no_wait = self.no_wait;
                 }
@@ -330,7 +331,28 @@ impl<'a> Observer<'a> {
             spent: settings.ledger.as_deref().map(spent).transpose()?.unwrap_or_default(),
             max_cost: settings.max_cost,
             max_tokens: settings.max_tokens,
+            handed_over: settings.batches.as_deref().map(handed_over).transpose()?.unwrap_or_default(),
         })
+    }
+
+    /// What each embed step's model notes, such as a key that is not set.
+    pub fn notes(&self) -> impl Iterator<Item = (&StepId, &[String])> {
+        self.models.iter().map(|(index, model)| (&self.graph.steps[*index].id, model.notes.as_slice()))
+    }
+
+    /// What each embed node spent at an API, all runs together, and what is there in batches.
+    ///
+    /// # Errors
+    /// A ledger or a note that cannot be read.
+    pub fn spending(&self) -> Result<BTreeMap<&str, (Spent, HandedOver)>, ApiError> {
+        let mut nodes = BTreeMap::new();
+        for (index, model) in &self.models {
+            let Runner::Api(settings) = &model.runner else { continue };
+            let (Some(ledger), Some(batches)) = (&settings.ledger, &settings.batches) else { continue };
+            let spending = (spent(ledger)?, handed_over(batches)?);
+            nodes.insert(self.graph.steps[*index].id.node.as_str(), spending);
+        }
+        Ok(nodes)
     }
 
     /// Keeps the digests that were taken, for the next time.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use crate::cost::{Price, Spent};
+use crate::cost::{HandedOver, Price, Spent};
 use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::{Change, Fingerprint, PublishFault, StaleReason};
 use crate::graph::{Config, Graph, NodeKind, Scope, StepId, StepIndex, manifest_file};
@@ -216,6 +216,8 @@ pub struct Bill {
     pub max_cost_usd: Option<f64>,
     /// The most tokens that it may spend, all runs together.
     pub max_tokens: Option<u64>,
+    /// What is at the API in batches, counted as spent and not as what it will take.
+    pub handed_over: HandedOver,
 }
 
 impl Bill {
@@ -241,10 +243,13 @@ pub struct Tariff {
     pub max_cost: Option<Dollars>,
     /// The most tokens that it may spend.
     pub max_tokens: Option<u64>,
+    /// What is at the API in batches.
+    pub handed_over: HandedOver,
 }
 
 impl Tariff {
     fn bill(&self, rows: u64) -> Bill {
+        let rows = rows.saturating_sub(self.handed_over.texts as u64);
         let tokens = (self.tokens_per_text * rows as f64).round() as u64;
         Bill {
             tokens,
@@ -255,6 +260,7 @@ impl Tariff {
             spent_tokens: self.spent.tokens,
             max_cost_usd: self.max_cost.map(Dollars::get),
             max_tokens: self.max_tokens,
+            handed_over: self.handed_over,
         }
     }
 }

@@ -6,29 +6,31 @@
 //!                        +--- a later run finds it there, and goes on ------------------+--> delivered
 //! ```
 //!
-//! A note names a batch's texts by their digests. It is written before anything is sent, and again with each id before
-//! anything waits on it, so that a run that dies anywhere hands nothing over twice: a batch whose id was lost is found by
-//! the mark that it was created with. Notes stay for a month, as a server's files do: what was downloaded and not yet on
-//! disk when a run died is downloaded again, and not paid again. All batches are of the first key's account.
+//! A note is written before anything is sent, and again with each id before anything waits on it (`note.rs`), so that a
+//! run that dies anywhere hands nothing over twice: a batch whose id was lost is found by the mark that it was created with.
+//! All batches are of the first key's account.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::future::Future;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::answer::Answer;
 use super::budget::Billed;
+use super::call::{Deliver, Delivery, TICK, mean};
 use super::client::{Batch, Failure, body, most_bytes};
-use super::dispatch::{Asker, Deliver, Delivery, TICK, is_of_encoding, mean, pause};
+use super::dispatch::Asker;
+use super::note::{Note, read_notes, sweep};
+use super::outcome::{is_of_encoding, pause};
 use super::request::{Packer, Part, Request};
+use super::tokens::Piece;
 use super::{ApiError, Settings};
+use crate::cost::HandedOver;
 use crate::digest::Digest;
 
 /// The only key that batches are asked with.
@@ -44,27 +46,8 @@ const RAREST_LOOK: Duration = Duration::from_mins(1);
 /// until then it is looked for so often.
 const SHOWN_AFTER: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// How long a note is kept: so long servers keep the files.
-const KEPT: Duration = Duration::from_hours(30 * 24);
 /// How often texts that failed are handed over again.
 const ROUNDS: u32 = 3;
-
-/// What is remembered of a batch.
-#[derive(Debug, Serialize, Deserialize)]
-struct Note {
-    version: u32,
-    mark: String,
-    /// What each request asks for, in order: the text's digest, and which of its pieces; nothing where it was not answered.
-    requests: Vec<Vec<Option<(Digest, usize)>>>,
-    /// What the ledger calls it.
-    reservation: String,
-    file: Option<String>,
-    /// When it was last tried to create the batch, in seconds of Unix time.
-    creating: Option<u64>,
-    batch: Option<String>,
-    /// Whether its answers were read and its cost settled.
-    is_collected: bool,
-}
 
 /// Why a batch is not pursued.
 enum Stop {
@@ -78,6 +61,43 @@ enum Stop {
 impl From<ApiError> for Stop {
     fn from(error: ApiError) -> Self {
         Self::Failed(error)
+    }
+}
+
+/// The requests of a file that is being made.
+struct File {
+    packer: Packer,
+    requests: Vec<Request>,
+    parts: usize,
+    bytes: usize,
+}
+
+impl File {
+    fn new(packer: Packer) -> Self {
+        Self { packer, requests: Vec::new(), parts: 0, bytes: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.parts >= BATCH_INPUTS || self.bytes >= BATCH_BYTES
+    }
+
+    /// Adds a text; one that failed before goes alone, so that it takes no others with it.
+    fn add(&mut self, row: usize, pieces: Vec<Piece>, alone: bool) {
+        if alone {
+            self.requests.extend(self.packer.take());
+        }
+        for (nth, piece) in pieces.into_iter().enumerate() {
+            (self.parts, self.bytes) = (self.parts + 1, self.bytes + piece.text.len());
+            self.requests.extend(self.packer.push(Part { row, nth, piece }));
+        }
+        if alone {
+            self.requests.extend(self.packer.take());
+        }
+    }
+
+    fn requests(mut self) -> Vec<Request> {
+        self.requests.extend(self.packer.take());
+        self.requests
     }
 }
 
@@ -112,56 +132,10 @@ impl<'t> Texts<'t> {
     fn open(&self, text: &Digest) -> Option<usize> {
         self.rows.get(text).copied().filter(|&row| !self.done[row])
     }
-}
 
-impl Note {
-    fn is_of(&self, texts: &Texts) -> bool {
-        self.asked().any(|text| texts.open(text).is_some())
+    fn are_open_in(&self, note: &Note) -> bool {
+        note.asked().any(|text| self.open(text).is_some())
     }
-
-    /// The texts that it asks for, some of them several times.
-    fn asked(&self) -> impl Iterator<Item = &Digest> {
-        self.requests.iter().flatten().flatten().map(|(text, _)| text)
-    }
-
-    fn path(&self, folder: &Path) -> PathBuf {
-        folder.join(format!("{}.json", self.mark))
-    }
-
-    /// Writes it, whole or not at all.
-    fn write(&self, folder: &Path) -> Result<(), ApiError> {
-        let path = self.path(folder);
-        let failed = |source| ApiError::Ledger { file: path.clone(), source };
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        let text = serde_json::to_vec(self).expect("a note is always JSON");
-        file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-        file.persist(&path).map(|_| ()).map_err(|error| failed(error.error))
-    }
-}
-
-/// The notes of a folder, oldest names first; those past their time are removed.
-fn read_notes(folder: &Path) -> Result<Vec<Note>, ApiError> {
-    let failed = |source| ApiError::Ledger { file: folder.into(), source };
-    let mut notes = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let age = fs::metadata(&path)
-            .and_then(|it| it.modified())
-            .ok()
-            .and_then(|at| SystemTime::now().duration_since(at).ok());
-        if age.is_some_and(|age| age > KEPT) {
-            fs::remove_file(&path).map_err(failed)?;
-            continue;
-        }
-        let text = fs::read(&path).map_err(failed)?;
-        let note: Note = serde_json::from_slice(&text).map_err(|_| ApiError::BadLedger { file: path, line: 1 })?;
-        notes.push(note);
-    }
-    notes.sort_by(|a, b| a.mark.cmp(&b.mark));
-    Ok(notes)
 }
 
 impl Asker {
@@ -169,6 +143,7 @@ impl Asker {
     pub(super) async fn embed_in_batches(&mut self, texts: &[&str], deliver: Deliver<'_>) -> Result<(), ApiError> {
         let folder = self.settings.batches.clone().unwrap_or_default();
         fs::create_dir_all(&folder).map_err(|source| ApiError::Ledger { file: folder.clone(), source })?;
+        sweep(&folder)?;
         let mut texts = Texts::of(texts, &self.settings);
         match self.rounds(&folder, &mut texts, deliver).await {
             Ok(()) | Err(Stop::Ended) => Ok(()),
@@ -179,7 +154,7 @@ impl Asker {
 
     async fn rounds(&mut self, folder: &Path, texts: &mut Texts<'_>, deliver: Deliver<'_>) -> Result<(), Stop> {
         for round in 0..=ROUNDS {
-            let notes: Vec<Note> = read_notes(folder)?.into_iter().filter(|note| note.is_of(texts)).collect();
+            let notes: Vec<Note> = read_notes(folder)?.into_iter().filter(|note| texts.are_open_in(note)).collect();
             let covered: HashSet<&Digest> = notes.iter().flat_map(Note::asked).collect();
             let rest = texts.rows.iter().filter(|(text, row)| !texts.done[**row] && !covered.contains(text));
             let mut rest: Vec<usize> = rest.map(|(_, row)| *row).collect();
@@ -200,7 +175,7 @@ impl Asker {
             if !waiting.is_empty() {
                 let texts = waiting.iter().map(|note| note.asked().count()).sum();
                 let (host, batches) = (self.settings.host().to_owned(), waiting.len());
-                return Err(ApiError::HandedOver { host, batches, texts }.into());
+                return Err(ApiError::HandedOver { host, texts: HandedOver { batches, texts } }.into());
             }
             stopped.map_or(Ok(()), |error| Err(Stop::Failed(error)))?;
         }
@@ -217,7 +192,8 @@ impl Asker {
     ) -> Result<(Vec<Note>, Option<ApiError>), Stop> {
         let mut notes = Vec::new();
         for rows in rows.chunks(BATCH_INPUTS) {
-            for (requests, lines) in self.files(texts, rows) {
+            let room = self.budget.room().unwrap_or(u64::MAX);
+            for (requests, lines) in self.files(texts, rows, room) {
                 let most = requests.iter().map(Request::most).sum();
                 let reservation = match self.budget.reserve(most) {
                     Ok(reservation) => reservation,
@@ -246,31 +222,30 @@ impl Asker {
         Ok((notes, None))
     }
 
-    /// The requests for these rows, each text whole in one file, and the lines of each file.
-    fn files(&self, texts: &Texts, rows: &[usize]) -> Vec<(Vec<Request>, Vec<String>)> {
-        let (mut files, mut packer, mut parts, mut bytes) = (Vec::new(), self.packer(), 0, 0);
-        let mut requests = Vec::new();
-        for (at, &row) in rows.iter().enumerate() {
-            if texts.why.contains_key(&row) {
-                requests.extend(packer.take());
+    /// The requests for these rows, each text whole in one file, and the lines of each file; one of them ends where so many
+    /// tokens are reached, so that what may still be spent is.
+    fn files(&self, texts: &Texts, rows: &[usize], room: u64) -> Vec<(Vec<Request>, Vec<String>)> {
+        let (mut files, mut file) = (Vec::new(), File::new(self.packer()));
+        let mut tokens = 0;
+        for &row in rows {
+            let pieces = self.settings.cutting.cut(texts.texts[row]).pieces;
+            let of_row: u64 = pieces.iter().map(|piece| piece.most).sum();
+            if (tokens <= room && tokens + of_row > room) || file.is_full() {
+                files.extend(self.end(&mut file));
             }
-            for (nth, piece) in self.settings.cutting.cut(texts.texts[row]).pieces.into_iter().enumerate() {
-                (parts, bytes) = (parts + 1, bytes + piece.text.len());
-                requests.extend(packer.push(Part { row, nth, piece }));
-            }
-            // What failed before goes alone, so that it takes no others with it.
-            if texts.why.contains_key(&row) {
-                requests.extend(packer.take());
-            }
-            if parts >= BATCH_INPUTS || bytes >= BATCH_BYTES || at + 1 == rows.len() {
-                requests.extend(packer.take());
-                let mark = format!("{:016x}", fastrand::u64(..));
-                let lines = requests.iter().enumerate().map(|(n, request)| self.line(&mark, n, request)).collect();
-                files.push((std::mem::take(&mut requests), lines));
-                (parts, bytes) = (0, 0);
-            }
+            tokens += of_row;
+            file.add(row, pieces, texts.why.contains_key(&row));
         }
+        files.extend(self.end(&mut file));
         files
+    }
+
+    /// Ends a file, and begins the next: its requests and their lines, if there are any.
+    fn end(&self, file: &mut File) -> Option<(Vec<Request>, Vec<String>)> {
+        let requests = std::mem::replace(file, File::new(self.packer())).requests();
+        let mark = format!("{:016x}", fastrand::u64(..));
+        let lines = requests.iter().enumerate().map(|(n, request)| self.line(&mark, n, request)).collect();
+        (!requests.is_empty()).then_some((requests, lines))
     }
 
     fn packer(&self) -> Packer {
@@ -372,7 +347,7 @@ impl Asker {
             Ok(true) => Ok(None),
             Ok(false) => Ok(Some(note)),
             // Its texts are handed over again; what it may have cost stays counted.
-            Err(Stop::Gone) => forget(folder, &note).map(|()| None),
+            Err(Stop::Gone) => note.forget(folder).map(|()| None).map_err(Stop::Failed),
             Err(stop) => Err(stop),
         }
     }
@@ -401,7 +376,7 @@ impl Asker {
             look = (look * 2).min(RAREST_LOOK);
         };
         if matches!(batch.status.as_str(), "failed" | "cancelled") && batch.output_file_id.is_none() {
-            forget(folder, note)?;
+            note.forget(folder)?;
             self.settle(note, Billed::Nothing)?;
             let why = batch.fault().map_or_else(|| format!("it is {}", batch.status), |why| self.client.told(&why));
             return Err(ApiError::BatchFailed { host: self.settings.host().to_owned(), batch: id, why }.into());
@@ -537,7 +512,7 @@ impl Asker {
         may_be_gone: bool,
         deliver: Deliver<'_>,
     ) -> Result<(), Stop> {
-        self.tally.repeated += 1;
+        self.tally.failed += 1;
         let host = self.settings.host().to_owned();
         let why = match failure {
             Failure::Passing { why, .. } | Failure::Patience { why } | Failure::Wrong { why } => why,
@@ -579,12 +554,6 @@ fn give_up(texts: &Texts, rows: &[usize], deliver: Deliver<'_>) -> Result<(), St
         say(deliver, Delivery::Unfit { row: *row, why })?;
     }
     Ok(())
-}
-
-fn forget(folder: &Path, note: &Note) -> Result<(), Stop> {
-    let path = note.path(folder);
-    // Put aside, and not away: it is all that tells what was handed over.
-    fs::rename(&path, path.with_extension("gone")).map_err(|source| ApiError::Ledger { file: path, source }.into())
 }
 
 /// One line of a file of answers or errors: which request it is of, and its answer or why there is none.

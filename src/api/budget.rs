@@ -3,7 +3,8 @@
 //! The worst that a request can cost is reserved, and written to the ledger, before the request is sent; it is released
 //! only by an answer that is known not to be billed, and made exact by one that says what it cost. A process that dies
 //! leaves its reservations standing: they may have been billed, so they count. So the sum never exceeds the limits,
-//! whenever a run ends.
+//! whenever a run ends. A server that counts more tokens than were thought the most is reckoned with from then on, in all
+//! that is open and to come, and by later runs too: the ledger holds both numbers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -26,8 +27,8 @@ const SUMMED_UP_BEYOND: u64 = 1 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Entry {
-    /// All that went before.
-    Total(Spent),
+    /// All that went before, and how much more than was thought the most a server counted.
+    Total { spent: Spent, excess: f64 },
     /// A request is about to be sent.
     Reserved { id: String, at_most: Spent },
     /// It ended, and cost this.
@@ -55,12 +56,14 @@ pub struct Budget {
     price: Option<Price>,
     max_cost: Option<Dollars>,
     max_tokens: Option<u64>,
-    /// All that is spent or reserved.
-    spent: Spent,
+    /// All that is settled, by any process.
+    settled: Spent,
+    /// All that is reserved and not settled, by any process, as it was thought the most.
+    reserved: Spent,
     /// What others reserved and did not settle.
     left_open: BTreeMap<String, Spent>,
     /// What this process settled.
-    settled: Spent,
+    settled_here: Spent,
     /// How much more a server counted than was thought the most, at worst.
     excess: f64,
     nonce: String,
@@ -83,31 +86,41 @@ pub fn spent(ledger: &Path) -> Result<Spent, ApiError> {
 struct Sum {
     settled: Spent,
     open: BTreeMap<String, Spent>,
+    excess: f64,
     /// Where its last whole line ends: what a crash cut was written before anything was sent.
     whole: usize,
 }
 
 impl Sum {
+    fn reserved(&self) -> Spent {
+        self.open.values().fold(Spent::default(), |sum, at_most| sum.plus(*at_most))
+    }
+
     fn all(&self) -> Spent {
-        self.open.values().fold(self.settled, |sum, at_most| sum.plus(*at_most))
+        self.settled.plus(self.reserved().times(self.excess))
     }
 }
 
+/// How many times what was thought the most so many tokens are.
+fn excess_of(tokens: u64, at_most: Spent) -> f64 {
+    tokens as f64 / at_most.tokens.max(1) as f64
+}
+
 fn summed(file: &Path, text: &str) -> Result<Sum, ApiError> {
-    let (mut spent, mut open) = (Spent::default(), BTreeMap::new());
+    let (mut settled, mut open, mut excess) = (Spent::default(), BTreeMap::<String, Spent>::new(), 1.0);
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
     for (n, line) in text[..whole].lines().enumerate() {
         let entry = serde_json::from_str(line).map_err(|_| ApiError::BadLedger { file: file.into(), line: n + 1 })?;
         match entry {
-            Entry::Total(total) => spent = spent.plus(total),
+            Entry::Total { spent, excess: of_all } => (settled, excess) = (settled.plus(spent), of_all.max(excess)),
             Entry::Reserved { id, at_most } => drop(open.insert(id, at_most)),
-            Entry::Settled { id, spent: of_it } => {
-                open.remove(&id);
-                spent = spent.plus(of_it);
+            Entry::Settled { id, spent } => {
+                excess = open.remove(&id).map_or(excess, |at_most| excess.max(excess_of(spent.tokens, at_most)));
+                settled = settled.plus(spent);
             }
         }
     }
-    Ok(Sum { settled: spent, open, whole })
+    Ok(Sum { settled, open, excess, whole })
 }
 
 impl Budget {
@@ -124,9 +137,10 @@ impl Budget {
             price: settings.price.clone(),
             max_cost: settings.max_cost,
             max_tokens: settings.max_tokens,
-            spent: Spent::default(),
-            left_open: BTreeMap::new(),
             settled: Spent::default(),
+            reserved: Spent::default(),
+            left_open: BTreeMap::new(),
+            settled_here: Spent::default(),
             excess: 1.0,
             nonce: format!("{:x}-{:x}", std::process::id(), fastrand::u64(..)),
             next: 0,
@@ -135,19 +149,30 @@ impl Budget {
             let limited = settings.max_cost.is_some() || settings.max_tokens.is_some();
             let (file, sum) = open_ledger(path, limited)?;
             budget.ledger = Some((path.clone(), file));
-            (budget.spent, budget.left_open) = (sum.all(), sum.open);
+            (budget.settled, budget.reserved, budget.excess) = (sum.settled, sum.reserved(), sum.excess);
+            budget.left_open = sum.open;
         }
         Ok(budget)
     }
 
-    /// All that is spent or reserved.
+    /// All that is spent or reserved, by any process.
     pub fn spent(&self) -> Spent {
-        self.spent
+        self.settled.plus(self.reserved.times(self.excess))
     }
 
     /// What this process spent, of what is settled.
-    pub fn settled(&self) -> Spent {
-        self.settled
+    pub fn settled_here(&self) -> Spent {
+        self.settled_here
+    }
+
+    /// How many tokens a request may take, at most, that is to be reserved now; none where nothing is limited.
+    pub fn room(&self) -> Option<u64> {
+        let spent = self.spent();
+        let by_tokens = self.max_tokens.map(|limit| limit.saturating_sub(spent.tokens) as f64);
+        let per_token = self.price.as_ref().map_or(0.0, |price| price.usd_per_million_tokens);
+        let by_cost = self.max_cost.map(|limit| limit.0.saturating_sub(spent.micro_usd) as f64 / per_token);
+        let room = by_tokens.into_iter().chain(by_cost).reduce(f64::min)?;
+        Some((room / self.excess) as u64)
     }
 
     fn of(&self, tokens: u64) -> Spent {
@@ -160,20 +185,21 @@ impl Budget {
     /// # Errors
     /// [`ApiError::Budget`] if that would exceed a limit, and a ledger that cannot be written.
     pub fn reserve(&mut self, most: u64) -> Result<Reservation, ApiError> {
-        let at_most = self.of((most as f64 * self.excess).ceil() as u64);
-        let after = self.spent.plus(at_most);
+        let at_most = self.of(most);
+        let (spent, next) = (self.spent(), at_most.times(self.excess));
+        let after = self.settled.plus(self.reserved.plus(at_most).times(self.excess));
         if let Some(limit) = self.max_cost.filter(|limit| after.cost() > *limit) {
-            let (spent, next) = (self.spent.cost().to_string(), at_most.cost().to_string());
+            let (spent, next) = (spent.cost().to_string(), next.cost().to_string());
             return Err(ApiError::Budget { key: "max_cost_usd", spent, limit: limit.to_string(), next });
         }
         if let Some(limit) = self.max_tokens.filter(|limit| after.tokens > *limit) {
-            let (spent, next) = (self.spent.tokens.to_string(), format!("{} tokens", at_most.tokens));
+            let (spent, next) = (spent.tokens.to_string(), format!("{} tokens", next.tokens));
             return Err(ApiError::Budget { key: "max_tokens", spent, limit: format!("{limit} tokens"), next });
         }
         let id = format!("{}-{}", self.nonce, self.next);
         self.next += 1;
         self.write(&Entry::Reserved { id: id.clone(), at_most })?;
-        self.spent = after;
+        self.reserved = self.reserved.plus(at_most);
         Ok(Reservation { id, at_most })
     }
 
@@ -194,18 +220,18 @@ impl Budget {
     /// A ledger that cannot be written.
     pub fn settle(&mut self, reservation: Reservation, billed: Billed) -> Result<(), ApiError> {
         let Reservation { id, at_most } = reservation;
+        let most = at_most.times(self.excess);
         let spent = match billed {
             Billed::Nothing => Spent::default(),
-            Billed::Unknown => at_most,
+            Billed::Unknown => most,
             // No server counts so much for so little: its word is worth nothing.
-            Billed::Tokens(tokens) if tokens / EXCESS_BELIEVED > at_most.tokens => at_most,
-            Billed::Tokens(tokens) => {
-                self.excess = self.excess.max(tokens as f64 / at_most.tokens.max(1) as f64 * self.excess);
-                self.of(tokens)
-            }
+            Billed::Tokens(tokens) if tokens / EXCESS_BELIEVED > most.tokens => most,
+            Billed::Tokens(tokens) => self.of(tokens),
         };
-        self.spent = self.spent.minus(at_most).plus(spent);
+        self.excess = self.excess.max(excess_of(spent.tokens, at_most));
+        self.reserved = self.reserved.minus(at_most);
         self.settled = self.settled.plus(spent);
+        self.settled_here = self.settled_here.plus(spent);
         self.write(&Entry::Settled { id, spent })
     }
 
@@ -248,7 +274,11 @@ fn open_ledger(path: &Path, alone: bool) -> Result<(File, Sum), ApiError> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut summed_up = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
         let open = sum.open.iter().map(|(id, at_most)| Entry::Reserved { id: id.clone(), at_most: *at_most });
-        let lines: String = [Entry::Total(sum.settled)].into_iter().chain(open).map(|entry| entry.line()).collect();
+        let lines: String = [Entry::Total { spent: sum.settled, excess: sum.excess }]
+            .into_iter()
+            .chain(open)
+            .map(|entry| entry.line())
+            .collect();
         summed_up.write_all(lines.as_bytes()).and_then(|()| summed_up.as_file().sync_all()).map_err(failed)?;
         // Before it has the name, so that nobody else gets hold of it in between.
         lock(path, summed_up.as_file(), alone)?;
@@ -318,11 +348,21 @@ mod tests {
     #[test]
     fn a_server_that_counts_more_than_was_thought_is_reckoned_with() {
         let dir = tempfile::tempdir().unwrap();
-        let mut budget = Budget::open(&settings(&dir.path().join("l"), None, Some(1000))).unwrap();
+        let ledger = dir.path().join("l");
+        let mut budget = Budget::open(&settings(&ledger, None, Some(1000))).unwrap();
         let first = budget.reserve(100).unwrap();
         budget.settle(first, Billed::Tokens(150)).unwrap();
         let _second = budget.reserve(100).unwrap();
-        assert_eq!(budget.spent().tokens, 300);
+        assert_eq!((budget.spent().tokens, budget.room()), (300, Some(466)));
+        drop(budget);
+        // A later run reckons with it too, in what is open as in what is to come.
+        assert_eq!(spent(&ledger).unwrap().tokens, 300);
+        let mut budget = Budget::open(&settings(&ledger, None, Some(1000))).unwrap();
+        assert_eq!((budget.spent().tokens, budget.room()), (300, Some(466)));
+        let third = budget.reserve(466).unwrap();
+        assert!(matches!(budget.reserve(1), Err(ApiError::Budget { .. })));
+        budget.settle(third, Billed::Tokens(932)).unwrap();
+        assert_eq!(budget.spent().tokens, 150 + 200 + 932, "what was open weighs more now");
     }
 
     proptest! {

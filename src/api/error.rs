@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cost::HandedOver;
 use crate::manifest::config::Dollars;
 
 /// An error of this room.
@@ -71,12 +72,23 @@ pub enum ApiError {
     Budget { key: &'static str, spent: String, limit: String, next: String },
 
     /// Batches are at the server, and are not waited for.
-    #[error("wait for {batches} batches with {texts} texts at {host}: --no-wait was given")]
+    #[error("wait for {texts} at {host}, as --no-wait says")]
     #[diagnostic(
         code(sciembed::api::handed_over),
         help("apply again, today or tomorrow: it collects what is answered")
     )]
-    HandedOver { host: String, batches: usize, texts: usize },
+    HandedOver { host: String, texts: HandedOver },
+
+    /// Texts are in batches that would be asked for again.
+    #[error("ask {host} text by text: {texts} are there, and paid for")]
+    #[diagnostic(
+        code(sciembed::api::batches_open),
+        help(
+            "collect them with `mode = \"batch\"` first. To leave them there and pay again, remove {}",
+            folder.display()
+        )
+    )]
+    BatchesOpen { host: String, texts: HandedOver, folder: PathBuf },
 
     /// The server refuses a batch.
     #[error("use batch {batch} of {host}: it failed: {why}")]
@@ -91,7 +103,7 @@ pub enum ApiError {
     #[diagnostic(
         code(sciembed::api::changed),
         help(
-            "the server runs another model than before, or than is declared: vectors of two models must not be mixed. Check `model` and `dim`"
+            "the server runs another model than before, or than is declared: vectors of two models must not be mixed. Check `model` and `dim`; where it is another model and shall be, declare another `identity` in the `api` table, and its vectors are stored apart"
         )
     )]
     Changed { host: String, what: &'static str, was: String, now: String },

@@ -15,10 +15,13 @@
 mod answer;
 mod batch;
 mod budget;
+mod call;
 mod client;
 mod dispatch;
 mod error;
 mod limits;
+mod note;
+mod outcome;
 mod pace;
 mod prices;
 mod request;
@@ -26,8 +29,10 @@ mod secret;
 mod tokens;
 
 pub use budget::{Budget, spent};
-pub use dispatch::{Asker, Delivery, Tally};
+pub use call::Delivery;
+pub use dispatch::{Asker, Tally};
 pub use error::ApiError;
+pub use note::{PREFIX as BATCHES, handed_over};
 pub use prices::Prices;
 pub use secret::Secret;
 pub use tokens::{Counter, Cutting};

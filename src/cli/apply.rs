@@ -136,8 +136,12 @@ fn tell_failures(failed: Vec<(StepId, NodeError)>) {
     }
     for (steps, error) in alike {
         let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
-        remark(format!("{} failed:", steps.join(", ")));
-        tell(error);
+        if error.is_handed_over() {
+            remark(format!("{}: failed to {error}; apply again, today or tomorrow, to collect them", steps.join(", ")));
+        } else {
+            remark(format!("{} failed:", steps.join(", ")));
+            tell(error);
+        }
     }
 }
 

@@ -173,8 +173,8 @@ fn detailed(step: &str, detail: &Detail) -> Vec<String> {
         Detail::Sealed { vectors, done, total } => {
             vec![format!("{step}: sealed {vectors} vectors, {done} of {total} rows have theirs")]
         }
-        Detail::Asked { requests, repeated, tokens, micro_usd } => {
-            vec![format!("{step}: asked {}", asked_words([*requests, *repeated, *tokens, *micro_usd]))]
+        Detail::Asked { requests, failed, tokens, micro_usd } => {
+            vec![format!("{step}: asked {}", asked_words([*requests, *failed, *tokens, *micro_usd]))]
         }
         Detail::Failed { rows } => {
             rows.iter().map(|row| format!("{step}: {} failed: {}", row.bibcode, row.reason)).collect()

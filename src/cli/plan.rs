@@ -1,10 +1,12 @@
 //! `sciembed plan`: a line per step, fresh, stale with its reason, pending or blocked.
 
+use std::collections::BTreeSet;
+
 use console::style;
 use serde_json::{Value, json};
 
 use super::environment::Machine;
-use super::print::{duration, say};
+use super::print::{duration, remark, say};
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure, standard_input};
 use crate::error::Exit;
@@ -42,12 +44,22 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     standard_input::read(&mut observer, &scope, standard_input::Use::Plan)?;
     observer.accept_failures = arguments.accept_failures;
     let plan = counted(&mut observer, &scope)?;
+    tell_notes(&observer, &plan);
     if arguments.json {
         say(format!("{:#}", as_json(&plan)))?;
     } else {
         print(&plan)?;
     }
     Ok(if plan.is_fresh() { Exit::Done } else { Exit::Stale })
+}
+
+/// What will matter when a step runs, such as a key that is not set: each thing once, beside the plan.
+fn tell_notes(observer: &Observer, plan: &Plan) {
+    let stale: BTreeSet<&StepId> =
+        plan.steps.iter().filter(|step| step.state != State::Fresh).map(|step| &step.step).collect();
+    let notes = observer.notes().filter(|(step, _)| stale.contains(step));
+    let notes: BTreeSet<&String> = notes.flat_map(|(_, notes)| notes).collect();
+    notes.into_iter().for_each(|note| remark(format!("note: {note}")));
 }
 
 /// Plans these steps, with the rows of embed steps counted where that can be.
@@ -145,7 +157,7 @@ pub fn work_words(work: &Work) -> String {
     };
     let bill = work.bill.as_ref().filter(|_| new > 0).map_or_else(String::new, |bill| {
         let about = if matches!(work.rows, WorkRows::Exact(_)) { "about" } else { "at most about" };
-        format!("; {about} {}", bill_words(bill))
+        format!("; {}", bill_words(bill, about))
     });
     let told = told + &bill;
     match work.rate.filter(|_| new > 0) {
@@ -158,22 +170,31 @@ pub fn work_words(work: &Work) -> String {
 }
 
 /// What an API will take, and whether it may.
-fn bill_words(bill: &Bill) -> String {
+fn bill_words(bill: &Bill, about: &str) -> String {
     let dollars = |amount: f64| Dollars::new(amount).unwrap_or_default();
-    let mut told = format!("{} tokens by {} of the texts", bill.tokens, bill.sampled);
-    if let (Some(cost), Some(date)) = (bill.cost_usd, &bill.prices_of) {
-        told.push_str(&format!(", {} at the prices of {date}", dollars(cost)));
+    let mut told = Vec::new();
+    if bill.tokens > 0 || bill.handed_over.batches == 0 {
+        let mut estimate = format!("{about} {} tokens by {} of the texts", bill.tokens, bill.sampled);
+        if let (Some(cost), Some(date)) = (bill.cost_usd, &bill.prices_of) {
+            estimate.push_str(&format!(", {} at the prices of {date}", dollars(cost)));
+        }
+        told.push(estimate);
     }
-    if let Some(most) = bill.max_cost_usd {
-        told.push_str(&format!("; {} of {} spent", dollars(bill.spent_usd), dollars(most)));
+    if bill.handed_over.batches > 0 {
+        told.push(format!("{} are there already, and counted as spent", bill.handed_over));
     }
-    if let Some(most) = bill.max_tokens {
-        told.push_str(&format!("; {} of {most} tokens spent", bill.spent_tokens));
+    match bill.max_cost_usd {
+        Some(most) => told.push(format!("{} of {} spent", dollars(bill.spent_usd), dollars(most))),
+        None if bill.spent_usd > 0.0 => told.push(format!("{} spent so far", dollars(bill.spent_usd))),
+        None => {}
     }
-    if bill.exceeds() {
-        told.push_str(": it will stop before it is done");
+    match bill.max_tokens {
+        Some(most) => told.push(format!("{} of {most} tokens spent", bill.spent_tokens)),
+        None if bill.spent_tokens > 0 => told.push(format!("{} tokens spent so far", bill.spent_tokens)),
+        None => {}
     }
-    told
+    let end = if bill.exceeds() { ": it will stop before it is done" } else { "" };
+    told.join("; ") + end
 }
 
 /// A few steps by name, many by number.

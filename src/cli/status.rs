@@ -11,7 +11,9 @@ use super::plan::{count_and_remember, totals, words};
 use super::print::{duration, say};
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure};
+use crate::cost::{HandedOver, Spent};
 use crate::dataset;
+use crate::embedder::EmbedderError;
 use crate::error::Exit;
 use crate::event::{Detail, Event};
 use crate::graph::{NodeKind, StepId};
@@ -56,14 +58,32 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     runs.retain(|run| run.workflow == workflow.graph.name);
     let at_work = at_work(&plan, &observer.store);
     let faults: Vec<Fault> = faults.iter().filter_map(Fault::of).collect();
+    let mut spending = observer.spending().map_err(EmbedderError::from)?;
+    spending.retain(|_, (spent, handed_over)| spent.tokens > 0 || handed_over.batches > 0);
     if arguments.json {
-        say(format!("{:#}", as_json(&plan, &runs, &at_work, &faults)))?;
+        let mut json = as_json(&plan, &runs, &at_work, &faults);
+        json["spending"] = spending.iter().map(|(node, spending)| spending_json(node, spending)).collect();
+        say(format!("{json:#}"))?;
     } else {
         print(&plan, &runs, &at_work, &faults)?;
+        for (node, spending) in &spending {
+            say(format!("spent       embed.{node}: {}", spending_words(spending)))?;
+        }
         left_out(&plan, &observer.store)?;
         tell_former(&former(&observer))?;
     }
     Ok(if faults.is_empty() { Exit::Done } else { Exit::Error })
+}
+
+/// What an API was paid for a node, all runs together, and what is there in batches.
+fn spending_words((spent, handed_over): &(Spent, HandedOver)) -> String {
+    let cost = if spent.micro_usd > 0 { format!(", {}", spent.cost()) } else { String::new() };
+    let there = if handed_over.batches > 0 { format!("; {handed_over} are there") } else { String::new() };
+    format!("{} tokens{cost}, all runs together{there}", spent.tokens)
+}
+
+fn spending_json(node: &str, (spent, handed_over): &(Spent, HandedOver)) -> Value {
+    json!({ "node": node, "tokens": spent.tokens, "cost_usd": spent.cost().get(), "handed_over": handed_over })
 }
 
 /// A step that cannot be planned, and why.

@@ -22,7 +22,7 @@ pub struct Summary {
     /// What load steps noted, such as a field that no record has, each with the steps that noted it.
     noted: Vec<(String, Vec<StepId>)>,
     run: String,
-    /// What APIs were asked: requests, repeated ones, tokens and millionths of a dollar.
+    /// What APIs were asked: requests, failed ones, tokens and millionths of a dollar.
     asked: Option<[u64; 4]>,
     /// How far the embed steps are that did not finish.
     under_way: BTreeMap<StepId, (u64, u64)>,
@@ -54,9 +54,9 @@ impl Summary {
                 self.under_way.insert(step.clone(), (*done, *total));
             }
             Event::StepNote { step, note } if step.kind == NodeKind::Load => self.note(step, note),
-            Event::StepDetail { detail: Detail::Asked { requests, repeated, tokens, micro_usd }, .. } => {
+            Event::StepDetail { detail: Detail::Asked { requests, failed, tokens, micro_usd }, .. } => {
                 let asked = self.asked.get_or_insert_default();
-                let new = [requests, repeated, tokens, micro_usd];
+                let new = [requests, failed, tokens, micro_usd];
                 asked.iter_mut().zip(new).for_each(|(sum, new)| *sum += new);
             }
             // Progress is told now and then, and the last that was sealed always.
@@ -116,8 +116,19 @@ impl Summary {
     }
 
     fn incomplete(&self, report: &Report) -> String {
-        let failed = listed(&report.failed.iter().map(|(step, _)| step.clone()).collect::<Vec<_>>());
-        let mut told = format!("incomplete after {:.1} s: {failed} failed", self.seconds);
+        let of = |waits: bool| {
+            let steps = report.failed.iter().filter(|(_, error)| error.is_handed_over() == waits);
+            steps.map(|(step, _)| step.clone()).collect::<Vec<_>>()
+        };
+        let (failed, waiting) = (of(false), of(true));
+        let mut told = match (&failed[..], &waiting[..]) {
+            ([], waiting) => format!("handed over after {:.1} s: {} to be collected", self.seconds, listed(waiting)),
+            (failed, []) => format!("incomplete after {:.1} s: {} failed", self.seconds, listed(failed)),
+            (failed, waiting) => {
+                let (failed, waiting) = (listed(failed), listed(waiting));
+                format!("incomplete after {:.1} s: {failed} failed, {waiting} to be collected", self.seconds)
+            }
+        };
         if !report.skipped.is_empty() {
             told.push_str(&format!(", {} not reached", listed(&report.skipped)));
         }
@@ -218,11 +229,11 @@ impl Summary {
     }
 }
 
-/// What an API was asked, and what it cost: requests, repeated ones, tokens, millionths of a dollar.
-pub fn asked_words([requests, repeated, tokens, micro_usd]: [u64; 4]) -> String {
-    let again = if repeated > 0 { format!(", {repeated} of them repeated") } else { String::new() };
+/// What an API was asked, and what it cost: requests, failed ones, tokens, millionths of a dollar.
+pub fn asked_words([requests, failed, tokens, micro_usd]: [u64; 4]) -> String {
+    let failed = if failed > 0 { format!(", {failed} of them failed") } else { String::new() };
     let cost = if micro_usd > 0 { format!(", {}", Dollars(micro_usd)) } else { String::new() };
-    format!("{requests} requests{again}; {tokens} tokens{cost}")
+    format!("{requests} requests{failed}; {tokens} tokens{cost}")
 }
 
 fn tell(line: impl std::fmt::Display) {

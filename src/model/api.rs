@@ -21,7 +21,7 @@ use serde_json::Map;
 use super::key::{Ingredients, embedder_key};
 use super::resolve::bad_override;
 use super::{DigestOf, Environment, ModelError, ResolvedModel, Runner};
-use crate::api::{Counter, Cutting, Prices, Settings, host};
+use crate::api::{ApiError, Counter, Cutting, Prices, Settings, host};
 use crate::manifest::config::{ApiConfig, EmbedConfig, KeyVariables, Long, OnnxConfig, Precision};
 
 /// Raised whenever the same text under the same ingredients would get another vector.
@@ -174,6 +174,9 @@ fn cutting(
         None if is_openai => (Counter::cl100k(), "cl100k_base".to_owned()),
         None => (Counter::Guess, "none".to_owned()),
     };
+    if let Some(length) = config.max_length.filter(|length| is_openai && *length > OPENAI_MAX_LENGTH) {
+        return Err(bad_override(config, "max_length", length, &format!("it reads {OPENAI_MAX_LENGTH} tokens")));
+    }
     let max_length = config.max_length.or(is_openai.then_some(OPENAI_MAX_LENGTH));
     let needs_tokenizer = matches!(counter, Counter::Guess).then(|| match (config.max_length, config.long) {
         (Some(length), _) => Some(("max_length", length.to_string())),
@@ -271,6 +274,10 @@ fn settings(
         prices,
     } = api;
     let prices = Prices::read(prices.as_ref().map(|file| base.join(file)).as_deref())?;
+    let price = prices.of(model, *mode);
+    if let (Some(limit), None) = (*max_cost_usd, &price) {
+        return Err(ApiError::NoPrice { limit, model: model.to_owned() }.into());
+    }
     let is_openai = base_url == OPENAI;
     let key_variables = match api_key_env {
         Some(KeyVariables(names)) => names.clone(),
@@ -281,7 +288,7 @@ fn settings(
     // Half of the window may be under way, and one request must fit.
     let max_inputs = max_inputs.map_or(DEFAULT_INPUTS, usize::from).min((window / 2).max(1)).min(MAX_INPUTS);
     Ok(Settings {
-        price: prices.of(model, *mode),
+        price,
         base_url,
         model: model.to_owned(),
         dim: 0,

@@ -58,8 +58,8 @@ pub fn compute(
 ) -> Result<Computed, NodeError> {
     let computed = compute_missing(context, plan, texts, keys, missing, embedder);
     // However it ended: what was asked was paid.
-    let Some(Tally { requests, repeated, spent }) = embedder.tally() else { return computed };
-    (context.detail)(Detail::Asked { requests, repeated, tokens: spent.tokens, micro_usd: spent.micro_usd });
+    let Some(Tally { requests, failed, spent }) = embedder.tally() else { return computed };
+    (context.detail)(Detail::Asked { requests, failed, tokens: spent.tokens, micro_usd: spent.micro_usd });
     computed
 }
 

@@ -86,8 +86,8 @@ pub fn run<'e>(
     let gathered = gather(context, plan, texts, &keys, &failed, &vectors)?;
     let mut made = made(plan, texts, new - failed.len() as u64, &gathered, vectors.sources());
     made.pace = Some(pace);
-    if let Some(Tally { requests, repeated, spent }) = asked {
-        let counts = [("requests", requests), ("requests_repeated", repeated), ("tokens_paid", spent.tokens)];
+    if let Some(Tally { requests, failed, spent }) = asked {
+        let counts = [("requests", requests), ("requests_failed", failed), ("tokens_paid", spent.tokens)];
         made.run_counts.extend(counts.map(|(name, count)| (name.to_owned(), count)));
         made.run_counts.insert("cost_micro_usd".to_owned(), spent.micro_usd);
     }

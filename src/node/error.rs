@@ -2,6 +2,7 @@
 
 use arrow::error::ArrowError;
 
+use crate::api::ApiError;
 use crate::embedder::EmbedderError;
 use crate::pool::Panicked;
 use crate::published::PublishError;
@@ -164,6 +165,12 @@ impl NodeError {
     pub fn arrow(table: &'static str) -> impl Fn(ArrowError) -> Self {
         move |error| match error {
             ArrowError::IoError(_, source) => Self::Write { table, source },
+    /// Whether a step only waits for batches that it handed over, and was told not to.
+    pub fn is_handed_over(&self) -> bool {
+        let Self::Embedder(error) = self else { return false };
+        matches!(**error, EmbedderError::Api(ApiError::HandedOver { .. }))
+    }
+
             other => Self::table(table, other),
         }
     }

@@ -2,19 +2,16 @@
 //!
 //! Everything a job needs is copied out of the dispatcher's state before it starts; it answers by messages alone.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 
+use super::publishing::Publishing;
 use super::{Options, now_seconds};
 use crate::digest::{EmbedderKey, NodeKey};
 use crate::embedder::Embedder;
@@ -32,9 +29,9 @@ use crate::node::{Context, Made, NodeError, Previous, embed, load, merge, persis
 use crate::observe::Observer;
 use crate::plan::{Observed, PlannedStep, load_above};
 use crate::pool::Panicked;
-use crate::published::{Owner, Publication, PublishError};
+use crate::published::PublishError;
 use crate::record::{Output, Pace, Provenance, Record, Reference, SourceFile};
-use crate::store::{Store, durable, pretty_json};
+use crate::store::{Store, durable};
 use crate::table::FAILED;
 
 /// Progress is told at most this often: eyes see no more, and the channel stays empty.
@@ -79,7 +76,6 @@ pub struct Job {
     base: PathBuf,
     environment: Environment,
     options: Options,
-    take_over: bool,
     reference: Reference,
     work: Work,
     /// What is published; none for kinds that publish nothing.
@@ -143,17 +139,6 @@ struct OfRun {
     pace: Option<Pace>,
 }
 
-/// How a set is shown.
-struct Publishing {
-    dir: PathBuf,
-    name: String,
-    owner: Owner,
-    /// How what it was made of came about, for the provenance file.
-    origin: (&'static str, Value),
-    /// The record, if the set stands already and only its directory does not show it.
-    built: Option<Record>,
-}
-
 /// The reference that a step's record gets.
 pub fn reference(graph: &Graph, index: StepIndex, fingerprint: Fingerprint, run: &str) -> Reference {
     Reference {
@@ -188,9 +173,8 @@ impl Job {
             base: observer.base.clone(),
             environment: observer.environment.clone(),
             options: options.clone(),
-            take_over: observer.take_over,
             work: work(observer, observed, step),
-            publishing: publishing(observer, observed, step, reason, reference.key),
+            publishing: Publishing::of(observer, observed, step, reason, reference.key),
             reference,
             embedder,
         }
@@ -323,6 +307,13 @@ impl Job {
         }
     }
 
+    /// Shows the set in its directory, if this step publishes one.
+    fn publish(&self, context: &Context, record: &Record, at: u64) -> Result<(), NodeError> {
+        let publish =
+            |publishing: &Publishing| publishing.publish(context, record, &self.reference, &self.options.run, at);
+        self.publishing.as_ref().map_or(Ok(()), publish)
+    }
+
     fn dataset_name(&self) -> &str {
         self.publishing.as_ref().map_or("", |publishing| &publishing.name)
     }
@@ -340,56 +331,6 @@ impl Job {
             machine: made.machine.clone(),
         }
     }
-
-    /// The store's path relative to a published directory, so that the two can be moved together.
-    fn store_seen_from(&self, dir: &Path) -> Option<PathBuf> {
-        // What keeps the directory from being made will be told when the set is published in it.
-        fs::create_dir_all(dir).and_then(|()| relative(dir, self.store.root())).ok()
-    }
-
-    /// Shows the set in its directory, if this step publishes one, once nobody else publishes there.
-    fn publish(&self, context: &Context, record: &Record, at: u64) -> Result<(), NodeError> {
-        let Some(publishing) = &self.publishing else { return Ok(()) };
-        let Publishing { dir, name, owner, origin: (made_of, origin), built: _ } = publishing;
-        let provenance = json!({
-            "dataset": name,
-            "set": record.key,
-            "owner": owner,
-            "store": self.store_seen_from(dir),
-            "published": { "at": at, "run": self.options.run, "host": durable::host() },
-            "built": record.provenance,
-            *made_of: origin,
-            "overrides": self.reference.overrides,
-        });
-        let publication = Publication {
-            dir,
-            name,
-            set: record.key,
-            outputs: &record.files(),
-            provenance: &pretty_json(&provenance),
-            owner,
-            take_over: self.take_over,
-        };
-        let told = Cell::new(false);
-        let go_on = || {
-            if !told.replace(true) {
-                (context.note)(format!("waits until another process has published in {}", dir.display()));
-            }
-            context.check_cancel().is_ok()
-        };
-        match publication.publish(&self.store, &go_on) {
-            Err(PublishError::Interrupted) => Err(NodeError::Interrupted),
-            published => Ok(published?),
-        }
-    }
-}
-
-/// The way from one existing path to another.
-fn relative(from: &Path, to: &Path) -> io::Result<PathBuf> {
-    let (from, to) = (from.canonicalize()?, to.canonicalize()?);
-    let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
-    let up = from.components().skip(shared).map(|_| Component::ParentDir);
-    Ok(up.chain(to.components().skip(shared)).collect())
 }
 
 fn is_due(last: &Mutex<Option<Instant>>, is_end: bool) -> bool {
@@ -464,33 +405,6 @@ fn work(observer: &Observer, observed: &Observed, step: &PlannedStep) -> Work {
     }
 }
 
-fn recorded(observed: &Observed, index: StepIndex) -> &Record {
+pub(super) fn recorded(observed: &Observed, index: StepIndex) -> &Record {
     observed.record(index).expect("a stale step's inputs are recorded")
-}
-
-fn publishing(
-    observer: &Observer,
-    observed: &Observed,
-    step: &PlannedStep,
-    reason: &StaleReason,
-    key: NodeKey,
-) -> Option<Publishing> {
-    let (graph, index) = (observer.graph, step.index);
-    let dataset = graph.steps[index].dataset()?;
-    let upstreams = &graph.steps[index].upstreams;
-    let origin = match &graph.steps[index].config {
-        Config::Merge(_) => {
-            let part = |&from: &StepIndex| json!({ "step": graph.steps[from].id.to_string(), "set": recorded(observed, from).key });
-            ("merged", upstreams.iter().map(part).collect())
-        }
-        _ => ("embedded", json!(recorded(observed, upstreams[0]).provenance)),
-    };
-    let publish_only = matches!(reason, StaleReason::NotPublished { .. });
-    Some(Publishing {
-        dir: observer.directory(&dataset),
-        owner: observer.owner(&step.step),
-        origin,
-        built: observed.record(index).filter(|record| publish_only && record.key == key).cloned(),
-        name: dataset.name,
-    })
 }

@@ -12,6 +12,7 @@
 
 mod clock;
 mod job;
+mod publishing;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -12,20 +12,20 @@ use std::time::Duration;
 use half::f16;
 use sciembed::dataset::Dataset;
 
-use crate::api_server::{ApiServer, BatchScript, Fault, RetryAfter, Script, count_tokens, vector};
+use crate::api_server::{ApiServer, Fault, RetryAfter, Script, count_tokens, vector};
 use crate::env::{TestEnv, Told, any_below, files, papers, say, times};
 
-const DIM: usize = 8;
-const KEY: &str = "sk-the-secret-of-this-test";
+pub const DIM: usize = 8;
+pub const KEY: &str = "sk-the-secret-of-this-test";
 const OTHER_KEY: &str = "sk-another-secret-of-this-test";
 
 /// One year of so many papers, embedded by this server; `api` are more lines of the `api` table.
-fn project(server: &ApiServer, papers: usize, api: &str) -> TestEnv {
+pub fn project(server: &ApiServer, papers: usize, api: &str) -> TestEnv {
     project_with(server, papers, "", api)
 }
 
 /// The same, with more lines of the embed node.
-fn project_with(server: &ApiServer, papers: usize, embed: &str, api: &str) -> TestEnv {
+pub fn project_with(server: &ApiServer, papers: usize, embed: &str, api: &str) -> TestEnv {
     let env = TestEnv::empty();
     env.edit("[2010, 2011]", "[2010]");
     let base_url = server.base_url();
@@ -38,19 +38,19 @@ fn project_with(server: &ApiServer, papers: usize, embed: &str, api: &str) -> Te
     env
 }
 
-fn apply(env: &TestEnv, arguments: &[&str]) -> Told {
+pub fn apply(env: &TestEnv, arguments: &[&str]) -> Told {
     let variables = [("TEST_KEY", Path::new(KEY)), ("OTHER_KEY", Path::new(OTHER_KEY))];
     env.run_with(&[&["apply", "workflow.toml"], arguments].concat(), "", &variables)
 }
 
-fn applied(env: &TestEnv, arguments: &[&str]) -> Told {
+pub fn applied(env: &TestEnv, arguments: &[&str]) -> Told {
     let told = apply(env, arguments);
     assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
     told
 }
 
 /// Every paper is published with the vector of its own text.
-fn assert_complete(env: &TestEnv, papers: usize) {
+pub fn assert_complete(env: &TestEnv, papers: usize) {
     let texts: BTreeMap<String, String> = env
         .peek("prepare.texts[2010]", "texts")
         .into_iter()
@@ -67,7 +67,7 @@ fn assert_complete(env: &TestEnv, papers: usize) {
 }
 
 /// No input has got more right answers than this.
-fn most_answers(server: &ApiServer) -> u32 {
+pub fn most_answers(server: &ApiServer) -> u32 {
     server.seen().answers.into_values().max().unwrap_or(0)
 }
 
@@ -195,6 +195,23 @@ fn a_budget_is_never_exceeded() {
     }
 }
 
+/// A server that bills more tokens than the tokenizer counts is found out by the first request, and no limit is exceeded,
+/// then or by a later run.
+#[test]
+fn a_server_that_bills_more_exceeds_no_budget() {
+    let server = ApiServer::start(Script { billed_for_one: 7, dim: DIM, ..Script::default() });
+    let env = project(&server, 200, "max_inputs = 8\nmax_tokens = 5000");
+    for _ in 0..3 {
+        let told = apply(&env, &[]);
+        assert!(told.code == Some(3) && told.err.contains("max_tokens"), "{}{}", told.out, told.err);
+        let billed = server.seen().billed_tokens;
+        assert!((3_000..=5_000).contains(&billed), "{billed} of 5000 tokens");
+    }
+    let status = env.run(&["status", "workflow.toml"]);
+    let billed = server.seen().billed_tokens;
+    assert!(status.out.contains(&format!("spent       embed.minilm: {billed} tokens, $")), "{}", status.out);
+}
+
 /// A plan tells tokens and dollars by the texts; dollars limit as tokens do.
 #[test]
 fn a_plan_tells_what_it_will_cost() {
@@ -205,13 +222,18 @@ fn a_plan_tells_what_it_will_cost() {
         "date = \"2026-01-02\"\n[models.\"text-embedding-3-small\"]\nusd_per_million_tokens = 0.5\n",
     );
     let plan = env.plan(&[]);
-    assert!(plan.out.contains("TEST_KEY") || plan.code == Some(2), "{}", plan.out);
+    assert_eq!(plan.code, Some(2), "{}{}", plan.out, plan.err);
+    assert!(plan.err.contains("note: the environment variable TEST_KEY is not set"), "{}", plan.err);
     let told = apply(&env, &[]);
     assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
     assert!(told.err.contains("$0.000010") && told.err.contains("max_cost_usd"), "{}", told.err);
     let plan = env.plan(&[]);
     assert!(plan.out.contains("tokens by ") && plan.out.contains("at the prices of 2026-01-02"), "{}", plan.out);
     assert!(plan.out.contains("of $0.000010 spent: it will stop before it is done"), "{}", plan.out);
+    env.edit("prices = \"prices.toml\"", "");
+    env.edit("text-embedding-3-small", "unheard-of");
+    let plan = env.plan(&[]);
+    assert!(plan.code == Some(1) && plan.err.contains("the price of unheard-of is not known"), "{}", plan.err);
 }
 
 /// Two keys share the work; one that is refused is set aside, and told by the name of its variable.
@@ -268,6 +290,26 @@ fn what_will_not_pass_ends_at_once() {
     assert_eq!(server.seen().requests, 0);
 }
 
+/// What is wrong with all answers is found out by one, and paid once; another name of the model is noticed by a later run too.
+#[test]
+fn a_wrong_model_costs_one_request() {
+    let wrong = |fault: Fault| Script { faults: vec![(1, fault)], good_weight: 0, dim: DIM, ..Script::default() };
+    let server = ApiServer::start(wrong(Fault::WrongDim));
+    let env = project(&server, 200, "max_inputs = 4");
+    assert_eq!(apply(&env, &[]).code, Some(3));
+    assert_eq!(server.seen().requests, 1);
+
+    let [right, renamed] = [Script { dim: DIM, ..Script::default() }, wrong(Fault::WrongModel)].map(ApiServer::start);
+    let env = project(&right, 20, "");
+    applied(&env, &[]);
+    env.edit(&right.base_url(), &renamed.base_url());
+    env.write_year(2010, &papers(2010, 30));
+    let told = apply(&env, &[]);
+    assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
+    assert!(told.err.contains("is another-model, and text-embedding-3-small was expected"), "{}", told.err);
+    assert!(told.err.contains("declare another `identity`"), "{}", told.err);
+}
+
 /// A server that answers nothing ends the step once the tries are over.
 #[test]
 fn a_server_that_is_away_ends_the_step() {
@@ -312,16 +354,6 @@ fn texts_that_are_refused_can_be_accepted() {
     applied(&env, &["--accept-failures"]);
     let seen = server.seen();
     assert!(seen.answers.iter().all(|(text, count)| *count == 1 || text == "dark energy"), "{:?}", seen.answers);
-}
-
-/// A server that knows no batches says so.
-#[test]
-fn a_server_without_batches_is_told() {
-    let server = batches(BatchScript { first: vec![Some(Fault::Status(404))], ..BatchScript::default() });
-    let env = project(&server, 10, "mode = \"batch\"");
-    let told = apply(&env, &[]);
-    assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
-    assert!(told.err.contains("answers 404"), "{}", told.err);
 }
 
 /// Who asks for patience for ever can be interrupted.
@@ -447,64 +479,6 @@ fn a_server_is_told_by_its_identity() {
     assert!(plan.out.contains("embed.minilm.api test -> another"), "{}", plan.out);
     applied(&env, &[]);
     assert_eq!((two.seen().answers.len(), most_answers(&two)), (10, 1));
-}
-
-fn batches(script: BatchScript) -> ApiServer {
-    ApiServer::start(Script { batch: script, dim: DIM, ..Script::default() })
-}
-
-/// A batch is handed over, waited for and collected, whatever its server does to it.
-#[test]
-fn batches_are_handed_over_and_collected() {
-    let rows = 60;
-    for script in [
-        BatchScript { polls_until_done: 2, ..BatchScript::default() },
-        BatchScript { expires_half_done: true, ..BatchScript::default() },
-        BatchScript { line_errors: 3, ..BatchScript::default() },
-        BatchScript { create_fails_after_creating: true, ..BatchScript::default() },
-        BatchScript { first: vec![Some(Fault::Status(500)), None, Some(Fault::Disconnect)], ..BatchScript::default() },
-    ] {
-        let case = format!("{script:?}");
-        let server = batches(script);
-        let env = project(&server, rows, "mode = \"batch\"\nmax_inputs = 4\ntimeout_seconds = 2");
-        let told = apply(&env, &[]);
-        assert_eq!(told.code, Some(0), "{case}: {}{}", told.out, told.err);
-        assert_complete(&env, rows);
-        let seen = server.seen();
-        assert_eq!((most_answers(&server), seen.bad_requests, seen.requests), (1, 0, 0), "{case}");
-        assert!(seen.batches <= 2, "{case}: {} batches", seen.batches);
-    }
-}
-
-/// With --no-wait a run leaves its batches, and later ones find them; a run that dies does the same.
-#[test]
-fn batches_are_collected_by_a_later_run() {
-    let rows = 60;
-    let server = batches(BatchScript { polls_until_done: 3, ..BatchScript::default() });
-    let env = project(&server, rows, "mode = \"batch\"\nmax_inputs = 4\nmax_tokens = 100000");
-    let told = apply(&env, &["--no-wait"]);
-    assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
-    assert!(told.err.contains("wait for 1 batches with 60 texts") && told.err.contains("apply again"), "{}", told.err);
-    let mut child = env.start_with(&["apply", "workflow.toml"], &[("TEST_KEY", Path::new(KEY))]);
-    sleep(Duration::from_millis(any_below(400)));
-    child.kill().unwrap();
-    let _ = env.wait(child).code;
-    applied(&env, &[]);
-    assert_complete(&env, rows);
-    assert_eq!((server.seen().batches, most_answers(&server)), (1, 1));
-    let spent: u64 = server.seen().batch_tokens;
-    let ledger = sciembed::api::spent(&env.path("store/spending/tests/minilm/ledger.jsonl")).unwrap();
-    assert_eq!(ledger.tokens, spent);
-}
-
-/// A batch that its server refuses ends the step with the server's words.
-#[test]
-fn a_batch_that_fails_is_told() {
-    let server = batches(BatchScript { fails_validation: true, ..BatchScript::default() });
-    let env = project(&server, 10, "mode = \"batch\"");
-    let told = apply(&env, &[]);
-    assert_eq!(told.code, Some(3), "{}{}", told.out, told.err);
-    assert!(told.err.contains("it failed: "), "{}", told.err);
 }
 
 /// How near a run comes to what a server allows: by its limit of tokens, and by its latency and the concurrency. It tells,

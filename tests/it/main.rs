@@ -4,6 +4,7 @@
 
 mod aliases;
 mod api;
+mod api_batches;
 mod api_server;
 mod bad_input;
 mod catalog;

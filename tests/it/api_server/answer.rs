@@ -55,7 +55,8 @@ pub fn embeddings(asked: &Asked, script: &Script, fault: Option<&Fault>) -> Valu
     let model = if fault == Some(&Fault::WrongModel) { "another-model" } else { &script.model };
     let mut body = json!({ "object": "list", "data": data, "model": model });
     if !script.omits_usage {
-        body["usage"] = json!({ "prompt_tokens": asked.tokens, "total_tokens": asked.tokens });
+        let billed = asked.tokens * script.billed_for_one;
+        body["usage"] = json!({ "prompt_tokens": billed, "total_tokens": billed });
     }
     body
 }

@@ -223,7 +223,7 @@ async fn outcome(shared: &Shared, cut: &Cut, key: &str, body: &[u8]) -> Result<R
 
 /// Bills and answers. Who hangs up before the answer has paid for it.
 async fn process(shared: &Shared, asked: &Asked, fault: Option<&Fault>) -> Response {
-    shared.now().seen.bill(asked.tokens);
+    shared.now().seen.bill(asked.tokens * shared.script.billed_for_one);
     let slow = if let Some(Fault::Slow(slow)) = fault { *slow } else { Default::default() };
     tokio::time::sleep(shared.script.latency + slow).await;
     let body = answer::embeddings(asked, &shared.script, fault);

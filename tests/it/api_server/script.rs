@@ -35,6 +35,8 @@ pub struct Script {
     /// Answers floats, whatever was asked.
     pub ignores_base64: bool,
     pub omits_usage: bool,
+    /// How many tokens it bills for each that its tokenizer counts.
+    pub billed_for_one: u64,
     /// An input that contains this makes its whole request a 400, which does not tell the input.
     pub poison: Option<String>,
     pub batch: BatchScript,
@@ -60,6 +62,7 @@ impl Default for Script {
             supports_base64: true,
             ignores_base64: false,
             omits_usage: false,
+            billed_for_one: 1,
             poison: None,
             batch: BatchScript::default(),
         }
