@@ -9,8 +9,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 
 use sciembed::clean::Step;
 use sciembed::digest::{Digest, EmbedderKey, NodeKey, RowKey};
+use sciembed::encoding::Dtype;
 use sciembed::index::keys::{self, KeyIndex};
-use sciembed::manifest::config::{Device, Dtype, EmbedConfig, OnnxConfig, PrepareConfig};
+use sciembed::manifest::config::{Device, EmbedConfig, OnnxConfig, PrepareConfig};
 use sciembed::model::{Environment, Library, resolve};
 use sciembed::source::record::{Wanted, parse};
 use sciembed::store::Store;

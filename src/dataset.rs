@@ -8,11 +8,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array, AsArray, StringArray};
-use arrow::datatypes::{Float16Type, Float32Type};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::Float32Type;
 use serde::Deserialize;
 
 use crate::digest::{MetadataDigest, NodeKey, RowKey};
+use crate::encoding::{SetDtype, decode};
 use crate::graph::{embeddings_file, keys_file, manifest_file, part_file};
 use crate::index::keys::KeyIndex;
 use crate::published::Layout;
@@ -99,7 +100,7 @@ pub struct Description {
     /// Components per vector.
     pub dim: usize,
     /// Element type.
-    pub dtype: crate::manifest::config::Dtype,
+    pub dtype: SetDtype,
     /// Rows that can be found.
     pub rows: usize,
     /// Whether it is a view, whose vectors are those that it holds of its parts.
@@ -241,7 +242,6 @@ impl Dataset {
         let bibcodes: &StringArray = batch.column_by_name(table::BIBCODE)?.as_string_opt()?;
         // An index that points elsewhere is worse than none.
         let bibcode = Some(bibcodes.value(at)).filter(|bibcode| self.keys.row(bibcode) == Some(row))?;
-        let vector = batch.column_by_name(table::EMBEDDING)?.as_fixed_size_list_opt()?.value(at);
         let mut metadata_digest = [0; MetadataDigest::LEN];
         metadata_digest.copy_from_slice(batch.column_by_name("metadata_digest")?.as_fixed_size_binary_opt()?.value(at));
         let mut row_key = [0; RowKey::LEN];
@@ -249,7 +249,7 @@ impl Dataset {
         Some(Row {
             row,
             bibcode: bibcode.to_owned(),
-            vector: widened(vector.as_ref())?,
+            vector: widened(batch, at, &self.description)?,
             metadata_digest: MetadataDigest::from_bytes(metadata_digest),
             row_key: RowKey::from_bytes(row_key),
         })
@@ -276,9 +276,14 @@ fn same_set(path: &Path, found: &str, expected: &str) -> Result<(), DatasetError
     Err(DatasetError::Mixed { path: path.to_owned(), found: found.to_owned(), expected: expected.to_owned() })
 }
 
-fn widened(vector: &dyn Array) -> Option<Vec<f32>> {
-    if let Some(halves) = vector.as_primitive_opt::<Float16Type>() {
-        return Some(halves.values().iter().map(|component| component.to_f32()).collect());
-    }
-    Some(vector.as_primitive_opt::<Float32Type>()?.values().to_vec())
+/// The components of one row.
+fn widened(batch: &RecordBatch, row: usize, Description { dim, dtype, .. }: &Description) -> Option<Vec<f32>> {
+    let lists = batch.column_by_name(table::EMBEDDING)?.as_fixed_size_list_opt()?;
+    let (data, width) = (lists.values().to_data(), dtype.vector_bytes(*dim));
+    let bytes = data.buffers().first()?.as_slice().get(row * width..(row + 1) * width)?;
+    let scale = match batch.column_by_name(table::SCALE) {
+        Some(scales) => scales.as_primitive_opt::<Float32Type>()?.value(row),
+        None => 1.0,
+    };
+    Some(decode(bytes, scale, *dtype, *dim))
 }

@@ -21,7 +21,7 @@
 //! | embed: an API's identity, model, dim, tokenizer where texts are cut, extra fields | yes | through the embedder's ingredients |
 //! | embed: an API's address, keys, pace, limits and prices | no | the same model behind another door gives the same vectors |
 //! | embed: the model's path | no | its files' digests say what it is |
-//! | persist: label, cells, dtype | yes | the set's files carry them |
+//! | persist: label, cells, dtype, dim where it is given | yes | the set's files carry them |
 //! | persist: what the embed step says of its embedder | yes | the set's manifest states it |
 //! | persist: the papers whose texts could not be embedded, where some were left out | yes | the set's manifest lists them |
 //! | persist: dir | no | publishing is reconciled at every plan |
@@ -199,10 +199,14 @@ impl Fingerprint {
         description: Digest,
         failed: Option<Digest>,
     ) -> Self {
-        let PersistConfig { dir, label, dtype } = config;
+        let PersistConfig { dir, label, dtype, dim } = config;
         let mut fingerprint = Self::empty(NodeKind::Persist);
         fingerprint.set("label", quoted(label));
         fingerprint.set("dtype", dtype.to_string());
+        // Sets with all components are older: their keys stay what they were.
+        if let Some(dim) = dim {
+            fingerprint.set("dim", dim.to_string());
+        }
         for (axis, value) in cells {
             fingerprint.set(&format!("cell {axis}"), quoted(value));
         }

@@ -13,6 +13,7 @@
 //!   digest       names by content: Digest, NodeKey, EmbedderKey, RowKey
 //!   clean        what markup, LaTeX and stand-ins become, step by step
 //!   condition    which records a load takes: the language of `where`, the draw of `sample`
+//!   encoding     how the components of a vector are written
 //!   manifest     what the user wrote, with spans; every fault at once
 //!   cost         what tokens cost, as plain data
 //!   table        the Arrow schemas that pass between nodes
@@ -56,6 +57,8 @@ pub mod clean;
 pub mod digest;
 
 pub mod condition;
+pub mod encoding;
+
 pub mod manifest;
 
 pub mod cost;

@@ -15,7 +15,7 @@ use crate::fingerprint::{Change, Fingerprint, PublishFault, StaleReason};
 use crate::graph::{Config, Graph, NodeKind, Scope, StepId, StepIndex, manifest_file};
 use crate::manifest::config::Dollars;
 use crate::record::{Output, Record, RecordState, Reference, RowChanges, SourceFile};
-use crate::table::FAILED;
+use crate::table::{FAILED, set_bytes_each};
 
 /// What is known of the world outside the manifest. `observe.rs` fills it in.
 #[derive(Clone, Debug, Default)]
@@ -184,6 +184,8 @@ pub struct PlannedStep {
     pub rows: Rows,
     /// Of an embed step that is not fresh: what there is to compute.
     pub work: Option<Work>,
+    /// Of a step that publishes vectors of its own: bytes a vector, about, all files counted.
+    pub bytes_each: Option<u64>,
 }
 
 /// What an embed step has to compute.
@@ -364,7 +366,21 @@ fn planned(graph: &Graph, scope: &Scope, observed: &Observed, above: &Plan, inde
     let key = observed.key(index);
     let rows = rows(observed, index, key.as_ref());
     let work = (state != State::Fresh).then(|| work(graph, observed, index)).flatten();
-    PlannedStep { index, step: graph.steps[index].id.clone(), state, key, rows, work }
+    let bytes_each = bytes_each(graph, observed, index);
+    PlannedStep { index, step: graph.steps[index].id.clone(), state, key, rows, work, bytes_each }
+}
+
+/// Bytes of a vector that a step publishes, where its embedder says how many components it has.
+fn bytes_each(graph: &Graph, observed: &Observed, index: StepIndex) -> Option<u64> {
+    let step = &graph.steps[index];
+    match &step.config {
+        Config::Persist(config) => {
+            let whole = observed.embedders.get(&step.upstreams[0])?.get("dim")?.parse().ok()?;
+            Some(set_bytes_each(config.dim.map_or(whole, |dim| dim.min(whole)), config.dtype))
+        }
+        Config::Merge(config) if !config.view => bytes_each(graph, observed, *step.upstreams.first()?),
+        _ => None,
+    }
 }
 
 /// The steps that this one needs, directly or through a step that is blocked itself, that may not run and have no record.
@@ -467,8 +483,9 @@ fn at_most(graph: &Graph, observed: &Observed, index: StepIndex) -> Option<WorkR
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::SetDtype;
     use crate::graph::Step;
-    use crate::manifest::config::{Dtype, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
+    use crate::manifest::config::{LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
     use crate::record::Provenance;
 
     fn id(kind: NodeKind, node: &str) -> StepId {
@@ -589,14 +606,14 @@ mod tests {
             let id = |kind, node: &str| StepId { kind, node: node.into(), cells: cells(year) };
             let load = load(&format!("{year}.json"));
             let dir = || "out".to_owned();
-            let persist = PersistConfig { dir: dir(), label: "m".into(), dtype: Dtype::F16 };
+            let persist = PersistConfig { dir: dir(), label: "m".into(), dtype: SetDtype::F16, dim: None };
             // Its vectors and records both come from load here: the plan does not mind.
             steps.push(Step { id: id(NodeKind::Load, "records"), config: Config::Load(load), upstreams: vec![] });
             let config = Config::Persist(persist);
             steps.push(Step { id: id(NodeKind::Persist, "yearly"), config, upstreams: vec![at] });
         }
         let config =
-            Config::Merge(MergeConfig { dir: "out".into(), label: "m".into(), dtype: Dtype::F16, view: false });
+            Config::Merge(MergeConfig { dir: "out".into(), label: "m".into(), dtype: SetDtype::F16, view: false });
         steps.push(Step { id: id(NodeKind::Merge, "all"), config, upstreams: vec![1, 3] });
         Graph { name: "w".into(), store: "store".into(), steps, overrides: vec![] }
     }

@@ -8,7 +8,7 @@
 //! | superseded | merge | bibcode, dataset, row, winner; `alias_of` where a set has aliases | Parquet, zstd |
 //! | failed | embed | bibcode, row_key, reason | Parquet, zstd |
 //! | vectors | embed | bibcode, embedding, row_key, tokens, tokens_dropped | Arrow IPC, memory-mapped |
-//! | dataset | persist, merge | bibcode, embedding, metadata_digest, row_key | Arrow IPC, memory-mapped |
+//! | dataset | persist, merge | bibcode, embedding, metadata_digest, row_key; `scale` where vectors are `i8` | Arrow IPC, memory-mapped |
 //!
 //! Rows in = rows out + rejects, for every node. This file knows shapes only; `store/parquet.rs` and `store/ipc.rs`
 //! write and read them.
@@ -18,12 +18,14 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::digest::{MetadataDigest, RowKey};
-use crate::manifest::config::Dtype;
+use crate::encoding::{Dtype, SetDtype};
 
 /// Name of the key column, in every table.
 pub const BIBCODE: &str = "bibcode";
 /// Name of the vector column.
 pub const EMBEDDING: &str = "embedding";
+/// Name of the column of what an `i8` row's components are multiplied by.
+pub const SCALE: &str = "scale";
 /// Name of the records table's column of metadata digests; the underscore keeps it apart from users' fields.
 pub const METADATA_DIGEST: &str = "_metadata_digest";
 /// Name of the records table's column of source ordinals.
@@ -103,7 +105,7 @@ pub fn texts() -> SchemaRef {
 pub fn vectors(dim: usize, dtype: Dtype) -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new(BIBCODE, DataType::Utf8, false),
-        Field::new(EMBEDDING, embedding(dim, dtype), false),
+        Field::new(EMBEDDING, embedding(dim, SetDtype::of(dtype)), false),
         Field::new("row_key", binary(RowKey::LEN), false),
         Field::new("tokens", DataType::UInt32, false),
         Field::new("tokens_dropped", DataType::UInt32, false),
@@ -119,24 +121,40 @@ pub fn failed() -> SchemaRef {
     ]))
 }
 
+/// Bytes of a row of a set beside its vector, in all files: a bibcode and its offset 23, two digests 32, the line in the
+/// list 20, the key index about 11.
+const BYTES_BESIDE_VECTOR: usize = 86;
+
+/// Bytes of a row of a set, about, all its files counted.
+pub fn set_bytes_each(dim: usize, dtype: SetDtype) -> u64 {
+    let scale = if dtype.has_scale() { size_of::<f32>() } else { 0 };
+    (dtype.vector_bytes(dim) + scale + BYTES_BESIDE_VECTOR) as u64
+}
+
 /// The published table: `n x dim`, in the order of the vectors table, or of the datasets merged.
-pub fn dataset(dim: usize, dtype: Dtype) -> Schema {
-    Schema::new(vec![
+pub fn dataset(dim: usize, dtype: SetDtype) -> Schema {
+    let mut columns = vec![
         Field::new(BIBCODE, DataType::Utf8, false),
         Field::new(EMBEDDING, embedding(dim, dtype), false),
         Field::new("metadata_digest", binary(MetadataDigest::LEN), false),
         Field::new("row_key", binary(RowKey::LEN), false),
-    ])
+    ];
+    columns.extend(dtype.has_scale().then(|| Field::new(SCALE, DataType::Float32, false)));
+    Schema::new(columns)
 }
 
 /// The type of one vector of `dim` components.
-pub fn embedding(dim: usize, dtype: Dtype) -> DataType {
-    let component = match dtype {
-        Dtype::F16 => DataType::Float16,
-        Dtype::F32 => DataType::Float32,
+pub fn embedding(dim: usize, dtype: SetDtype) -> DataType {
+    let element = match dtype {
+        SetDtype::F32 => DataType::Float32,
+        SetDtype::F16 => DataType::Float16,
+        // Arrow has no type of its own for it.
+        SetDtype::Bf16 => DataType::UInt16,
+        SetDtype::I8 => DataType::Int8,
+        SetDtype::Binary => DataType::UInt8,
     };
-    let dim = i32::try_from(dim).expect("a vector has fewer than 2^31 components");
-    DataType::FixedSizeList(Arc::new(Field::new_list_field(component, false)), dim)
+    let elements = i32::try_from(dtype.elements(dim)).expect("a vector has fewer than 2^31 components");
+    DataType::FixedSizeList(Arc::new(Field::new_list_field(element, false)), elements)
 }
 
 fn binary(len: usize) -> DataType {

@@ -1,6 +1,6 @@
 //! `sciembed plan`: a line per step, fresh, stale with its reason, pending or blocked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use console::style;
 use serde_json::{Value, json};
@@ -16,6 +16,9 @@ use crate::observe::Observer;
 use crate::plan::{Basis, Bill, Observed, Plan, PlannedStep, Rows, State, Work, WorkRows, plan};
 use crate::record::RowChanges;
 use crate::run::RunError;
+
+/// Bytes that a published vector should take at most, with all that belongs to it.
+const ROOMY: u64 = 1024;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -95,7 +98,21 @@ fn print(plan: &Plan) -> Result<(), DoorError> {
         };
         say(format!("{:width$}  {padded}  {detail}", step.step.to_string()))?;
     }
+    for (node, bytes) in sizes(plan) {
+        let above = if bytes > ROOMY {
+            format!(", which is above {ROOMY}: `dtype = \"i8\"`, or fewer components by `dim`, takes less")
+        } else {
+            String::new()
+        };
+        say(format!("{node} takes about {bytes} bytes a vector, all files counted{above}"))?;
+    }
     say(totals(plan))
+}
+
+/// Bytes a vector of each node that is to publish some.
+fn sizes(plan: &Plan) -> BTreeMap<String, u64> {
+    let due = plan.steps.iter().filter(|step| matches!(step.state, State::Stale(_) | State::Pending(_)));
+    due.filter_map(|step| Some((format!("{}.{}", step.step.kind, step.step.node), step.bytes_each?))).collect()
 }
 
 /// The last line: how many steps there are of each state.
@@ -249,5 +266,6 @@ fn step_json(step: &PlannedStep) -> Value {
         "key": step.key,
         "rows": step.rows,
         "work": step.work,
+        "bytes_each": step.bytes_each,
     })
 }

@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::*;
 use crate::convert::Operators;
 use crate::digest::Digest;
-use crate::manifest::config::{Device, Dtype, EmbedConfig, GraphChoice, Long, OnnxConfig, Precision};
+use crate::encoding::Dtype;
+use crate::manifest::config::{Device, EmbedConfig, GraphChoice, Long, OnnxConfig, Precision};
 use crate::model::{Library, ModelPackage, Onnx};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

@@ -10,7 +10,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::config::{Dtype, EmbedConfig, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
+use crate::encoding::SetDtype;
+use crate::manifest::config::{EmbedConfig, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
 
 #[cfg(test)]
 mod corpus;
@@ -131,14 +132,14 @@ pub struct PublishedAs<'a> {
     /// Its name, which is the stem of its files.
     pub name: String,
     /// The element type of its vectors.
-    pub dtype: Dtype,
+    pub dtype: SetDtype,
 }
 
 impl Step {
     /// The dataset that this step publishes; none for kinds that publish nothing.
     pub fn dataset(&self) -> Option<PublishedAs<'_>> {
         let (dir, label, dtype) = match &self.config {
-            Config::Persist(PersistConfig { dir, label, dtype })
+            Config::Persist(PersistConfig { dir, label, dtype, dim: _ })
             | Config::Merge(MergeConfig { dir, label, dtype, view: _ }) => (dir, label, *dtype),
             Config::Load(_) | Config::Prepare(_) | Config::Embed(_) => return None,
         };
@@ -165,7 +166,7 @@ pub fn dataset_name(label: &str, cells: &BTreeMap<String, String>) -> String {
 }
 
 /// The file of a dataset's vectors.
-pub fn embeddings_file(name: &str, dtype: Dtype) -> String {
+pub fn embeddings_file(name: &str, dtype: SetDtype) -> String {
     format!("embeddings_{name}.{dtype}")
 }
 
@@ -173,7 +174,7 @@ pub fn embeddings_file(name: &str, dtype: Dtype) -> String {
 const PARTS: &str = "parts/";
 
 /// The file of a part's vectors in the set of a view.
-pub fn part_file(name: &str, dtype: Dtype) -> String {
+pub fn part_file(name: &str, dtype: SetDtype) -> String {
     format!("{PARTS}{}", embeddings_file(name, dtype))
 }
 

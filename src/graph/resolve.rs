@@ -2,7 +2,7 @@
 
 use super::names::Node;
 use super::{Graph, NodeKind, expand, names};
-use crate::manifest::config::Dtype;
+use crate::encoding::Dtype;
 use crate::manifest::spec::Workflow;
 use crate::manifest::{self, Code, Fault, Faults, Reading, Source, Span, Text, hint, listed};
 
@@ -83,7 +83,7 @@ fn check_width(workflow: &Workflow, reading: &Reading, nodes: &[Node<'_>], node:
     let embed = &nodes[upstream];
     let (published, stored) = (workflow.persist[node.name].dtype, workflow.embed[embed.name].store_dtype);
     let Some(span) = reading.places.value(&["persist", node.name, "dtype"]) else { return };
-    if published <= stored || reading.damaged(&["embed", embed.name, "store_dtype"]) {
+    if !published.widens(stored) || reading.damaged(&["embed", embed.name, "store_dtype"]) {
         return;
     }
     let (stored_at, label) = match reading.places.value(&["embed", embed.name, "store_dtype"]) {

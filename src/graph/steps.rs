@@ -12,7 +12,7 @@ use crate::condition::Condition;
 use crate::manifest::config::{
     DEFAULT_DELIMITER, EmbedConfig, Layout, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig,
 };
-use crate::manifest::spec::Workflow;
+use crate::manifest::spec::{Persist, Workflow};
 use crate::manifest::{Code, Fault, Matrix, NAME_FORM, Reading, Span, Values, bad_label, is_name};
 
 /// One choice of values: axis -> value.
@@ -98,8 +98,8 @@ impl Maker<'_> {
             NodeKind::Persist => {
                 let label = spread.templates.get("label").map(|label| label.render(cells));
                 let label = label.unwrap_or_else(|| self.default_label(upstreams[0]));
-                let dtype = self.workflow.persist[name].dtype;
-                Config::Persist(PersistConfig { dir: filled("dir"), label, dtype })
+                let &Persist { dtype, dim, .. } = &self.workflow.persist[name];
+                Config::Persist(PersistConfig { dir: filled("dir"), label, dtype, dim: dim.map(usize::from) })
             }
             NodeKind::Merge => {
                 let merged = self.steps[upstreams[0]].dataset().expect("merge reads from what publishes datasets");

@@ -15,6 +15,7 @@ pub use super::device::{Device, Gpus, Provider};
 use super::record_template::RecordTemplate;
 use crate::clean::Step;
 use crate::condition::{Condition, Fraction};
+use crate::encoding::{Dtype, SetDtype};
 
 /// What a missing input file means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -257,35 +258,6 @@ impl fmt::Display for GraphChoice {
     }
 }
 
-/// The element type of stored or published vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    /// IEEE half precision, 2 bytes.
-    F16,
-    /// IEEE single precision, 4 bytes.
-    F32,
-}
-
-impl Dtype {
-    /// Bytes per component.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
-
-impl fmt::Display for Dtype {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F16 => "f16",
-            Self::F32 => "f32",
-        })
-    }
-}
-
 /// The resolved `[embed.X.onnx]` table. Only device and provider can change a vector; the rest is speed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OnnxConfig {
@@ -362,7 +334,9 @@ pub struct PersistConfig {
     /// The label in the published names.
     pub label: String,
     /// Element type of the published vectors.
-    pub dtype: Dtype,
+    pub dtype: SetDtype,
+    /// Components of the published vectors; none for all.
+    pub dim: Option<usize>,
 }
 
 /// The resolved configuration of one `merge` instance.
@@ -373,7 +347,7 @@ pub struct MergeConfig {
     /// The label in the published names.
     pub label: String,
     /// Element type of the published vectors, which is that of the datasets merged.
-    pub dtype: Dtype,
+    pub dtype: SetDtype,
     /// Whether it holds the vectors of the datasets merged as they are, instead of a copy.
     pub view: bool,
 }

@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::api::Api;
 use super::config::{
-    DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, Dtype, GraphChoice, Long, Missing, Pooling,
+    DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, GraphChoice, Long, Missing, Pooling,
     Precision, Provider, TruncateAt,
 };
 use crate::clean::Step;
 use crate::condition::Fraction;
+use crate::encoding::{Dtype, SetDtype};
 
 /// The version of the manifest that this program reads.
 pub const VERSION: u32 = 1;
@@ -321,10 +322,15 @@ pub struct Persist {
     #[serde(default)]
     pub label: Option<String>,
 
-    /// The element type of the published vectors: `"f16"` (the default) or `"f32"`. It cannot be wider than the embed
-    /// node's `store_dtype`.
-    #[serde(default = "default_dtype")]
-    pub dtype: Dtype,
+    /// The element type of the published vectors: `"f16"` (the default), `"f32"`, `"bf16"`, `"i8"` (integers and one scale
+    /// a row) or `"binary"` (signs). It cannot be wider than the embed node's `store_dtype`.
+    #[serde(default = "default_set_dtype")]
+    pub dtype: SetDtype,
+
+    /// How many components of each vector are published, the first ones, scaled so that the vector stays as long as it was.
+    /// Only models that were trained for it (Matryoshka representation learning) lose little by it. Default: all.
+    #[serde(default)]
+    pub dim: Option<NonZeroUsize>,
 }
 
 /// Makes one dataset of the datasets that differ in the named axes, such as all years. Of a bibcode that several of them
@@ -371,6 +377,10 @@ fn default_clean() -> Vec<Step> {
 
 fn default_list_delimiter() -> String {
     DEFAULT_LIST_DELIMITER.to_owned()
+}
+
+const fn default_set_dtype() -> SetDtype {
+    SetDtype::F16
 }
 
 const fn default_dtype() -> Dtype {

@@ -9,7 +9,8 @@ use miette::Diagnostic;
 use super::*;
 use crate::convert::{Operators, Stage};
 use crate::digest::Digest;
-use crate::manifest::config::{Device, Dtype, EmbedConfig, Gpus, Long, OnnxConfig, Pooling, Precision, Provider};
+use crate::encoding::Dtype;
+use crate::manifest::config::{Device, EmbedConfig, Gpus, Long, OnnxConfig, Pooling, Precision, Provider};
 
 const MODULES: &str = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
     {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},

@@ -55,6 +55,15 @@ pub enum NodeError {
         /// What differs, with both values.
         difference: String,
     },
+    /// More components than there are.
+    #[error("publish {dim} components of each vector: the embedder gives {whole}")]
+    #[diagnostic(code(sciembed::node::dim), help("lower `dim` of the persist node, or leave it out for all of them"))]
+    Dim {
+        /// What was asked for.
+        dim: usize,
+        /// What there is.
+        whole: usize,
+    },
     /// A table that does not have the shape that its maker gives it.
     #[error("understand the {table} table: {detail}")]
     #[diagnostic(
@@ -156,6 +165,12 @@ impl From<ReuseError> for NodeError {
 }
 
 impl NodeError {
+    /// Whether a step only waits for batches that it handed over, and was told not to.
+    pub fn is_handed_over(&self) -> bool {
+        let Self::Embedder(error) = self else { return false };
+        matches!(**error, EmbedderError::Api(ApiError::HandedOver { .. }))
+    }
+
     /// A table of another shape than expected.
     pub fn table(table: &'static str, detail: impl ToString) -> Self {
         Self::Table { table, detail: detail.to_string() }
@@ -165,12 +180,6 @@ impl NodeError {
     pub fn arrow(table: &'static str) -> impl Fn(ArrowError) -> Self {
         move |error| match error {
             ArrowError::IoError(_, source) => Self::Write { table, source },
-    /// Whether a step only waits for batches that it handed over, and was told not to.
-    pub fn is_handed_over(&self) -> bool {
-        let Self::Embedder(error) = self else { return false };
-        matches!(**error, EmbedderError::Api(ApiError::HandedOver { .. }))
-    }
-
             other => Self::table(table, other),
         }
     }

@@ -11,8 +11,8 @@ use super::compute::Failed;
 use super::embed::EmbedPlan;
 use super::{Context, NodeError};
 use crate::digest::RowKey;
+use crate::encoding::SetDtype;
 use crate::event::FailedRow;
-use crate::manifest::config::Dtype;
 use crate::record::Output;
 use crate::reuse::{Source, Vectors};
 use crate::store::{BlobWriter, IpcWriter};
@@ -172,7 +172,7 @@ impl Rows<'_> {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(batch.bibcodes)),
             Arc::new(
-                vectors_array(batch.vectors, rows, self.plan.dim, self.plan.dtype)
+                vectors_array(batch.vectors, rows, self.plan.dim, SetDtype::of(self.plan.dtype))
                     .map_err(NodeError::arrow("vectors"))?,
             ),
             Arc::new(keys_array(batch.keys)?),
@@ -202,12 +202,12 @@ pub fn vectors_array(
     bytes: Vec<u8>,
     rows: usize,
     dim: usize,
-    dtype: Dtype,
+    dtype: SetDtype,
 ) -> Result<FixedSizeListArray, arrow::error::ArrowError> {
     let list = table::embedding(dim, dtype);
     let arrow::datatypes::DataType::FixedSizeList(item, _) = &list else { unreachable!("an embedding is a list") };
     let components = ArrayData::builder(item.data_type().clone())
-        .len(rows * dim)
+        .len(rows * dtype.elements(dim))
         .add_buffer(Buffer::from(bytes))
         .align_buffers(true)
         .build()?;

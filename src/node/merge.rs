@@ -22,9 +22,9 @@ use super::set::{self, Keys, SetFiles, SetIdentity, SetWriter};
 use super::superseded::{BUFFER_ROWS, Superseded};
 use super::{Context, Made, NodeError, Previous, removed, view};
 use crate::digest::NodeKey;
+use crate::encoding::SetDtype;
 use crate::event::Unit;
 use crate::index::keys::{self, Found, Holder, KeyIndex, KeyWriter};
-use crate::manifest::config::Dtype;
 use crate::pool::Panicked;
 use crate::record::Output;
 use crate::store::StoreError;
@@ -169,7 +169,7 @@ pub(super) struct Description {
     embedder: Option<String>,
     embedder_ingredients: BTreeMap<String, String>,
     dim: usize,
-    dtype: Dtype,
+    dtype: SetDtype,
     pub rows: u64,
     #[serde(default)]
     aliases: u64,
@@ -411,7 +411,7 @@ mod tests {
                 label: "m",
                 cells: &cells,
                 dim: DIM,
-                dtype: Dtype::F32,
+                dtype: SetDtype::F32,
                 model: Some("fake"),
                 embedder: Some(pooling),
                 ingredients: BTreeMap::from([("dim", "3"), ("pooling", pooling)]),
@@ -528,7 +528,7 @@ mod tests {
         let output = |file: &String| made.outputs[file];
         Part {
             manifest: output(&manifest_file(name)),
-            embeddings: output(&embeddings_file(name, Dtype::F32)),
+            embeddings: output(&embeddings_file(name, SetDtype::F32)),
             bibcodes: output(&bibcodes_file(name)),
             keys: output(&keys_file(name)),
         }
@@ -542,7 +542,7 @@ mod tests {
         };
         vec![
             Arc::new(StringArray::from_iter_values(rows)),
-            Arc::new(vectors_array(bytes, rows.len(), DIM, Dtype::F32).unwrap()),
+            Arc::new(vectors_array(bytes, rows.len(), DIM, SetDtype::F32).unwrap()),
             Arc::new(binary(MetadataDigest::LEN)),
             Arc::new(binary(RowKey::LEN)),
         ]

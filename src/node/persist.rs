@@ -7,22 +7,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, StringArray};
-use arrow::datatypes::{DataType, Float32Type};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, StringArray};
+use arrow::datatypes::{DataType, Float16Type, Float32Type};
 use serde_json::{Value, json};
 
 use super::gather::vectors_array;
 use super::set::{self, Keys, SetFiles, SetIdentity, SetWriter};
 use super::{Context, Made, NodeError, Previous, removed};
 use crate::digest::{NodeKey, RowKey};
+use crate::encoding::{Dtype, SetDtype, encode, shortened};
 use crate::event::Unit;
 use crate::index::keys::{self, Alias};
-use crate::manifest::config::{Dtype, PersistConfig};
+use crate::manifest::config::PersistConfig;
 use crate::record::Output;
 use crate::store::StoreError;
 use crate::store::ipc::IpcTable;
 use crate::store::parquet::RowsBeside;
-use crate::store::segment::encode_vector;
 use crate::table;
 
 /// What a set is made of.
@@ -53,7 +53,11 @@ pub struct SetInputs<'a> {
 /// Whatever the store gives; [`NodeError::Table`] if vectors and records do not belong together.
 pub fn run(context: &Context, config: &PersistConfig, inputs: &SetInputs) -> Result<Made, NodeError> {
     let vectors = context.store.read_ipc(&inputs.vectors.digest)?;
-    let identity = identity(config, inputs, dim(&vectors)?);
+    let whole = dim(&vectors)?;
+    if let Some(dim) = config.dim.filter(|dim| *dim > whole) {
+        return Err(NodeError::Dim { dim, whole });
+    }
+    let identity = identity(config, inputs, config.dim.unwrap_or(whole));
     let (rows, aliases) = write_rows(context, &identity, inputs, &vectors)?;
     let files = SetFiles::own(&identity, rows, write_keys(context, &inputs.set, &vectors, aliases)?);
     let mut origin = vec![
@@ -86,7 +90,7 @@ fn failures(context: &Context, failed: &Output) -> Result<Value, NodeError> {
 }
 
 fn identity<'a>(config: &'a PersistConfig, inputs: &SetInputs<'a>, dim: usize) -> SetIdentity<'a> {
-    let PersistConfig { dir: _, label, dtype } = config;
+    let PersistConfig { dir: _, label, dtype, dim: _ } = config;
     let SetInputs { set, name, cells, facts, bit_stable, .. } = *inputs;
     let ingredient = |(name, value): (&'a String, &'a String)| Some((name.strip_prefix("embedder.")?, value.as_str()));
     SetIdentity {
@@ -114,16 +118,18 @@ fn write_rows(
 ) -> Result<(SetRows, Vec<(Alias, u32)>), NodeError> {
     let mut writer = SetWriter::new(context, identity)?;
     let mut records = Records::new(context, inputs.records)?;
-    let mut done = 0;
+    let (whole, mut done) = (dim(vectors)?, 0);
     for batch in vectors.batches() {
         context.check_cancel()?;
         let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
-        let columns: Vec<ArrayRef> = vec![
+        let (embeddings, scales) = published(batch[table::EMBEDDING].as_fixed_size_list(), identity, whole)?;
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::clone(&batch[table::BIBCODE]),
-            narrowed(batch[table::EMBEDDING].as_fixed_size_list(), identity.dim, identity.dtype)?,
+            embeddings,
             Arc::new(records.digests(bibcodes)?),
             Arc::clone(&batch["row_key"]),
         ];
+        columns.extend(scales);
         writer.push(columns, std::iter::once(0..batch.num_rows()))?;
         done += batch.num_rows() as u64;
         (context.progress)(done, Some(inputs.vectors.rows), Unit::Rows);
@@ -144,18 +150,41 @@ pub fn dim(vectors: &IpcTable) -> Result<usize, NodeError> {
     }
 }
 
-/// The vectors in the element type that is published: the same, or a narrower one.
-fn narrowed(vectors: &FixedSizeListArray, dim: usize, dtype: Dtype) -> Result<ArrayRef, NodeError> {
-    match (vectors.value_type(), dtype) {
-        (DataType::Float16, Dtype::F16) | (DataType::Float32, Dtype::F32) => Ok(Arc::new(vectors.clone())),
-        (DataType::Float32, Dtype::F16) => {
-            let mut bytes = Vec::with_capacity(vectors.len() * dim * dtype.bytes());
-            encode_vector(vectors.values().as_primitive::<Float32Type>().values(), dtype, &mut bytes);
-            Ok(Arc::new(vectors_array(bytes, vectors.len(), dim, dtype).map_err(NodeError::arrow("dataset"))?))
-        }
-        (stored, _) => {
-            Err(NodeError::table("vectors", format!("it holds {stored}, which cannot be widened to {dtype}")))
-        }
+/// The vectors as they are published, and their scales where the type has them: as they are stored, or shorter, or narrower.
+fn published(
+    vectors: &FixedSizeListArray,
+    identity: &SetIdentity,
+    whole: usize,
+) -> Result<(ArrayRef, Option<ArrayRef>), NodeError> {
+    let (dim, dtype) = (identity.dim, identity.dtype);
+    let stored = match vectors.value_type() {
+        DataType::Float16 => Dtype::F16,
+        DataType::Float32 => Dtype::F32,
+        other => return Err(NodeError::table("vectors", format!("it holds {other}"))),
+    };
+    if dtype.widens(stored) {
+        return Err(NodeError::table("vectors", format!("it holds {stored}, which cannot be widened to {dtype}")));
+    }
+    if dtype == SetDtype::of(stored) && dim == whole {
+        return Ok((Arc::new(vectors.clone()), None));
+    }
+    let mut bytes = Vec::with_capacity(vectors.len() * dtype.vector_bytes(dim));
+    let mut scales = Vec::with_capacity(vectors.len());
+    for row in 0..vectors.len() {
+        let vector = components(&vectors.value(row));
+        let vector = if dim < whole { shortened(&vector, dim) } else { vector };
+        scales.push(encode(&vector, dtype, &mut bytes));
+    }
+    let vectors = vectors_array(bytes, vectors.len(), dim, dtype).map_err(NodeError::arrow("dataset"))?;
+    let scales: Option<ArrayRef> = if dtype.has_scale() { Some(Arc::new(Float32Array::from(scales))) } else { None };
+    Ok((Arc::new(vectors), scales))
+}
+
+/// The components of a stored vector.
+fn components(vector: &ArrayRef) -> Vec<f32> {
+    match vector.as_primitive_opt::<Float16Type>() {
+        Some(halves) => halves.values().iter().map(|component| component.to_f32()).collect(),
+        None => vector.as_primitive::<Float32Type>().values().to_vec(),
     }
 }
 

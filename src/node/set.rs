@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 
 use super::{Context, Made, NodeError};
 use crate::digest::NodeKey;
+use crate::encoding::SetDtype;
 use crate::graph::{bibcodes_file, embeddings_file, is_part_file, keys_file, manifest_file};
-use crate::manifest::config::Dtype;
 use crate::record::Output;
 use crate::store::{BlobWriter, IpcWriter, StoreError, pretty_json};
 use crate::table::{self, IPC_BATCH_ROWS};
@@ -45,7 +45,7 @@ pub struct SetIdentity<'a> {
     /// Components per vector.
     pub dim: usize,
     /// Element type of the vectors.
-    pub dtype: Dtype,
+    pub dtype: SetDtype,
     /// The model's short name.
     pub model: Option<&'a str>,
     /// The embedder's key.

@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 
 use crate::digest::RowKey;
-use crate::manifest::config::Dtype;
+use crate::encoding::Dtype;
 use crate::store::segment::{Segment, decode_vector, encode_vector};
 use crate::store::table_rows::TableRows;
 use crate::store::{IpcTable, Store, StoreError, sealed::SealedFile};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::{ReuseError, Source};
 use crate::digest::{EmbedderKey, RowKey};
-use crate::manifest::config::Dtype;
+use crate::encoding::Dtype;
 use crate::store::sealed::SealedFile;
 use crate::store::{Store, StoreError};
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::segment::{self, RowsToSeal, Segment, SegmentHeader};
 use super::{LockOutcome, Store, StoreError, durable};
 use crate::digest::{Digest, EmbedderKey, KeyHasher, NodeKey, RowKey};
-use crate::manifest::config::Dtype;
+use crate::encoding::Dtype;
 
 /// Segments of a class that are merged: fewer would rewrite rows more often, more would have to be looked through.
 const FAN: usize = 8;

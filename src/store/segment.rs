@@ -16,13 +16,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
 use super::sealed::{self, ALIGNMENT, Magic, SealedFile, SealedWriter};
 use super::{Store, StoreError, durable};
 use crate::digest::{Digest, EmbedderKey, RowKey};
-use crate::manifest::config::Dtype;
+use crate::encoding::{Dtype, SetDtype, decode, encode};
 
 const MAGIC: &Magic = b"SCIEMSEG";
 /// The end of a segment's name.
@@ -238,23 +237,12 @@ pub(super) fn write(
 
 /// Appends a vector's components, little-endian, rounded to nearest even where the type is narrower.
 pub fn encode_vector(vector: &[f32], dtype: Dtype, bytes: &mut Vec<u8>) {
-    match dtype {
-        Dtype::F32 => vector.iter().for_each(|component| bytes.extend_from_slice(&component.to_le_bytes())),
-        Dtype::F16 => {
-            vector.iter().for_each(|&component| bytes.extend_from_slice(&f16::from_f32(component).to_le_bytes()));
-        }
-    }
+    encode(vector, SetDtype::of(dtype), bytes);
 }
 
 /// Reads a vector's components, little-endian.
 pub fn decode_vector(bytes: &[u8], dtype: Dtype) -> Vec<f32> {
-    match dtype {
-        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect(),
-        Dtype::F16 => {
-            let halves: Vec<f16> = bytes.as_chunks::<2>().0.iter().map(|chunk| f16::from_le_bytes(*chunk)).collect();
-            halves.to_f32_vec()
-        }
-    }
+    decode(bytes, 1.0, SetDtype::of(dtype), bytes.len() / dtype.bytes())
 }
 
 /// A sealed segment, memory-mapped.

@@ -14,7 +14,7 @@ use super::sealed::{self, Magic, SealedFile};
 use super::segment::open_all;
 use super::{Store, StoreError};
 use crate::digest::{Digest, EmbedderKey, RowKey};
-use crate::manifest::config::Dtype;
+use crate::encoding::Dtype;
 
 const MAGIC: &Magic = b"SCIEMROW";
 /// The end of the file's name.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use arrow::array::{AsArray, FixedSizeBinaryArray, RecordBatch, StringArray};
+use arrow::array::{Array, AsArray, FixedSizeBinaryArray, RecordBatch, StringArray};
 use arrow::buffer::Buffer;
-use arrow::datatypes::{DataType, Float16Type, Float32Type};
+use arrow::datatypes::{DataType, Float32Type};
 
 use crate::digest::Digest;
-use crate::manifest::config::Dtype;
+use crate::encoding::{Dtype, SetDtype, encode, shortened};
 use crate::store::ipc::IpcBatches;
-use crate::store::segment::{decode_vector, encode_vector};
+use crate::store::segment::decode_vector;
 use crate::store::{Store, StoreError};
 use crate::table;
 
@@ -23,7 +23,8 @@ pub struct Cursor {
 struct Batch {
     rows: RecordBatch,
     vectors: Buffer,
-    dtype: Dtype,
+    /// The element type of a vectors table's vectors.
+    stored: Option<Dtype>,
     /// Bytes of a vector.
     width: usize,
 }
@@ -74,15 +75,31 @@ impl Cursor {
         Some(column.value(self.at))
     }
 
-    /// The row's vector as `dtype`, which is not wider than what is stored.
-    pub fn vector(&self, dtype: Dtype) -> Option<Vec<u8>> {
+    /// The row's vector as it stands, and its scale, if it has one.
+    pub fn vector(&self) -> Option<Vec<u8>> {
+        let batch = self.batch.as_ref()?;
+        let mut bytes = batch.vectors.get(self.at * batch.width..(self.at + 1) * batch.width)?.to_vec();
+        if let Some(scales) = batch.rows.column_by_name(table::SCALE) {
+            bytes.extend(scales.as_primitive_opt::<Float32Type>()?.value(self.at).to_le_bytes());
+        }
+        Some(bytes)
+    }
+
+    /// What [`Cursor::vector`] is of this row of a vectors table, once it is published so.
+    pub fn published(&self, dtype: SetDtype, dim: usize) -> Option<Vec<u8>> {
         let batch = self.batch.as_ref()?;
         let stored = batch.vectors.get(self.at * batch.width..(self.at + 1) * batch.width)?;
-        if batch.dtype == dtype {
+        let whole = batch.width / batch.stored?.bytes();
+        if dtype == SetDtype::of(batch.stored?) && dim == whole {
             return Some(stored.to_vec());
         }
-        let mut bytes = Vec::with_capacity(stored.len());
-        encode_vector(&decode_vector(stored, batch.dtype), dtype, &mut bytes);
+        let vector = decode_vector(stored, batch.stored?);
+        let vector = if dim < whole { shortened(&vector, dim) } else { vector };
+        let mut bytes = Vec::with_capacity(dtype.vector_bytes(dim));
+        let scale = encode(&vector, dtype, &mut bytes);
+        if dtype.has_scale() {
+            bytes.extend(scale.to_le_bytes());
+        }
         Some(bytes)
     }
 }
@@ -91,12 +108,14 @@ impl Batch {
     /// None if it has no vectors.
     fn of(rows: RecordBatch) -> Option<Self> {
         let lists = rows.column_by_name(table::EMBEDDING)?.as_fixed_size_list_opt()?;
-        let dim = usize::try_from(lists.value_length()).ok()?;
-        let (vectors, dtype) = match lists.value_type() {
-            DataType::Float16 => (lists.values().as_primitive::<Float16Type>().values().inner().clone(), Dtype::F16),
-            DataType::Float32 => (lists.values().as_primitive::<Float32Type>().values().inner().clone(), Dtype::F32),
-            _ => return None,
+        let elements = usize::try_from(lists.value_length()).ok()?;
+        let stored = match lists.value_type() {
+            DataType::Float16 => Some(Dtype::F16),
+            DataType::Float32 => Some(Dtype::F32),
+            _ => None,
         };
-        Some(Self { vectors, dtype, width: dim * dtype.bytes(), rows })
+        let width = elements * lists.value_type().primitive_width()?;
+        let vectors = lists.values().to_data().buffers().first()?.clone();
+        Some(Self { vectors, stored, width, rows })
     }
 }

@@ -14,7 +14,6 @@ use super::rows::Listed;
 use super::sets::{Fault, MergedPart, Set};
 use crate::graph::{bibcodes_file, embeddings_file, keys_file, part_file};
 use crate::index::keys::KeyIndex;
-use crate::manifest::config::Dtype;
 use crate::record::Output;
 use crate::store::StoreError;
 
@@ -74,7 +73,7 @@ impl Verifier<'_> {
                 if left_out && !view {
                     continue;
                 }
-                if let Some(what) = copy.as_mut().map_or(Ok(None), |copy| differs(copy, &came_from, dtype))? {
+                if let Some(what) = copy.as_mut().map_or(Ok(None), |copy| differs(copy, &came_from))? {
                     return wrong(what);
                 }
                 if listed.advance()?.as_deref() != Some(bibcode) {
@@ -149,12 +148,12 @@ fn leads(index: &KeyIndex, bibcode: &str, row: Option<usize>) -> bool {
 }
 
 /// What is wrong with the next row of a copy, which came from the given one.
-fn differs(copy: &mut Cursor, came_from: &Cursor, dtype: Dtype) -> Result<Option<&'static str>, StoreError> {
+fn differs(copy: &mut Cursor, came_from: &Cursor) -> Result<Option<&'static str>, StoreError> {
     if !copy.advance()? || copy.bibcode() != came_from.bibcode() {
         return Ok(Some("another paper is there"));
     }
     let same = ["metadata_digest", "row_key"].iter().all(|name| copy.bytes(name) == came_from.bytes(name));
-    Ok((!same || copy.vector(dtype) != came_from.vector(dtype)).then_some("it is not the row that it came from"))
+    Ok((!same || copy.vector() != came_from.vector()).then_some("it is not the row that it came from"))
 }
 
 /// The datasets and rows that a table of rows that were left out names.

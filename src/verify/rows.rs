@@ -43,7 +43,7 @@ impl Verifier<'_> {
             if !stored.advance()? || stored.bibcode() != published.bibcode() {
                 return wrong("the vectors table has another paper there", &[]);
             }
-            if published.vector(manifest.dtype).is_none_or(|vector| stored.vector(manifest.dtype) != Some(vector)) {
+            if published.vector().is_none_or(|vector| stored.published(manifest.dtype, manifest.dim) != Some(vector)) {
                 return wrong("its vector is not that of the vectors table", &[]);
             }
             if published.bytes("row_key") != stored.bytes("row_key") {

@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::{Kind, Mend, Verifier};
 use crate::digest::{Digest, EmbedderKey, NodeKey, RowKey};
+use crate::encoding::SetDtype;
 use crate::fingerprint::PublishFault;
 use crate::graph::{Graph, PublishedAs, StepId, manifest_file};
-use crate::manifest::config::Dtype;
 use crate::published::{self, Layout, run_file};
 use crate::record::{Output, Record, RecordState};
 use crate::store::{DigestCache, StoreError};
@@ -20,7 +20,8 @@ use crate::table::SUPERSEDED;
 #[derive(Debug, Deserialize)]
 pub(super) struct SetManifest {
     pub embedder: Option<EmbedderKey>,
-    pub dtype: Dtype,
+    pub dtype: SetDtype,
+    pub dim: usize,
     pub records: Option<Digest>,
     pub texts: Option<Digest>,
     pub vectors: Option<Digest>,

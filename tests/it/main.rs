@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod disk_full;
 mod documents;
+mod dtypes;
 mod edge_cases;
 mod env;
 mod errors;

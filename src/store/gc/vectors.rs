@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::live::Live;
 use super::{Sweep, measured};
 use crate::digest::{Digest, EmbedderKey, NodeKey, RowKey};
-use crate::manifest::config::Dtype;
+use crate::encoding::Dtype;
 use crate::record::{Pace, Record};
 use crate::store::record::list;
 use crate::store::segment::Segment;

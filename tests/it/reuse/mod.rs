@@ -16,7 +16,8 @@ use proptest::test_runner::TestRunner;
 use sciembed::dataset::{self, Dataset};
 use sciembed::digest::{Digest, EmbedderKey, RowKey};
 use sciembed::embedder::{Environment, resolve};
-use sciembed::manifest::config::{Dtype, EmbedConfig};
+use sciembed::encoding::Dtype;
+use sciembed::manifest::config::EmbedConfig;
 use sciembed::model::Library;
 use sciembed::store::segment::Segment;
 

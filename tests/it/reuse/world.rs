@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use sciembed::manifest::config::Dtype;
+use sciembed::encoding::Dtype;
 use serde_json::{Value, json};
 
 use crate::env::TestEnv;
