@@ -4,6 +4,7 @@
 //! [`Dataset::open`] resolves the dataset's one link once and opens everything in the set behind it; every file that
 //! carries a set digest must carry that set's. A publisher may tidy an old set away just then: opening is tried again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,10 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::Float32Type;
 use serde::Deserialize;
 
-use crate::digest::{MetadataDigest, NodeKey, RowKey};
+use crate::digest::{EmbedderKey, MetadataDigest, NodeKey, RowKey};
 use crate::encoding::{SetDtype, decode};
 use crate::graph::{embeddings_file, keys_file, manifest_file, part_file};
+use crate::index::flat::Vectors;
 use crate::index::keys::KeyIndex;
 use crate::published::Layout;
 use crate::store::StoreError;
@@ -101,6 +103,12 @@ pub struct Description {
     pub dim: usize,
     /// Element type.
     pub dtype: SetDtype,
+    /// The embedder's key.
+    #[serde(default)]
+    pub embedder: Option<EmbedderKey>,
+    /// What that key is made of, by name.
+    #[serde(default)]
+    pub embedder_ingredients: BTreeMap<String, String>,
     /// Rows that can be found.
     pub rows: usize,
     /// Whether it is a view, whose vectors are those that it holds of its parts.
@@ -236,12 +244,7 @@ impl Dataset {
     /// The row of a bibcode, or of an alias that is no bibcode here; none if the dataset knows neither.
     pub fn get(&self, name: &str) -> Option<Row> {
         let row = self.keys.row(name).or_else(|| self.keys.row_of_alias(name))?;
-        let after = self.vectors.partition_point(|(first, _)| *first <= row);
-        let (first, vectors) = &self.vectors[after.checked_sub(1)?];
-        let (batch, at) = vectors.locate(row - first)?;
-        let bibcodes: &StringArray = batch.column_by_name(table::BIBCODE)?.as_string_opt()?;
-        // An index that points elsewhere is worse than none.
-        let bibcode = Some(bibcodes.value(at)).filter(|bibcode| self.keys.row(bibcode) == Some(row))?;
+        let (bibcode, (batch, at)) = (self.bibcode(row)?, self.locate(row)?);
         let mut metadata_digest = [0; MetadataDigest::LEN];
         metadata_digest.copy_from_slice(batch.column_by_name("metadata_digest")?.as_fixed_size_binary_opt()?.value(at));
         let mut row_key = [0; RowKey::LEN];
@@ -253,6 +256,48 @@ impl Dataset {
             metadata_digest: MetadataDigest::from_bytes(metadata_digest),
             row_key: RowKey::from_bytes(row_key),
         })
+    }
+
+    /// The row of a bibcode.
+    pub fn row(&self, bibcode: &str) -> Option<usize> {
+        self.keys.row(bibcode)
+    }
+
+    /// How many rows its vectors have; those of a view that are superseded count.
+    pub fn rows(&self) -> usize {
+        self.vectors.last().map_or(0, |(first, table)| first + table.rows())
+    }
+
+    /// The bibcode of a row; none if there is no such row, or if it is superseded.
+    pub fn bibcode(&self, row: usize) -> Option<&str> {
+        let (batch, at) = self.locate(row)?;
+        let bibcodes: &StringArray = batch.column_by_name(table::BIBCODE)?.as_string_opt()?;
+        // An index that points elsewhere is worse than none.
+        Some(bibcodes.value(at)).filter(|bibcode| self.keys.row(bibcode) == Some(row))
+    }
+
+    /// All rows with their bibcodes, in order; those of a view that are superseded are among them.
+    pub fn bibcodes(&self) -> impl Iterator<Item = (usize, &str)> {
+        let batches = self.vectors.iter().flat_map(|(_, table)| table.batches());
+        let columns = batches.filter_map(|batch| batch.column_by_name(table::BIBCODE)?.as_string_opt::<i32>());
+        columns.flat_map(|bibcodes| bibcodes.iter().flatten()).enumerate()
+    }
+
+    /// Its vectors, to be compared with others.
+    ///
+    /// # Errors
+    /// [`DatasetError::Store`] if they do not lie as the dataset says.
+    pub fn vectors(&self) -> Result<Vectors<'_>, DatasetError> {
+        let tables: Vec<_> = self.vectors.iter().map(|(first, table)| (*first, table)).collect();
+        let Description { dim, dtype, dataset, .. } = &self.description;
+        let damaged = || StoreError::damaged(Path::new(dataset), "its vectors do not lie as its manifest says");
+        Ok(Vectors::of(&tables, *dim, *dtype).ok_or_else(damaged)?)
+    }
+
+    fn locate(&self, row: usize) -> Option<(&RecordBatch, usize)> {
+        let after = self.vectors.partition_point(|(first, _)| *first <= row);
+        let (first, vectors) = &self.vectors[after.checked_sub(1)?];
+        vectors.locate(row - first)
     }
 
     /// Bibcodes like this one, for a question that found nothing.

@@ -23,6 +23,7 @@ use crate::model::ModelError;
 use crate::node::NodeError;
 use crate::observe::ObserveError;
 use crate::run::RunError;
+use crate::search::SearchError;
 use crate::stages::StagesError;
 use crate::store::StoreError;
 
@@ -73,6 +74,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Stages(#[from] StagesError),
+    /// Looking for papers.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Search(#[from] SearchError),
     /// The catalog.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -128,11 +133,11 @@ impl Error {
             }
             Self::Lineage(error) => error.is_damage(),
             Self::Catalog(error) => error.is_damage(),
-            Self::Stages(StagesError::Store(error)) => error.is_damage(),
+            Self::Stages(StagesError::Store(error)) | Self::Search(SearchError::Store(error)) => error.is_damage(),
             Self::Dataset(DatasetError::Mixed { .. } | DatasetError::Incomplete { .. }) => true,
             Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
             Self::Run(RunError::Lock(_)) | Self::Hub(_) | Self::Model(_) | Self::Convert(_) => false,
-            Self::Embedder(_) | Self::Stages(_) => false,
+            Self::Embedder(_) | Self::Stages(_) | Self::Search(_) => false,
         };
         if damage { Exit::Damaged } else { Exit::Error }
     }

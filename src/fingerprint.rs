@@ -170,6 +170,7 @@ impl Fingerprint {
             pooling: _,
             normalize: _,
             prompt: _,
+            query_prompt: _,
             dim: _,
             long: _,
             overlap: _,

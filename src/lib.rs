@@ -34,7 +34,7 @@
 //!   observe      all the I/O that a plan needs
 //! ENGINE ROOM
 //!   embedder     texts to vectors: ONNX Runtime, and a deterministic one for tests
-//!   index        bibcode -> row
+//!   index        bibcode -> row, and vector -> nearest rows
 //!   event        what a run tells the world
 //!   history      what happened in earlier runs
 //!   node         one file per node kind
@@ -42,6 +42,7 @@
 //!   stages       what becomes of one record, step by step, without applying anything
 //!   dataset      reading what persist and merge published
 //!   lineage      from a published row back to the line of a source file
+//!   search       which papers are like a text, or like another paper
 //!   verify       whether every bit is what it was when it was written, and what to do where it is not
 //!   catalog      all of that as tables, to be asked in SQL
 //! DOORS
@@ -104,6 +105,8 @@ pub mod stages;
 pub mod dataset;
 
 pub mod lineage;
+
+pub mod search;
 
 pub mod verify;
 

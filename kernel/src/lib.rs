@@ -1,4 +1,4 @@
-//! The arithmetic of an encoder on a CPU: products, attention, normalisation, activations.
+//! The arithmetic of an encoder on a CPU: products, attention, normalisation, activations; and of a search over its vectors.
 //!
 //! ONNX Runtime's own operators reach a fifth of what a processor with VNNI can do in int8, and a third in f32; they scale
 //! a whole run by its extremes, and pick other kernels for other shapes. Here a row's result is a function of that row
@@ -8,7 +8,8 @@
 //! - all other sums run in sixteen lanes, which are folded in one order ([`lanes`]);
 //! - the exponential and the error function are this room's own ([`functions`]).
 //!
-//! Pure functions over slices, on the calling thread. Read next: [`linear`], then `tile.rs`, where the time goes.
+//! Pure functions over slices, on the calling thread. Read next: [`linear`], then `tile.rs`, where the time goes;
+//! [`scan`] for searching.
 
 pub mod attention;
 pub mod functions;
@@ -17,6 +18,7 @@ mod level;
 pub mod linear;
 pub mod norm;
 pub mod pack;
+pub mod scan;
 mod tile;
 
 pub use level::Level;

@@ -21,6 +21,7 @@ mod plan;
 mod print;
 mod progress;
 mod schema;
+mod search;
 mod standard_input;
 mod status;
 mod store;
@@ -59,6 +60,9 @@ enum Command {
     Log(log::Arguments),
     /// Look up papers by bibcode in a published directory.
     Get(get::Arguments),
+    // The help of these two stands with their arguments as well.
+    Search(search::SearchArguments),
+    Similar(search::SimilarArguments),
     /// Trace a published paper back to the line of its source file, or show what a step's key is made of and what changed.
     Explain(explain::Arguments),
     /// Ask in SQL what a directory shows, who made it, where each paper came from and what was set aside.
@@ -206,6 +210,8 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
+        Command::Search(arguments) => search::search(&arguments),
+        Command::Similar(arguments) => search::similar(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Peek(arguments) => peek::run(&arguments),

@@ -98,6 +98,13 @@ impl FromStr for Selection {
     }
 }
 
+impl Selection {
+    /// Whether a year is among them.
+    pub fn contains(&self, year: &str) -> bool {
+        self.0.iter().any(|span| span.contains(year))
+    }
+}
+
 impl Span {
     fn read(part: &str) -> Result<Self, SelectError> {
         let refused = || SelectError::Years { text: part.to_owned() };

@@ -141,6 +141,7 @@ impl Maker<'_> {
             pooling: embed.pooling,
             normalize: embed.normalize,
             prompt: embed.prompt.clone(),
+            query_prompt: embed.query_prompt.clone(),
             dim: embed.dim.map(Into::into),
             long: embed.long,
             overlap: embed.overlap,

@@ -93,6 +93,9 @@ pub struct TextRow {
     pub made_by: MadeBy,
 }
 
+/// Selected fields with their values, in the order of the workflow; null is missing.
+pub type Fields = Vec<(String, Option<Vec<String>>)>;
+
 /// A row of a records table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RecordRow {
@@ -101,7 +104,7 @@ pub struct RecordRow {
     /// The row, from 0.
     pub row: usize,
     /// Each selected field with its values, in the order of the workflow; null is missing.
-    pub fields: Vec<(String, Option<Vec<String>>)>,
+    pub fields: Fields,
     /// Other bibcodes of the paper, where load read them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
@@ -143,6 +146,20 @@ impl Lineage {
         let datasets = path.datasets;
         let bibcode = bibcode.to_owned();
         Ok(Some(Trace { bibcode, asked, datasets, vector, text, record, source }))
+    }
+
+    /// The selected fields of a paper's record; none if the dataset does not hold it. Of the way there only the record is
+    /// checked.
+    ///
+    /// # Errors
+    /// [`LineageError`] if something on the way is not there, or the record is another.
+    pub fn fields(&self, dataset: &Dataset, bibcode: &str) -> Result<Option<Fields>, LineageError> {
+        let Some(published) = dataset.get(bibcode) else { return Ok(None) };
+        let bibcode = published.bibcode.as_str();
+        let mut path = Path { lineage: self, bibcode, datasets: Vec::new() };
+        let (_, _, tables) = path.embedded(&dataset.description().set, published.row)?;
+        let (record, _) = path.record(&tables, &published)?;
+        Ok(Some(record.fields))
     }
 
     fn made_by(&self, record: &Record) -> MadeBy {

@@ -259,7 +259,7 @@ impl fmt::Display for GraphChoice {
 }
 
 /// The resolved `[embed.X.onnx]` table. Only device and provider can change a vector; the rest is speed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OnnxConfig {
     /// Where the model runs.
     pub device: Device,
@@ -274,7 +274,7 @@ pub struct OnnxConfig {
 }
 
 /// The resolved configuration of one `embed` instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmbedConfig {
     /// The model's URI or path, as written.
     pub model: String,
@@ -287,6 +287,9 @@ pub struct EmbedConfig {
     /// The prompt put before every text: the name of one of the model's own, or literal text; by default the model's own
     /// default prompt, if it has one.
     pub prompt: Option<String>,
+    /// The prompt put before questions that are asked of the vectors; by default the model's own `query` prompt, if it has
+    /// one, or else that of texts.
+    pub query_prompt: Option<String>,
     /// Components kept of a vector; by default all.
     pub dim: Option<usize>,
     /// What happens to a text that has more tokens than the model sees.
@@ -314,6 +317,7 @@ impl EmbedConfig {
             pooling: None,
             normalize: None,
             prompt: None,
+            query_prompt: None,
             dim: None,
             long: Long::Truncate,
             overlap: None,

@@ -248,6 +248,11 @@ pub struct Embed {
     #[serde(default)]
     pub prompt: Option<String>,
 
+    /// The prompt put before a question in `sciembed search`, as `prompt` is put before texts. It changes no vector and no
+    /// key. Default: the model's own prompt named `"query"`, if it has one, or else what `prompt` says.
+    #[serde(default)]
+    pub query_prompt: Option<String>,
+
     /// How many components of a vector to keep, for models that allow it (Matryoshka); vectors of length 1 are scaled to
     /// length 1 again. Default: all.
     #[serde(default)]

@@ -85,6 +85,7 @@ pub fn resolve(
         pooling: _,
         normalize: _,
         prompt: _,
+        query_prompt: _,
         dim: _,
         long: _,
         overlap: _,

@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, NodeKey};
 use crate::fingerprint::PublishFault;
 use crate::graph::is_part_file;
+use crate::manifest::config::EmbedConfig;
 use crate::record::Output;
 use crate::store::{DigestCache, Store, durable, failpoint};
 
@@ -188,6 +189,18 @@ pub struct PublishedBy {
     pub store: Option<PathBuf>,
     /// When and where.
     pub published: Published,
+    /// How its texts were embedded. Older files do not tell it.
+    #[serde(default)]
+    pub embedding: Option<EmbeddedBy>,
+}
+
+/// How a dataset's texts were embedded, so that questions can be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbeddedBy {
+    /// The folder that paths are relative to, relative to the directory.
+    pub base: PathBuf,
+    /// The embed node.
+    pub node: EmbedConfig,
 }
 
 /// When and where a dataset was published.

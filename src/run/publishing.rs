@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use super::job::recorded;
 use crate::digest::NodeKey;
 use crate::fingerprint::StaleReason;
-use crate::graph::{Config, StepIndex};
+use crate::graph::{Config, Graph, StepIndex};
+use crate::manifest::config::EmbedConfig;
 use crate::node::{Context, NodeError};
 use crate::observe::Observer;
 use crate::plan::{Observed, PlannedStep};
-use crate::published::{Owner, Publication, PublishError};
+use crate::published::{EmbeddedBy, Owner, Publication, PublishError};
 use crate::record::{Record, Reference};
 use crate::store::{durable, pretty_json};
 
@@ -24,6 +25,8 @@ pub(super) struct Publishing {
     pub name: String,
     owner: Owner,
     take_over: bool,
+    /// The embed node that its vectors come from.
+    embed: EmbedConfig,
     /// How what it was made of came about, for the provenance file.
     origin: (&'static str, Value),
     /// The record, if the set stands already and only its directory does not show it.
@@ -54,6 +57,7 @@ impl Publishing {
             dir: observer.directory(&dataset),
             owner: observer.owner(&step.step),
             take_over: observer.take_over,
+            embed: embed_node(graph, index).clone(),
             origin,
             built: observed.record(index).filter(|record| publish_only && record.key == key).cloned(),
             name: dataset.name,
@@ -69,15 +73,17 @@ impl Publishing {
         run: &str,
         at: u64,
     ) -> Result<(), NodeError> {
-        let Self { dir, name, owner, take_over, origin: (made_of, origin), built: _ } = self;
+        let Self { dir, name, owner, take_over, embed, origin: (made_of, origin), built: _ } = self;
         // What keeps the directory from being made will be told when the set is published in it.
         let store = fs::create_dir_all(dir).and_then(|()| relative(dir, context.store.root())).ok();
+        let base = relative(dir, context.base).ok();
         let provenance = json!({
             "dataset": name,
             "set": record.key,
             "owner": owner,
             "store": store,
             "published": { "at": at, "run": run, "host": durable::host() },
+            "embedding": base.map(|base| EmbeddedBy { base, node: embed.clone() }),
             "built": record.provenance,
             *made_of: origin,
             "overrides": reference.overrides,
@@ -102,6 +108,14 @@ impl Publishing {
             Err(PublishError::Interrupted) => Err(NodeError::Interrupted),
             published => Ok(published?),
         }
+    }
+}
+
+/// The embed node that the vectors of a step come from.
+fn embed_node(graph: &Graph, index: StepIndex) -> &EmbedConfig {
+    match &graph.steps[index].config {
+        Config::Embed(config) => config,
+        _ => embed_node(graph, graph.steps[index].upstreams[0]),
     }
 }
 

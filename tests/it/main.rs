@@ -40,6 +40,7 @@ mod resume;
 mod reuse;
 mod rooms;
 mod same_bytes;
+mod search;
 mod selection;
 mod two_runs;
 mod verify;

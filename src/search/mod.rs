@@ -1,0 +1,109 @@
+//! Which papers are like this? From a question to the nearest rows of the datasets that a directory shows.
+//!
+//! ```text
+//! text -> query.rs: the datasets' own embedder, with its prompt for queries --+
+//! bibcode -> its vector ------------------------------------------------------+-> nearest rows -> hits, best first
+//! years, where -> filter.rs: which rows may be found -------------------------+                     -> about.rs: title, year, author
+//! ```
+//!
+//! Datasets that are asked together have one embedder: scores of two cannot be compared. A row counts only where the key
+//! index leads its bibcode to it, so what a view holds of superseded papers is never found. Reads only.
+
+mod about;
+mod error;
+mod filter;
+mod query;
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+pub use about::{About, about};
+pub use error::SearchError;
+pub use filter::{Filter, Rows};
+pub use query::{Asked, Querier};
+
+use crate::dataset::Dataset;
+
+/// A paper that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// Which of the datasets holds it.
+    pub dataset: usize,
+    /// Its row there.
+    pub row: usize,
+    /// Its bibcode.
+    pub bibcode: String,
+    /// The inner product of its vector and the query's, or of their signs where vectors are `binary`: the cosine, where
+    /// vectors have length 1.
+    pub score: f32,
+}
+
+/// The datasets of one embedder that answer together, in the order in which they were given: a merge answers for what was
+/// merged into it, while that is still what is published.
+///
+/// # Errors
+/// [`SearchError::SeveralEmbedders`].
+pub fn answering(mut datasets: Vec<Dataset>) -> Result<Vec<Dataset>, SearchError> {
+    let is_merged = |part: &Dataset| datasets.iter().any(|merge| merge.description().merges(part.description()));
+    let mut merged = datasets.iter().map(is_merged).collect::<Vec<_>>().into_iter();
+    datasets.retain(|_| !merged.next().unwrap_or(false));
+    let embedders: HashSet<_> = datasets.iter().map(|dataset| dataset.description().embedder).collect();
+    if embedders.len() > 1 {
+        let names = datasets.iter().map(|dataset| dataset.description().dataset.clone()).collect();
+        return Err(SearchError::SeveralEmbedders { datasets: names });
+    }
+    Ok(datasets)
+}
+
+/// The `k` papers of these datasets that are nearest to each query, best first; of a bibcode that several hold the best row.
+/// Of each dataset only rows in `allowed` are found; all, where there is none. Every vector is looked at.
+///
+/// # Errors
+/// [`SearchError::Dim`], and vectors that cannot be read.
+pub fn nearest(
+    datasets: &[Dataset],
+    allowed: &[Option<Rows>],
+    queries: &[Vec<f32>],
+    k: usize,
+) -> Result<Vec<Vec<Hit>>, SearchError> {
+    let mut found = vec![Vec::new(); queries.len()];
+    for (nth, (dataset, allowed)) in datasets.iter().zip(allowed).enumerate() {
+        let dim = dataset.description().dim;
+        let short: Vec<Vec<f32>> = queries.iter().map(|query| crate::encoding::shortened(query, dim)).collect();
+        // Superseded rows of a view are among the nearest too: more are asked for, until enough of them count.
+        let mut wanted = k;
+        loop {
+            let rows = dataset.vectors()?.nearest(&short, wanted, allowed.as_ref().map(Rows::bits));
+            let is_all = wanted >= dataset.rows();
+            let counted: Vec<Vec<Hit>> =
+                rows.iter().map(|rows| rows.iter().filter_map(|hit| counts(dataset, nth, hit)).collect()).collect();
+            if is_all || counted.iter().zip(&rows).all(|(hits, rows)| hits.len() >= k || rows.len() < wanted) {
+                found.iter_mut().zip(counted).for_each(|(all, hits)| all.extend(hits));
+                break;
+            }
+            wanted = (wanted * 2).min(dataset.rows());
+        }
+    }
+    Ok(found.into_iter().map(|hits| best(hits, k)).collect())
+}
+
+/// The hit of a row, if its bibcode leads to it.
+fn counts(dataset: &Dataset, nth: usize, hit: &crate::index::flat::Hit) -> Option<Hit> {
+    let row = usize::try_from(hit.row).ok()?;
+    let bibcode = dataset.bibcode(row)?.to_owned();
+    Some(Hit { dataset: nth, row, bibcode, score: hit.score })
+}
+
+/// The best `k`, each bibcode once.
+fn best(mut hits: Vec<Hit>, k: usize) -> Vec<Hit> {
+    hits.sort_by(order);
+    let mut seen = HashSet::new();
+    hits.retain(|hit| seen.insert(hit.bibcode.clone()));
+    hits.truncate(k);
+    hits
+}
+
+/// By score, then in the order of datasets and rows.
+fn order(a: &Hit, b: &Hit) -> Ordering {
+    b.score.total_cmp(&a.score).then_with(|| (a.dataset, a.row).cmp(&(b.dataset, b.row)))
+}
