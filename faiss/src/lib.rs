@@ -7,7 +7,8 @@
 //! - Nothing is started with the program, and no library but the C++ runtime and OpenMP's is loaded.
 //!
 //! [`choose()`] says which index suits how many rows. All blocking, on the calling thread and as many more as it is told
-//! to use. Between two calls of [`Builder::add`] a caller can give up at any time.
+//! to use. On a machine that others use too, `OMP_WAIT_POLICY=passive` in the environment lets these threads sleep where
+//! they would spin: training took a third of the time. Between two calls of [`Builder::add`] a caller can give up at any time.
 
 mod blas;
 mod choice;
@@ -18,9 +19,11 @@ mod index;
 mod lapack;
 mod raw;
 mod sample;
+mod sink;
 
 pub use choice::{Choice, WORTH_AN_INDEX, choose};
 pub use error::Error;
 pub use factory::{Codes, Factory, Search};
 pub use index::{Builder, Hit, Hits, Index, Parameters};
 pub use sample::sample;
+pub use sink::Failure;

@@ -1,8 +1,10 @@
-//! An index of Faiss, and every call that is made of it. All but the sums of `blas.rs` and `lapack.rs` that is unsafe.
+//! An index of Faiss, and every call that is made of it. All that is unsafe is here, in `sink.rs`, and
+//! where Faiss calls back for sums, in `blas.rs` and `lapack.rs`.
 //!
 //! Exceptions of C++ are caught by Faiss' C interface and come back as [`Error::Faiss`].
 
 use std::ffi::{CStr, CString, c_int};
+use std::io::Write;
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -12,6 +14,7 @@ use faiss_sys as sys;
 
 use crate::Error;
 use crate::factory::{Factory, Search};
+use crate::sink::{self, Failure};
 
 unsafe extern "C" {
     fn omp_set_num_threads(threads: c_int);
@@ -118,10 +121,8 @@ impl Raw {
         }
     }
 
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let name = c_path(path)?;
-        // SAFETY: the string lives through the call.
-        checked("write an index", unsafe { sys::faiss_write_index_fname(self.index.as_ptr(), name.as_ptr()) })
+    pub fn write(&self, into: &mut dyn Write) -> Result<(), Failure> {
+        sink::write(self.index, into)
     }
 
     pub fn rows(&self) -> usize {
@@ -148,7 +149,7 @@ fn count(number: usize) -> sys::idx_t {
     sys::idx_t::try_from(number).expect("no slice is that long")
 }
 
-fn checked(doing: &'static str, code: c_int) -> Result<(), Error> {
+pub(crate) fn checked(doing: &'static str, code: c_int) -> Result<(), Error> {
     if code == 0 {
         return Ok(());
     }
@@ -181,4 +182,24 @@ fn supported() -> Result<(), Error> {
 #[cfg(not(target_arch = "x86_64"))]
 fn supported() -> Result<(), Error> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_of_c_plus_plus_is_an_error() {
+        let mut raw = Raw::new(&"Flat".parse().unwrap(), 4).unwrap();
+        let told = raw.set(c"nprobe", 3).unwrap_err().to_string();
+        assert!(
+            told.starts_with("set a parameter: Faiss says: ") && told.contains("could not set parameter"),
+            "{told}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("foreign");
+        std::fs::write(&path, "IxFI and so on").unwrap();
+        let told = Raw::read(&path, "Flat".parse().unwrap(), false).err().unwrap().to_string();
+        assert!(told.starts_with("read an index: Faiss says: ") && told.contains("read error"), "{told}");
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use fastrand::Rng;
-use sciembed_faiss::{Builder, Error, Factory, Hit, Index, Parameters, sample};
+use sciembed_faiss::{Builder, Error, Factory, Failure, Hit, Index, Parameters, sample};
 
 const DIM: usize = 32;
 /// Every kind, small enough to be trained on 3,000 rows but where product codes need 39 for each of 256 centroids.
@@ -89,6 +89,9 @@ fn a_mapped_file_answers_as_the_index_that_wrote_it_and_finds_what_is_near() {
         assert_eq!((opened.kind(), opened.dim(), opened.len()), (index.kind(), DIM, index.len()), "{kind}");
         let hits = opened.search(&queries, 100, THOROUGH).unwrap();
         assert_eq!(hits, index.search(&queries, 100, THOROUGH).unwrap(), "{kind}");
+        let mut loaded = Index::load(&path, 1).unwrap();
+        assert_eq!(hits, loaded.search(&queries, 100, THOROUGH).unwrap(), "{kind}");
+        assert!(loaded.memory_bytes() > opened.memory_bytes(), "{kind}");
         let exact = exact(&rows[..index.len() * DIM], &queries);
         let found = exact.iter().enumerate().map(|(query, exact)| {
             let hits: Vec<usize> = hits.of(query).map(|hit| hit.row).collect();
@@ -240,10 +243,39 @@ fn what_cannot_be_indexed_is_an_error() {
     assert!(matches!(builder.add(&odd), Err(Error::Range { row: 5 })));
     assert_eq!(builder.len(), 0, "nothing of it was added");
     let index = builder.finish().unwrap();
-    let unwritable = index.write(Path::new("/nowhere/index"));
-    assert!(matches!(unwritable, Err(Error::Faiss { .. })), "an exception of C++");
-    #[cfg(target_os = "linux")]
-    assert!(index.write(Path::new("/dev/full")).is_err(), "a full disk");
+    assert!(matches!(index.write(Path::new("/nowhere/index")), Err(Error::File { .. })));
+    let told = index.write(Path::new("/dev/full")).unwrap_err().to_string();
+    assert!(told.contains("No space left"), "{told}");
+}
+
+/// A writer that takes so many bytes and no more.
+struct Narrow(usize);
+
+impl std::io::Write for Narrow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::StorageFull)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_gets_the_bytes_of_the_file_and_its_failure_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in KINDS {
+        let index = built(kind, 2, 4000);
+        let mut bytes = Vec::new();
+        index.write_to(&mut bytes).unwrap();
+        assert!(bytes == fs::read(written(&index, folder.path(), "index")).unwrap(), "{kind}");
+        for room in (0..20).map(|part| bytes.len() * part / 20).chain([bytes.len() - 1]) {
+            let failure = index.write_to(&mut Narrow(room)).unwrap_err();
+            assert!(matches!(&failure, Failure::Io(io) if io.kind() == std::io::ErrorKind::StorageFull), "{failure}");
+        }
+        index.write_to(&mut Narrow(bytes.len())).unwrap();
+    }
 }
 
 #[test]
