@@ -1,8 +1,11 @@
 //! What an index costs and finds: bytes a row, seconds and memory of its building, recall@10 after scoring candidates anew
 //! from f16, and queries a second.
 //!
-//!     cargo bench -p sciembed-faiss --bench recall -- --rows 1000000 IVF4096,PQ96np HNSW32,SQ8
-//!     cargo bench -p sciembed-faiss --bench recall -- --vectors real.f16 IVF256,PQ96np
+//!     cargo bench -p sciembed-faiss --bench recall -- --rows 1000000
+//!     cargo bench -p sciembed-faiss --bench recall -- --vectors real.f16 --index IVF256,PQ96np --index HNSW32,SQ8
+//!
+//! Left out, the index is the one that the crate would choose in 190 bytes a row. `--load` searches in memory, not in a
+//! mapped file; `--nprobe`, `--candidates` (lists of numbers), `--queries`, `--threads` and `--per-list` say the rest.
 //!
 //! Vectors are drawn from a mixture that has the spectrum of a sentence model, or are read from a file of f16, row-major;
 //! the last of them are the queries, and no part of the index. They lie in `--folder`, and are read from there in blocks.
@@ -17,7 +20,7 @@ use std::time::Instant;
 use fastrand::Rng;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use sciembed_faiss::{Builder, Factory, Index, Parameters, Search, sample};
+use sciembed_faiss::{Builder, Factory, Index, Parameters, Search, choose, sample};
 use sciembed_kernel::Level;
 use sciembed_kernel::functions::Activation;
 use sciembed_kernel::linear::{Linear, Scratch, Weights, linear};
@@ -26,6 +29,8 @@ use sciembed_kernel::pack::pack_floats;
 const DIM: usize = 384;
 /// Hits that matter: recall@10.
 const WANTED: usize = 10;
+/// What an index may take of each row.
+const ROW_BYTES: usize = 190;
 const BLOCK: usize = 1 << 13;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -41,23 +46,24 @@ struct Options {
     nprobe: Vec<usize>,
     candidates: Vec<usize>,
     factories: Vec<Factory>,
+    in_memory: bool,
 }
 
 fn main() -> Result<()> {
-    let options = options()?;
+    let Some(options) = options()? else { return Ok(()) };
     fs::create_dir_all(&options.folder)?;
     let vectors = Vectors::of(&options)?;
     println!("{} rows of {DIM}, {} queries, {} threads", vectors.rows, vectors.queries.len() / DIM, options.threads);
     let begun = Instant::now();
     let exact = vectors.exact(options.threads)?;
     println!("exact search: {:.1} s", begun.elapsed().as_secs_f64());
-    for factory in &options.factories {
-        measure(*factory, &vectors, &exact, &options)?;
-    }
-    Ok(())
+    let chosen = choose(vectors.rows, DIM, ROW_BYTES).map(|choice| choice.factory);
+    let wanted = if options.factories.is_empty() { chosen.into_iter().collect() } else { options.factories.clone() };
+    wanted.into_iter().try_for_each(|factory| measure(factory, &vectors, &exact, &options))
 }
 
-fn options() -> Result<Options> {
+/// `None` where another bench was asked for: cargo hands the same arguments to all.
+fn options() -> Result<Option<Options>> {
     let mut options = Options {
         rows: 200_000,
         queries: 1000,
@@ -68,6 +74,7 @@ fn options() -> Result<Options> {
         nprobe: vec![8, 16, 32, 64, 128, 256],
         candidates: vec![50, 100, 200, 400],
         factories: Vec::new(),
+        in_memory: false,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -83,10 +90,13 @@ fn options() -> Result<Options> {
             "--per-list" => options.per_list = value()?.parse()?,
             "--nprobe" => options.nprobe = numbers(&value()?)?,
             "--candidates" => options.candidates = numbers(&value()?)?,
-            factory => options.factories.push(factory.parse()?),
+            "--index" => options.factories.push(value()?.parse()?),
+            "--load" => options.in_memory = true,
+            name if "recall".contains(name) => {}
+            _ => return Ok(None),
         }
     }
-    Ok(options)
+    Ok(Some(options))
 }
 
 impl Options {
@@ -126,7 +136,7 @@ fn measure(factory: Factory, vectors: &Vectors, exact: &[Vec<usize>], options: &
         peak_megabytes()?
     );
     drop(index);
-    let mut index = Index::open(&path, options.threads)?;
+    let mut index = if options.in_memory { Index::load } else { Index::open }(&path, options.threads)?;
     let nprobe = if let Search::Scan = factory.search { &options.nprobe[..1] } else { &options.nprobe[..] };
     println!(
         "{:>10} {:>10} {:>9} {:>9} {:>9} {:>9}",
