@@ -9,6 +9,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 data=${XDG_DATA_HOME:-$HOME/.local/share}/sciembed
 rust_wanted=1.95
+cmake_wanted=3.24
 just_version=1.59.0
 ort_version=1.31.1
 duckdb_version=1.5.6
@@ -78,6 +79,17 @@ runs() { "$@" >/dev/null 2>&1 </dev/null; }
 links_c() {
     echo 'int main(void) { return 0; }' >"$work/links.c"
     runs cc -o "$work/links" "$work/links.c"
+}
+# Faiss is C++ with OpenMP; GCC brings both libraries.
+links_cxx() {
+    printf '#include <omp.h>\n#include <string>\nint main() { return std::string(omp_get_max_threads(), 0).empty(); }\n' >"$work/links.cpp"
+    runs c++ -fopenmp -o "$work/links" "$work/links.cpp"
+}
+cmake_works() {
+    local version
+    version=$(cmake --version 2>/dev/null) || return 1
+    version=${version#cmake version } version=${version%%$'\n'*}
+    [[ $(printf '%s\n' "$cmake_wanted" "$version" | sort -V | head -n 1) == "$cmake_wanted" ]]
 }
 just_works() { runs just --justfile justfile --summary; }
 stamped() { [[ -f $data/stamps/$1 && $(<"$data/stamps/$1") == "$2" ]]; }
@@ -150,19 +162,20 @@ rust() {
     has rust "$version"
 }
 
-# The C compiler and cmake build zlib-ng, zstd and BLAKE3; python with pip and npm are needed only while
+# The C and C++ compilers and cmake build zlib-ng, zstd, BLAKE3 and Faiss; python with pip and npm are needed only while
 # something is missing.
 packages() {
     local missing=() root=()
     links_c || missing+=(gcc libc6-dev)
+    links_cxx || missing+=(g++)
     runs make --version || missing+=(make)
-    runs cmake --version || missing+=(cmake)
+    cmake_works || missing+=(cmake)
     if ! { just_works && runtime_in_place && model_in_place; }; then
         runs python3 -m pip --version || missing+=(python3 python3-pip)
     fi
     duckdb_in_place || runs npm --version || missing+=(npm)
     if ((${#missing[@]} == 0)); then
-        has tools "cc, make, cmake, python3 with pip"
+        has tools "cc, c++, make, cmake, python3 with pip"
         return
     fi
     [[ $EUID == 0 ]] || root=(sudo)
@@ -173,6 +186,7 @@ packages() {
     "${root[@]}" apt-get -qq update >/dev/null 2>&1 </dev/null || true # without it, apt may still know the packages
     quietly "install ${missing[*]}" \
         "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${missing[@]}"
+    cmake_works || fail "cmake $cmake_wanted or newer is needed, and this system's packages are older: python3 -m pip install cmake"
     finish installed
 }
 
