@@ -124,6 +124,17 @@ bench-peers *files:
     "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
     TITLES=1 TEXTS="${TITLES_TEXTS:-1500}" "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
 
+# measure exact search by type, queries and threads, then beside faiss and numpy in alternation
+bench-search *args:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cache="{{ cache_directory() }}/sciembed/search-1"
+    [[ -x $cache/bin/python ]] || python3 -m venv "$cache"
+    "$cache/bin/pip" install --quiet faiss-cpu==1.15.1 numpy==2.4.6
+    cargo bench --locked -p sciembed-kernel --bench scan
+    kernel=$(cargo bench --locked -p sciembed-kernel --bench scan --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
+    "$cache/bin/python" benches/exact_search_peers.py --kernel "$kernel" "$@"
+
 # embed 1,000 records through a real server on loopback (Infinity, a gigabyte from PyPI), and compare with the model run here
 real-api:
     #!/usr/bin/env bash

@@ -278,9 +278,13 @@ impl Dataset {
 
     /// All rows with their bibcodes, in order; those of a view that are superseded are among them.
     pub fn bibcodes(&self) -> impl Iterator<Item = (usize, &str)> {
-        let batches = self.vectors.iter().flat_map(|(_, table)| table.batches());
-        let columns = batches.filter_map(|batch| batch.column_by_name(table::BIBCODE)?.as_string_opt::<i32>());
+        let columns = self.batches().filter_map(|batch| batch.column_by_name(table::BIBCODE)?.as_string_opt::<i32>());
         columns.flat_map(|bibcodes| bibcodes.iter().flatten()).enumerate()
+    }
+
+    /// The batches of its rows, in order.
+    pub fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
+        self.vectors.iter().flat_map(|(_, table)| table.batches())
     }
 
     /// Its vectors, to be compared with others.

@@ -11,6 +11,7 @@
 //! | 6 | texts were handed over in batches and `--no-wait` was given: a later apply collects them |
 //! | 130 | interrupted; what was sealed is kept |
 
+use crate::ann::AnnError;
 use crate::catalog::CatalogError;
 use crate::convert::ConvertError;
 use crate::dataset::DatasetError;
@@ -74,6 +75,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Stages(#[from] StagesError),
+    /// An index.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ann(#[from] AnnError),
     /// Looking for papers.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -137,7 +142,7 @@ impl Error {
             Self::Dataset(DatasetError::Mixed { .. } | DatasetError::Incomplete { .. }) => true,
             Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
             Self::Run(RunError::Lock(_)) | Self::Hub(_) | Self::Model(_) | Self::Convert(_) => false,
-            Self::Embedder(_) | Self::Stages(_) | Self::Search(_) => false,
+            Self::Embedder(_) | Self::Stages(_) | Self::Search(_) | Self::Ann(_) => false,
         };
         if damage { Exit::Damaged } else { Exit::Error }
     }

@@ -41,6 +41,7 @@
 //!   run          the dispatcher: sole owner of a run's state; the only async room
 //!   stages       what becomes of one record, step by step, without applying anything
 //!   dataset      reading what persist and merge published
+//!   ann          an approximate index of a dataset, built and asked
 //!   lineage      from a published row back to the line of a source file
 //!   search       which papers are like a text, or like another paper
 //!   verify       whether every bit is what it was when it was written, and what to do where it is not
@@ -103,6 +104,8 @@ pub mod run;
 pub mod stages;
 
 pub mod dataset;
+
+pub mod ann;
 
 pub mod lineage;
 

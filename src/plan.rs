@@ -606,14 +606,19 @@ mod tests {
             let id = |kind, node: &str| StepId { kind, node: node.into(), cells: cells(year) };
             let load = load(&format!("{year}.json"));
             let dir = || "out".to_owned();
-            let persist = PersistConfig { dir: dir(), label: "m".into(), dtype: SetDtype::F16, dim: None };
+            let persist = PersistConfig { dir: dir(), label: "m".into(), dtype: SetDtype::F16, dim: None, index: None };
             // Its vectors and records both come from load here: the plan does not mind.
             steps.push(Step { id: id(NodeKind::Load, "records"), config: Config::Load(load), upstreams: vec![] });
             let config = Config::Persist(persist);
             steps.push(Step { id: id(NodeKind::Persist, "yearly"), config, upstreams: vec![at] });
         }
-        let config =
-            Config::Merge(MergeConfig { dir: "out".into(), label: "m".into(), dtype: SetDtype::F16, view: false });
+        let config = Config::Merge(MergeConfig {
+            dir: "out".into(),
+            label: "m".into(),
+            dtype: SetDtype::F16,
+            view: false,
+            index: None,
+        });
         steps.push(Step { id: id(NodeKind::Merge, "all"), config, upstreams: vec![1, 3] });
         Graph { name: "w".into(), store: "store".into(), steps, overrides: vec![] }
     }

@@ -45,7 +45,7 @@ fn lanes(values: &[f32], empty: f32, join: impl Fn(f32, f32) -> f32) -> [f32; LA
 
 /// Joins the lanes, halves first.
 #[inline(always)]
-fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+pub(crate) fn fold(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = LANES;
     while width > 1 {
         width /= 2;

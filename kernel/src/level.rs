@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 pub enum Level {
     /// What every processor of this architecture has.
     Portable,
-    /// AVX2, FMA and conversions of half precision: 256 bits at once.
+    /// AVX2 and FMA: 256 bits at once. With F16C and POPCNT, which all such processors have.
     Avx2,
     /// The same, with products of bytes (AVX-VNNI).
     AvxVnni,
@@ -29,8 +29,12 @@ impl Level {
     /// Whether this processor has it.
     #[cfg(target_arch = "x86_64")]
     pub fn is_here(self) -> bool {
-        let has_avx2 =
-            || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+        let has_avx2 = || {
+            is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+                && is_x86_feature_detected!("popcnt")
+        };
         match self {
             Self::Portable => true,
             Self::Avx2 => has_avx2(),
@@ -71,15 +75,15 @@ macro_rules! dispatched {
             #[cfg(target_arch = "x86_64")]
             {
                 use $crate::tile::{Avx2, Avx512, AvxVnni};
-                #[target_feature(enable = "avx2,fma,f16c")]
+                #[target_feature(enable = "avx2,fma,f16c,popcnt")]
                 fn avx2($($argument: $type),*) $(-> $output)? {
                     $body::<Avx2>($($argument),*)
                 }
-                #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+                #[target_feature(enable = "avx2,fma,f16c,popcnt,avxvnni")]
                 fn avx_vnni($($argument: $type),*) $(-> $output)? {
                     $body::<AvxVnni>($($argument),*)
                 }
-                #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+                #[target_feature(enable = "avx2,fma,f16c,popcnt,avx512f,avx512bw,avx512vl,avx512vnni")]
                 fn avx512($($argument: $type),*) $(-> $output)? {
                     $body::<Avx512>($($argument),*)
                 }

@@ -14,7 +14,7 @@ use super::print::{remark, say};
 use super::progress::Progress;
 use super::summary::Summary;
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure, standard_input, tell};
+use super::{DoorError, Failure, indexes, standard_input, tell};
 use crate::catalog;
 use crate::dataset;
 use crate::error::{Exit, exit_of_failures};
@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     observer.take_over = arguments.take_over;
     observer.no_wait = arguments.no_wait;
     standard_input::read(&mut observer, &scope, standard_input::Use::Load)?;
-    let dirs = directories(&observer, &scope);
+    let (dirs, indexes) = (directories(&observer, &scope), indexes::wanted(&observer, &scope));
     let options = Options {
         run: run::run_id(),
         jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize),
@@ -75,7 +75,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let exit = end(report, &summary, &arguments.workflow.path.display().to_string());
     Ok(runtime.block_on(async {
         tokio::select! {
-            _ = tokio::task::spawn_blocking(move || keep_catalogs(&dirs, outcome)) => exit,
+            _ = tokio::task::spawn_blocking(move || {
+                keep_catalogs(&dirs, outcome);
+                if !matches!(outcome, Outcome::Interrupted) {
+                    indexes::keep(&indexes);
+                }
+            }) => exit,
             () = interruption() => end_at_once(),
         }
     }))
@@ -83,7 +88,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// The datasets are published, and half a catalog is only a file that the next one sweeps away.
 fn end_at_once() -> ! {
-    remark("interrupted while the catalog was made: the next apply makes it, or `sciembed catalog rebuild`");
+    remark(
+        "interrupted while catalogs and indexes were made: the next apply makes them, or `sciembed catalog rebuild`",
+    );
     std::process::exit(i32::from(Exit::Interrupted.code()))
 }
 

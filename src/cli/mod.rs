@@ -12,6 +12,7 @@ mod explain;
 mod gc;
 mod get;
 mod hub;
+mod indexes;
 mod inputs;
 mod log;
 mod model;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::environment::Machine;
 use super::print::{duration, remark, say};
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure, standard_input};
+use super::{DoorError, Failure, indexes, standard_input};
 use crate::error::Exit;
 use crate::graph::{Scope, StepId};
 use crate::manifest::config::Dollars;
@@ -48,12 +48,17 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     observer.accept_failures = arguments.accept_failures;
     let plan = counted(&mut observer, &scope)?;
     tell_notes(&observer, &plan);
+    let wanted = indexes::wanted(&observer, &scope);
+    let due = indexes::due(&wanted);
     if arguments.json {
-        say(format!("{:#}", as_json(&plan)))?;
+        let mut json = as_json(&plan);
+        json["indexes"] = due.iter().map(|(wanted, why)| json!(indexes::told(wanted, why))).collect();
+        say(format!("{json:#}"))?;
     } else {
         print(&plan)?;
+        due.iter().try_for_each(|(wanted, why)| say(indexes::told(wanted, why)))?;
     }
-    Ok(if plan.is_fresh() { Exit::Done } else { Exit::Stale })
+    Ok(if plan.is_fresh() && due.is_empty() { Exit::Done } else { Exit::Stale })
 }
 
 /// What will matter when a step runs, such as a key that is not set: each thing once, beside the plan.

@@ -1,6 +1,7 @@
 //! `sciembed search` and `sciembed similar`: the papers that are nearest to a text, or to another paper.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use super::environment::Machine;
 use super::print::{remark, say};
 use super::workflow::library;
 use super::{DoorError, Failure};
+use crate::ann::{Ann, Effort};
 use crate::condition::Condition;
 use crate::dataset::Dataset;
 use crate::error::Exit;
@@ -17,7 +19,7 @@ use crate::graph::Selection;
 use crate::lineage::{Lineage, published_by, store_of};
 use crate::manifest::config::EmbedConfig;
 use crate::published::EmbeddedBy;
-use crate::search::{About, Asked, Filter, Hit, Querier, Rows, SearchError, about, answering, nearest};
+use crate::search::{About, Asked, Filter, Finder, Hit, Querier, Rows, SearchError, about, answering, nearest};
 use crate::store::DigestCache;
 
 /// Characters of a title that fit on its line.
@@ -64,6 +66,15 @@ struct Options {
     /// Only papers whose records meet a condition, in the language of a load node's `where`
     #[arg(long = "where", value_name = "CONDITION", value_parser = condition)]
     condition: Option<Condition>,
+    /// Look at every vector, even where a dataset has an index
+    #[arg(long)]
+    exact: bool,
+    /// Lists of the index to read; more find more
+    #[arg(long, value_name = "LISTS", conflicts_with = "exact")]
+    nprobe: Option<NonZeroUsize>,
+    /// Rows of the index's graph to keep in view; more find more
+    #[arg(long, value_name = "ROWS", conflicts_with = "exact")]
+    ef: Option<NonZeroUsize>,
     /// How the papers are shown
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -92,7 +103,7 @@ fn condition(text: &str) -> Result<Condition, String> {
 }
 
 pub fn search(arguments: &SearchArguments) -> Result<Exit, Failure> {
-    let asked = Open::new(&arguments.options)?;
+    let mut asked = Open::new(&arguments.options)?;
     let mut querier = asked.querier(arguments.model.as_deref(), &arguments.machine)?;
     let mut ask = |question: &str| -> Result<(), Failure> {
         let answers = querier.ask(&[question])?;
@@ -123,7 +134,7 @@ pub fn search(arguments: &SearchArguments) -> Result<Exit, Failure> {
 }
 
 pub fn similar(arguments: &SimilarArguments) -> Result<Exit, Failure> {
-    let asked = Open::new(&arguments.options)?;
+    let mut asked = Open::new(&arguments.options)?;
     let bibcode = arguments.bibcode.trim();
     let Some((_, row)) = look_up(&asked.datasets, bibcode)? else {
         tell_unknown(&asked.datasets, bibcode);
@@ -138,6 +149,7 @@ struct Open<'a> {
     options: &'a Options,
     datasets: Vec<Dataset>,
     allowed: Vec<Option<Rows>>,
+    finders: Vec<Finder>,
     /// What each was built from, where that is at hand.
     lineages: Vec<Option<Lineage>>,
 }
@@ -150,8 +162,11 @@ impl<'a> Open<'a> {
         let filter = Filter { years: options.years.as_ref(), condition: options.condition.as_ref() };
         let allowed = datasets.iter().map(|dataset| filter.rows(dataset, || lineage(options, dataset)));
         let allowed = allowed.collect::<Result<Vec<_>, _>>()?;
-        let lineages = lineages.into_iter().map(Result::ok).collect();
-        Ok(Self { options, datasets, allowed, lineages })
+        let lineages: Vec<Option<Lineage>> = lineages.into_iter().map(Result::ok).collect();
+        let finders =
+            datasets.iter().zip(&lineages).map(|(dataset, lineage)| finder(options, dataset, lineage.as_ref()));
+        let finders = finders.collect::<Result<_, _>>()?;
+        Ok(Self { options, datasets, allowed, finders, lineages })
     }
 
     /// The embedder of the datasets, as their workflow says, or of the model that is named.
@@ -182,10 +197,12 @@ impl<'a> Open<'a> {
     }
 
     /// Shows the papers that are nearest to a vector, but for one.
-    fn tell(&self, vector: &[f32], but: Option<&str>, question: Option<&str>) -> Result<(), Failure> {
+    fn tell(&mut self, vector: &[f32], but: Option<&str>, question: Option<&str>) -> Result<(), Failure> {
         let k = self.options.k as usize;
         let queries = [vector.to_vec()];
-        let mut hits = nearest(&self.datasets, &self.allowed, &queries, k + usize::from(but.is_some()))?.remove(0);
+        let mut hits =
+            nearest(&self.datasets, &mut self.finders, &self.allowed, &queries, k + usize::from(but.is_some()))?
+                .remove(0);
         hits.retain(|hit| Some(hit.bibcode.as_str()) != but);
         hits.truncate(k);
         if hits.is_empty() {
@@ -222,6 +239,27 @@ impl<'a> Open<'a> {
             answer["question"] = json!(question);
         }
         answer
+    }
+}
+
+/// The index of a dataset, where it has one that may be asked. One that may not is told, and every vector is looked at, unless
+/// its parameters were given.
+fn finder(options: &Options, dataset: &Dataset, lineage: Option<&Lineage>) -> Result<Finder, SearchError> {
+    if options.exact {
+        return Ok(Finder::Exact);
+    }
+    let mut digests = lineage.map_or_else(DigestCache::default, |lineage| lineage.store().digest_cache());
+    let effort = Effort { nprobe: options.nprobe.map(Into::into), ef: options.ef.map(Into::into) };
+    match Ann::open(&options.datasets.dir, dataset, &mut digests) {
+        Ok(Some(ann)) => Ok(Finder::Ann(Box::new(ann), effort)),
+        Ok(None) => Ok(Finder::Exact),
+        Err(error) if effort == Effort::default() => {
+            remark(format!(
+                "every vector is looked at, since sciembed failed to {error}; an apply builds it anew, where the workflow asks for it"
+            ));
+            Ok(Finder::Exact)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

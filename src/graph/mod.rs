@@ -11,7 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::SetDtype;
-use crate::manifest::config::{EmbedConfig, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
+use crate::manifest::config::{EmbedConfig, Index, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
 
 #[cfg(test)]
 mod corpus;
@@ -133,17 +133,19 @@ pub struct PublishedAs<'a> {
     pub name: String,
     /// The element type of its vectors.
     pub dtype: SetDtype,
+    /// The approximate index that it gets.
+    pub index: Option<&'a Index>,
 }
 
 impl Step {
     /// The dataset that this step publishes; none for kinds that publish nothing.
     pub fn dataset(&self) -> Option<PublishedAs<'_>> {
-        let (dir, label, dtype) = match &self.config {
-            Config::Persist(PersistConfig { dir, label, dtype, dim: _ })
-            | Config::Merge(MergeConfig { dir, label, dtype, view: _ }) => (dir, label, *dtype),
+        let (dir, label, dtype, index) = match &self.config {
+            Config::Persist(PersistConfig { dir, label, dtype, dim: _, index })
+            | Config::Merge(MergeConfig { dir, label, dtype, view: _, index }) => (dir, label, *dtype, index),
             Config::Load(_) | Config::Prepare(_) | Config::Embed(_) => return None,
         };
-        Some(PublishedAs { dir, label, name: dataset_name(label, &self.id.cells), dtype })
+        Some(PublishedAs { dir, label, name: dataset_name(label, &self.id.cells), dtype, index: index.as_ref() })
     }
 }
 

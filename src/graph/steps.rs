@@ -12,7 +12,7 @@ use crate::condition::Condition;
 use crate::manifest::config::{
     DEFAULT_DELIMITER, EmbedConfig, Layout, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig,
 };
-use crate::manifest::spec::{Persist, Workflow};
+use crate::manifest::spec::{Merge, Persist, Workflow};
 use crate::manifest::{Code, Fault, Matrix, NAME_FORM, Reading, Span, Values, bad_label, is_name};
 
 /// One choice of values: axis -> value.
@@ -98,15 +98,22 @@ impl Maker<'_> {
             NodeKind::Persist => {
                 let label = spread.templates.get("label").map(|label| label.render(cells));
                 let label = label.unwrap_or_else(|| self.default_label(upstreams[0]));
-                let &Persist { dtype, dim, .. } = &self.workflow.persist[name];
-                Config::Persist(PersistConfig { dir: filled("dir"), label, dtype, dim: dim.map(usize::from) })
+                let Persist { dtype, dim, index, .. } = &self.workflow.persist[name];
+                Config::Persist(PersistConfig {
+                    dir: filled("dir"),
+                    label,
+                    dtype: *dtype,
+                    dim: dim.map(usize::from),
+                    index: index.clone(),
+                })
             }
             NodeKind::Merge => {
                 let merged = self.steps[upstreams[0]].dataset().expect("merge reads from what publishes datasets");
                 let label = spread.templates.get("label").map(|label| label.render(cells));
                 let label = label.unwrap_or_else(|| merged.label.to_owned());
-                let view = self.workflow.merge[name].view;
-                Config::Merge(MergeConfig { dir: filled("dir"), label, dtype: merged.dtype, view })
+                let Merge { view, index, .. } = &self.workflow.merge[name];
+                let (dtype, index) = (merged.dtype, index.clone());
+                Config::Merge(MergeConfig { dir: filled("dir"), label, dtype, view: *view, index })
             }
         }
     }

@@ -4,6 +4,8 @@
 //! The arithmetic is the crate `kernel`'s; a score is a function of the two vectors alone, ties go to the lower row, and
 //! so the answer is the same however rows are spread over threads.
 
+use std::ops::Range;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float16Type, Float32Type, Int8Type, UInt8Type, UInt16Type};
 use rayon::prelude::*;
@@ -11,7 +13,7 @@ use sciembed_kernel::Level;
 use sciembed_kernel::scan::{self, Best, Queries};
 pub use sciembed_kernel::scan::{Hit, Rows};
 
-use crate::encoding::SetDtype;
+use crate::encoding::{SetDtype, decode};
 use crate::store::ipc::IpcTable;
 use crate::table;
 
@@ -57,6 +59,49 @@ impl<'a> Vectors<'a> {
             all
         });
         best.into_iter().map(Best::into_hits).collect()
+    }
+
+    /// The `k` of these rows with the largest inner products with a query, best first.
+    pub fn best_of(&self, query: &[f32], rows: &[usize], k: usize) -> Vec<Hit> {
+        let queries = Queries::new(query, self.dim);
+        let mut best = [Best::new(k)];
+        for &row in rows {
+            if let Some((rows, _)) = self.at(row) {
+                scan::search(Level::best(), &rows, &queries, row as u64, None, &mut best);
+            }
+        }
+        let [best] = best;
+        best.into_hits()
+    }
+
+    /// The components of rows, `n x dim`.
+    pub fn floats(&self, rows: Range<usize>) -> Vec<f32> {
+        let mut floats = Vec::with_capacity(rows.len() * self.dim);
+        for row in rows {
+            let Some((rows, scale)) = self.at(row) else { break };
+            let bytes: &[u8] = match &rows {
+                Rows::F32(values) => bytemuck::cast_slice(values),
+                Rows::F16(values) | Rows::Bf16(values) => bytemuck::cast_slice(values),
+                Rows::I8 { codes, .. } => bytemuck::cast_slice(codes),
+                Rows::Bits(bytes) => bytes,
+            };
+            floats.extend(decode(bytes, scale, self.dtype, self.dim));
+        }
+        floats
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.blocks.last().map_or(0, |(first, count, _)| first + count)
+    }
+
+    /// One row, and its scale.
+    fn at(&self, row: usize) -> Option<(Rows<'a>, f32)> {
+        let after = self.blocks.partition_point(|(first, ..)| *first <= row);
+        let (first, count, rows) = &self.blocks[after.checked_sub(1)?];
+        let at = (row - first < *count).then_some(row - first)?;
+        let scale = if let Rows::I8 { scales, .. } = rows { scales[at] } else { 1.0 };
+        Some((slice(rows, at, at + 1, self.dtype.elements(self.dim)), scale))
     }
 
     fn tasks(&self) -> Vec<(usize, Rows<'a>)> {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::api::Api;
 use super::config::{
-    DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, GraphChoice, Long, Missing, Pooling,
+    DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, GraphChoice, Index, Long, Missing, Pooling,
     Precision, Provider, TruncateAt,
 };
 use crate::clean::Step;
@@ -336,6 +336,12 @@ pub struct Persist {
     /// Only models that were trained for it (Matryoshka representation learning) lose little by it. Default: all.
     #[serde(default)]
     pub dim: Option<NonZeroUsize>,
+
+    /// An approximate index over the vectors, for searches that look at some of them: `[persist.NAME.index.auto]` (what suits
+    /// the number of rows), `index.hnsw`, `index.ivf_pq`, `index.ivf_sq8`, or `index = { factory = ".." }`. It is built beside
+    /// what is published, and changes no key. Default: none, every vector is looked at.
+    #[serde(default)]
+    pub index: Option<Index>,
 }
 
 /// Makes one dataset of the datasets that differ in the named axes, such as all years. Of a bibcode that several of them
@@ -366,6 +372,12 @@ pub struct Merge {
     /// included, which no bibcode leads to. A view cannot be merged again.
     #[serde(default)]
     pub view: bool,
+
+    /// An approximate index over the vectors, for searches that look at some of them: `[merge.NAME.index.auto]` (what suits
+    /// the number of rows), `index.hnsw`, `index.ivf_pq`, `index.ivf_sq8`, or `index = { factory = ".." }`. It is built beside
+    /// what is published, and changes no key. Default: none, every vector is looked at.
+    #[serde(default)]
+    pub index: Option<Index>,
 }
 
 fn default_max_record_bytes() -> u64 {

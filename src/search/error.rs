@@ -1,5 +1,6 @@
 //! What can keep papers from being found.
 
+use crate::ann::AnnError;
 use crate::dataset::DatasetError;
 use crate::embedder::EmbedderError;
 use crate::lineage::LineageError;
@@ -71,6 +72,10 @@ pub enum SearchError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Embedder(#[from] EmbedderError),
+    /// An index.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Ann(#[from] AnnError),
     /// A dataset.
     #[error(transparent)]
     #[diagnostic(transparent)]

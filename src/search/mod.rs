@@ -22,6 +22,7 @@ pub use error::SearchError;
 pub use filter::{Filter, Rows};
 pub use query::{Asked, Querier};
 
+use crate::ann::{Ann, Effort};
 use crate::dataset::Dataset;
 
 /// A paper that was found.
@@ -55,25 +56,41 @@ pub fn answering(mut datasets: Vec<Dataset>) -> Result<Vec<Dataset>, SearchError
     Ok(datasets)
 }
 
+/// Whom to ask for a dataset's nearest rows.
+pub enum Finder {
+    /// Every vector.
+    Exact,
+    /// The index that stands beside it.
+    Ann(Box<Ann>, Effort),
+}
+
 /// The `k` papers of these datasets that are nearest to each query, best first; of a bibcode that several hold the best row.
-/// Of each dataset only rows in `allowed` are found; all, where there is none. Every vector is looked at.
+/// Of each dataset only rows in `allowed` are found; all, where there is none. Where rows are not allowed, or nearly all are
+/// wanted, every vector is looked at, whatever finder there is.
 ///
 /// # Errors
-/// [`SearchError::Dim`], and vectors that cannot be read.
+/// Vectors that cannot be read, and whatever an index gives.
 pub fn nearest(
     datasets: &[Dataset],
+    finders: &mut [Finder],
     allowed: &[Option<Rows>],
     queries: &[Vec<f32>],
     k: usize,
 ) -> Result<Vec<Vec<Hit>>, SearchError> {
     let mut found = vec![Vec::new(); queries.len()];
-    for (nth, (dataset, allowed)) in datasets.iter().zip(allowed).enumerate() {
+    for (nth, ((dataset, finder), allowed)) in datasets.iter().zip(finders).zip(allowed).enumerate() {
         let dim = dataset.description().dim;
         let short: Vec<Vec<f32>> = queries.iter().map(|query| crate::encoding::shortened(query, dim)).collect();
         // Superseded rows of a view are among the nearest too: more are asked for, until enough of them count.
         let mut wanted = k;
         loop {
-            let rows = dataset.vectors()?.nearest(&short, wanted, allowed.as_ref().map(Rows::bits));
+            let vectors = dataset.vectors()?;
+            let rows = match (&mut *finder, allowed) {
+                (Finder::Ann(ann, effort), None) if wanted < dataset.rows() / 2 => {
+                    ann.nearest(&vectors, &short, wanted, *effort)?
+                }
+                _ => vectors.nearest(&short, wanted, allowed.as_ref().map(Rows::bits)),
+            };
             let is_all = wanted >= dataset.rows();
             let counted: Vec<Vec<Hit>> =
                 rows.iter().map(|rows| rows.iter().filter_map(|hit| counts(dataset, nth, hit)).collect()).collect();

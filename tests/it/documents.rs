@@ -11,13 +11,14 @@ fn read(path: &str) -> String {
 }
 
 /// Recipes that continuous integration leaves out, and why.
-const LEFT_OUT: [(&str, &str); 3] = [
+const LEFT_OUT: [(&str, &str); 4] = [
     (
         "fuzz-bytes",
         "all that the program stands on is compiled once more, and what it may find changes from run to run",
     ),
     ("real-api", "it installs a gigabyte of other people's programs"),
     ("bench-peers", "it installs gigabytes of other people's programs, and takes a quiet machine for half an hour"),
+    ("bench-search", "it measures beside other people's programs, which takes a quiet machine"),
 ];
 
 /// The recipes of the justfile that people may call: `name arguments: what it needs`.

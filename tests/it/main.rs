@@ -25,6 +25,7 @@ mod history;
 mod hub;
 mod hub_models;
 mod hub_server;
+mod indexes;
 mod load;
 mod made_model;
 mod merge;

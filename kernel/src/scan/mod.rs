@@ -1,240 +1,234 @@
-//! Looking at every stored vector: inner products of some queries with many rows, straight where the rows lie, and the best
-//! of them.
+//! Exact search: the k stored vectors whose inner products with a query are the greatest.
 //!
-//! ```text
-//! rows, as stored -> 16 at a time as f32 (f32 where they lie) -> tiles of 4 rows x 4 queries -> scores -> the best k of each query
-//! ```
+//! Vectors are read where they lie, in the type they are stored in, each once for all queries. A query is of f32 always,
+//! and a score is a function of the query and the vector alone: the sum runs in sixteen lanes of fused multiply-adds along
+//! the components, the last lanes filled up with zeros, and the lanes are folded in halves ([`crate::lanes`]). So neither
+//! the level of instructions, nor how many queries are asked together, nor how rows are split over calls and threads shows
+//! in it. Equal scores are ranked by row, so the hits are the same too.
 //!
-//! A score is a function of the two vectors alone: it is summed in sixteen lanes that are folded in one order, whatever the
-//! instructions, the batch of queries or the split of rows ([`crate::lanes`]). Threads are the caller's: each searches rows
-//! of its own, and [`Best::merge`] gives the same as one search over all.
+//! Up to four queries take rows straight from memory, as fast as that gives them. More share a block of rows made f32 once.
+//! Threads are the caller's: each searches some rows with a [`Best`] of its own, and [`Best::merge`] joins them.
+//! `benches/scan.rs` measures all of it. Read next: `products.rs`, where the time goes.
 
 mod best;
-mod dots;
+mod bits;
+mod picks;
+mod products;
+mod queries;
+
+use std::array;
+use std::mem;
 
 pub use best::{Best, Hit};
+pub use queries::Queries;
 
-use crate::level::dispatched;
-use dots::Dots;
+use super::level::dispatched;
+use picks::Picks;
+use products::{Bf16, F16, F32, I8, Lanes, Products, Stored, TILE};
 
-/// Rows that are widened together: with 384 components 24 KB, which the innermost cache holds.
-const WIDENED: usize = 16;
-/// Rows and queries of a tile.
-const TILE: usize = 4;
+/// Rows whose scores are compared with the worst hit at once.
+const BLOCK: usize = 64;
+/// How far ahead rows are asked for that lie one after another, in bytes: processors alone do not look far enough, least of
+/// all past the end of a page. Measured best of 2 to 16 KiB.
+const AHEAD_BYTES: usize = 8 << 10;
+/// Queries from which on it is better to ask for the next block of rows while these are multiplied.
+const MANY: usize = 32;
+/// Bytes of f32 that many queries share before the next rows are read. They stay in the nearest cache, which has 32 to
+/// 48 KiB, beside four queries.
+const SHARED_BYTES: usize = 24 << 10;
 
-/// Stored vectors, one after another, as they lie in a file.
+/// Stored vectors, one after another, each of as many components as the queries have.
 #[derive(Clone, Copy, Debug)]
 pub enum Rows<'a> {
-    /// IEEE single precision.
+    /// Of f32.
     F32(&'a [f32]),
-    /// The bits of IEEE half precision.
+    /// Of IEEE 754 binary16, by their bits.
     F16(&'a [u16]),
-    /// The upper halves of single precision.
+    /// Of bfloat16, the upper halves of f32, by their bits.
     Bf16(&'a [u16]),
-    /// Integers, each row's times its scale.
+    /// Of int8: a component is its code times the scale of its row.
     I8 {
-        /// The integers.
+        /// The codes.
         codes: &'a [i8],
-        /// A scale a row.
+        /// A scale for each row.
         scales: &'a [f32],
     },
-    /// Signs, 1 for a component above zero, the first component in the highest bit of a row's first byte.
+    /// Signs: 1 stands for a component above zero. Each row begins at a byte, its first component at that byte's highest
+    /// bit; what fills up its last byte is not looked at. Queries are reduced to signs too, and a score is the inner
+    /// product of two vectors of 1 and -1: the components less twice the signs that differ.
     Bits(&'a [u8]),
 }
 
 impl Rows<'_> {
     /// How many there are, of `dim` components each.
-    pub fn count(&self, dim: usize) -> usize {
-        match self {
-            Self::F32(values) => values.len() / dim,
-            Self::F16(values) | Self::Bf16(values) => values.len() / dim,
-            Self::I8 { codes, .. } => codes.len() / dim,
-            Self::Bits(bytes) => bytes.len() / dim.div_ceil(8),
-        }
-    }
-}
-
-/// Queries, `n x dim`.
-#[derive(Clone, Debug)]
-pub struct Queries {
-    dim: usize,
-    values: Vec<f32>,
-    /// Their signs, as [`Rows::Bits`] has them.
-    bits: Vec<u8>,
-}
-
-impl Queries {
-    /// These queries, one after another.
     ///
     /// # Panics
-    /// If they are no whole number of vectors of `dim` components, or `dim` is 0.
-    pub fn new(values: &[f32], dim: usize) -> Self {
-        assert!(dim > 0 && values.len().is_multiple_of(dim), "queries of {dim} components");
-        let sign = |(at, value): (usize, &f32)| u8::from(*value > 0.0) << (7 - at);
-        let byte = |eight: &[f32]| eight.iter().enumerate().map(sign).sum();
-        let bits = values.chunks_exact(dim).flat_map(|query| query.chunks(8).map(byte)).collect();
-        Self { dim, values: values.to_vec(), bits }
-    }
-
-    fn count(&self) -> usize {
-        self.values.len() / self.dim
-    }
-
-    fn query(&self, at: usize) -> &[f32] {
-        &self.values[at * self.dim..][..self.dim]
+    /// Where there are no components, or a part of a row.
+    pub fn count(&self, dim: usize) -> usize {
+        let (length, width) = match self {
+            Self::F32(values) => (values.len(), dim),
+            Self::F16(values) | Self::Bf16(values) => (values.len(), dim),
+            Self::I8 { codes, .. } => (codes.len(), dim),
+            Self::Bits(bytes) => (bytes.len(), dim.div_ceil(8)),
+        };
+        assert!(width > 0 && length.is_multiple_of(width), "rows of {dim} components");
+        length / width
     }
 }
 
-/// Scores each row for each query, and keeps the best. The rows are numbered from `first`; of a row whose bit in `allowed`
-/// is 0 (row n is bit n mod 64 of word n / 64) nothing is kept.
-///
-/// The score is the inner product; with [`Rows::Bits`] that of the signs, dim - 2 x the number of components that differ.
-///
-/// # Panics
-/// If `rows` are no whole number of vectors of the queries' length, there is not one of `best` for each query, or `allowed`
-/// ends before the rows do.
-pub fn search(
-    level: crate::Level,
-    rows: &Rows,
+dispatched! {
+    /// Adds to `best`, one for each query, the hits among `rows`, which are numbered from `first`. Of the rows only those
+    /// are asked whose bit in `allowed` is 1: row n is bit n mod 64 of word n / 64, n counted as in hits.
+    ///
+    /// A score that is no number, of a query or a row with such a component, is never a hit. Infinities are scores.
+    ///
+    /// # Panics
+    /// Where this processor lacks the level, the lengths of slices do not fit, or `allowed` ends before the rows.
+    pub fn search(
+        rows: &Rows<'_>,
+        queries: &Queries,
+        first: u64,
+        allowed: Option<&[u64]>,
+        best: &mut [Best],
+    ) = body
+}
+
+#[inline(always)]
+fn body<I: Products>(rows: &Rows<'_>, queries: &Queries, first: u64, allowed: Option<&[u64]>, best: &mut [Best]) {
+    assert_eq!(best.len(), queries.count(), "hits for each query");
+    let dim = queries.dim();
+    let picks = Picks::new(first, rows.count(dim), allowed);
+    match *rows {
+        Rows::F32(values) => floats::<I, F32>(&Matrix { values, dim, scales: None }, queries, picks, best),
+        Rows::F16(values) => floats::<I, F16>(&Matrix { values, dim, scales: None }, queries, picks, best),
+        Rows::Bf16(values) => floats::<I, Bf16>(&Matrix { values, dim, scales: None }, queries, picks, best),
+        Rows::I8 { codes: values, scales } => {
+            assert_eq!(scales.len(), rows.count(dim), "a scale for each row");
+            floats::<I, I8>(&Matrix { values, dim, scales: Some(scales) }, queries, picks, best);
+        }
+        Rows::Bits(bytes) => bits::search(bytes, queries, picks, best),
+    }
+}
+
+/// Stored vectors of one type.
+struct Matrix<'a, S: Stored> {
+    values: &'a [S::Raw],
+    dim: usize,
+    scales: Option<&'a [f32]>,
+}
+
+impl<S: Stored> Matrix<'_, S> {
+    #[inline(always)]
+    fn row(&self, row: usize) -> &[S::Raw] {
+        &self.values[row * self.dim..][..self.dim]
+    }
+
+    /// The rows of a tile, the last one again where there are fewer.
+    #[inline(always)]
+    fn tile(&self, rows: &[usize]) -> [&[S::Raw]; TILE] {
+        array::from_fn(|place| self.row(rows[place.min(rows.len() - 1)]))
+    }
+
+    /// Makes scores of the products of rows.
+    #[inline(always)]
+    fn scale(&self, rows: &[usize], products: &mut [f32]) {
+        if let Some(scales) = self.scales {
+            products.iter_mut().zip(rows).for_each(|(product, &row)| *product *= scales[row]);
+        }
+    }
+}
+
+#[inline(always)]
+fn floats<I: Products, S: Stored>(matrix: &Matrix<'_, S>, queries: &Queries, picks: Picks<'_>, best: &mut [Best]) {
+    match best {
+        [] => {}
+        [_] => few::<I, S, 1>(matrix, queries, picks, best),
+        best if best.len() <= TILE => few::<I, S, TILE>(matrix, queries, picks, best),
+        best => together::<I, S>(matrix, queries, picks, best),
+    }
+}
+
+/// The hits of up to `Q` queries, from rows as they lie in memory.
+#[inline(always)]
+fn few<I: Products, S: Stored, const Q: usize>(
+    matrix: &Matrix<'_, S>,
     queries: &Queries,
-    first: u64,
-    allowed: Option<&[u64]>,
+    mut picks: Picks<'_>,
     best: &mut [Best],
 ) {
-    assert_eq!(queries.count(), best.len(), "one of the best for each query");
-    let (dim, count) = (queries.dim, rows.count(queries.dim));
-    let is_whole = match rows {
-        Rows::F32(values) => values.len() == count * dim,
-        Rows::F16(values) | Rows::Bf16(values) => values.len() == count * dim,
-        Rows::I8 { codes, scales } => codes.len() == count * dim && scales.len() == count,
-        Rows::Bits(bytes) => bytes.len() == count * dim.div_ceil(8),
-    };
-    assert!(is_whole, "rows of {dim} components");
-    assert!(allowed.is_none_or(|bits| (first as usize + count).div_ceil(64) <= bits.len()), "a bit for each row");
-    let may = |row: usize| {
-        let at = first as usize + row;
-        allowed.is_none_or(|bits| bits[at / 64] >> (at % 64) & 1 == 1)
-    };
-    let mut keep = |query: usize, row: usize, score: f32| best[query].push(Hit { row: first + row as u64, score });
-    match rows {
-        Rows::Bits(bytes) => signs(bytes, queries, &may, &mut keep),
-        _ => {
-            let mut widened = vec![0.0; WIDENED * dim];
-            for start in (0..count).step_by(WIDENED) {
-                let some = start..(start + WIDENED).min(count);
-                if !some.clone().any(may) {
-                    continue;
-                }
-                let of = some.start * dim..some.end * dim;
-                let space = &mut widened[..some.len() * dim];
-                let values: &[f32] = match rows {
-                    Rows::F32(values) => &values[of],
-                    Rows::F16(values) => {
-                        widen_halves(level, &values[of], space);
-                        space
-                    }
-                    Rows::Bf16(values) => {
-                        widen_upper_halves(level, &values[of], space);
-                        space
-                    }
-                    Rows::I8 { codes, .. } => {
-                        widen_bytes(level, &codes[of], space);
-                        space
-                    }
-                    Rows::Bits(_) => unreachable!("signs are compared as they are"),
-                };
-                let mut keep = |query: usize, row: usize, score: f32| {
-                    let row = some.start + row;
-                    if may(row) {
-                        let scale = if let Rows::I8 { scales, .. } = rows { scales[row] } else { 1.0 };
-                        keep(query, row, score * scale);
-                    }
-                };
-                products(level, values, queries, &mut keep);
+    let (mut rows, mut next) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
+    let ahead = if picks.are_all() { AHEAD_BYTES } else { 0 };
+    let mut scores = [[0.0; BLOCK]; Q];
+    picks.fill(&mut rows, BLOCK);
+    while !rows.is_empty() {
+        picks.fill(&mut next, BLOCK);
+        let mut far = next.chunks(TILE);
+        for (place, rows) in rows.chunks(TILE).enumerate() {
+            if ahead == 0 {
+                far.next().unwrap_or_default().iter().for_each(|&row| I::prefetch(matrix.row(row)));
             }
+            put(&mut scores, place, &I::rows::<S, Q>(matrix.tile(rows), queries.lanes(), ahead));
         }
+        offer(matrix, picks.first(), &rows, &mut scores, best);
+        mem::swap(&mut rows, &mut next);
     }
 }
 
-/// Counts the signs that agree.
-fn signs(bytes: &[u8], queries: &Queries, may: &dyn Fn(usize) -> bool, keep: &mut dyn FnMut(usize, usize, f32)) {
-    let (dim, width) = (queries.dim, queries.dim.div_ceil(8));
-    // Bits behind the last component say nothing.
-    let last = 0xffu8 << (width * 8 - dim);
-    for (row, bits) in bytes.chunks_exact(width).enumerate().filter(|(row, _)| may(*row)) {
-        for (query, asked) in queries.bits.chunks_exact(width).enumerate() {
-            let (words, asked_words) = (bits[..width - 1].as_chunks::<8>(), asked[..width - 1].as_chunks::<8>());
-            let word = |(a, b): (&[u8; 8], &[u8; 8])| (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)).count_ones();
-            let byte = |(a, b): (&u8, &u8)| (a ^ b).count_ones();
-            let mut differ: u32 = words.0.iter().zip(asked_words.0).map(word).sum();
-            differ += words.1.iter().zip(asked_words.1).map(byte).sum::<u32>();
-            differ += ((bits[width - 1] ^ asked[width - 1]) & last).count_ones();
-            keep(query, row, dim as f32 - 2.0 * differ as f32);
-        }
-    }
-}
-
-dispatched! {
-    /// The inner product of each row with each query, handed to `keep` with the numbers of query and row.
-    fn products(rows: &[f32], queries: &Queries, keep: &mut dyn FnMut(usize, usize, f32)) = products_body
-}
-
+/// Puts the products of a tile where the scores of its rows go.
 #[inline(always)]
-fn products_body<I: Dots>(rows: &[f32], queries: &Queries, keep: &mut dyn FnMut(usize, usize, f32)) {
-    let dim = queries.dim;
-    let count = rows.len() / dim;
-    let row = |at: usize| &rows[at.min(count - 1) * dim..][..dim];
-    for first in (0..count).step_by(TILE) {
-        // A tile that is not full has its last row several times.
-        let tile: [&[f32]; TILE] = std::array::from_fn(|at| row(first + at));
-        let rows = TILE.min(count - first);
-        let mut query = 0;
-        while query + TILE <= queries.count() {
-            let asked: [&[f32]; TILE] = std::array::from_fn(|at| queries.query(query + at));
-            let scores = I::dots(&tile, &asked);
-            for (at, scores) in scores.iter().enumerate() {
-                scores[..rows].iter().enumerate().for_each(|(row, score)| keep(query + at, first + row, *score));
+fn put<const Q: usize>(scores: &mut [[f32; BLOCK]; Q], place: usize, products: &[[f32; TILE]; Q]) {
+    for (scores, products) in scores.iter_mut().zip(products) {
+        scores[place * TILE..][..TILE].copy_from_slice(products);
+    }
+}
+
+/// Offers each query the scores of rows.
+#[inline(always)]
+fn offer<S: Stored>(
+    matrix: &Matrix<'_, S>,
+    first: u64,
+    rows: &[usize],
+    scores: &mut [[f32; BLOCK]],
+    best: &mut [Best],
+) {
+    for (best, scores) in best.iter_mut().zip(scores) {
+        let scores = &mut scores[..rows.len()];
+        matrix.scale(rows, scores);
+        best.offer(first, rows, scores);
+    }
+}
+
+/// The hits of many queries, in tiles of four, from blocks of rows made f32.
+#[inline(always)]
+fn together<I: Products, S: Stored>(
+    matrix: &Matrix<'_, S>,
+    queries: &Queries,
+    mut picks: Picks<'_>,
+    best: &mut [Best],
+) {
+    let tile = queries.tile();
+    let limit = (SHARED_BYTES / (tile * size_of::<Lanes>())).clamp(1, BLOCK / TILE) * TILE;
+    let mut shared = vec![Lanes::default(); limit / TILE * tile];
+    let ahead = if picks.are_all() && best.len() < MANY { AHEAD_BYTES } else { 0 };
+    let (mut rows, mut next) = (Vec::with_capacity(limit), Vec::with_capacity(limit));
+    picks.fill(&mut rows, limit);
+    while !rows.is_empty() {
+        picks.fill(&mut next, limit);
+        for (rows, shared) in rows.chunks(TILE).zip(shared.chunks_exact_mut(tile)) {
+            I::widen::<S>(matrix.tile(rows), shared, ahead);
+        }
+        // Of many queries each asks for a share of the next rows, which come nearer while these are multiplied.
+        let share = next.len().div_ceil(best.len().div_ceil(TILE)).max(1);
+        let mut shares = if ahead == 0 { next.chunks(share) } else { [].chunks(share) };
+        for (queries, best) in queries.lanes().chunks_exact(tile).zip(best.chunks_mut(TILE)) {
+            shares.next().unwrap_or_default().iter().for_each(|&row| I::prefetch(matrix.row(row)));
+            let mut scores = [[0.0; BLOCK]; TILE];
+            for (place, shared) in shared.chunks_exact(tile).take(rows.len().div_ceil(TILE)).enumerate() {
+                put(&mut scores, place, &I::tile(shared, queries));
             }
-            query += TILE;
+            offer(matrix, picks.first(), &rows, &mut scores, best);
         }
-        for query in query..queries.count() {
-            let [scores] = I::dots(&tile, &[queries.query(query)]);
-            scores[..rows].iter().enumerate().for_each(|(row, score)| keep(query, first + row, *score));
-        }
-    }
-}
-
-dispatched! {
-    /// Half precision as single precision.
-    fn widen_halves(halves: &[u16], values: &mut [f32]) = widen_halves_body
-}
-
-#[inline(always)]
-fn widen_halves_body<I: Dots>(halves: &[u16], values: &mut [f32]) {
-    I::widen(halves, values);
-}
-
-dispatched! {
-    /// Upper halves of single precision, filled up with zeros.
-    fn widen_upper_halves(halves: &[u16], values: &mut [f32]) = widen_upper_halves_body
-}
-
-#[inline(always)]
-fn widen_upper_halves_body<I: Dots>(halves: &[u16], values: &mut [f32]) {
-    for (value, half) in values.iter_mut().zip(halves) {
-        *value = f32::from_bits(u32::from(*half) << 16);
-    }
-}
-
-dispatched! {
-    /// Integers as single precision.
-    fn widen_bytes(codes: &[i8], values: &mut [f32]) = widen_bytes_body
-}
-
-#[inline(always)]
-fn widen_bytes_body<I: Dots>(codes: &[i8], values: &mut [f32]) {
-    for (value, code) in values.iter_mut().zip(codes) {
-        *value = f32::from(*code);
+        mem::swap(&mut rows, &mut next);
     }
 }
 

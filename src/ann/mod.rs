@@ -1,0 +1,189 @@
+//! An approximate index of a dataset: near neighbours without looking at every vector.
+//!
+//! ```text
+//! vectors, where they lie -> a sample -> trained -> all of them, block by block -> index_{name}.faiss, index_{name}.json
+//! query -> candidates by their codes -> scored anew by the vectors themselves -> the best
+//! ```
+//!
+//! It is derived: outside every key, made after the dataset was published, beside it and renamed over, and it can be made
+//! anew at any time. Its description names the set and the digest of its own file; one of another set is never asked. Where a
+//! set only gained rows behind those that it had, they are added. `build.rs` makes it, Faiss behind the crate `faiss` is
+//! its engine.
+
+mod build;
+mod error;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use build::build;
+pub use error::AnnError;
+
+use crate::dataset::{Dataset, Description};
+use crate::digest::{Digest, NodeKey};
+use crate::index::flat::{Hit, Vectors};
+use crate::manifest::config::Index as Wish;
+use crate::store::{DigestCache, StoreError};
+
+/// Raised when descriptions change: indexes of older ones are made anew.
+const VERSION: u32 = 1;
+
+/// What an index says of itself: `index_{name}.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Described {
+    version: u32,
+    /// The dataset's name.
+    pub dataset: String,
+    /// The set whose vectors are in it.
+    pub set: NodeKey,
+    /// What the workflow asks for.
+    wish: Wish,
+    /// What it is, as Faiss names it.
+    pub factory: String,
+    /// Vectors in it.
+    pub rows: usize,
+    /// Digest of their row keys, in order.
+    row_keys: Digest,
+    /// Of how many of them it was trained.
+    pub sample_rows: usize,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// Digest of its file.
+    file: Digest,
+    /// Lists that a search reads, where it has lists.
+    pub nprobe: usize,
+    /// Rows of its graph that a search keeps in view, where it is one.
+    pub ef: usize,
+    /// Rows that are scored by their vectors for ten that are wanted, in proportion for more.
+    pub candidates: usize,
+    /// Of the ten vectors nearest to a row, as looking at all of them finds them, the part that it finds: the mean over
+    /// `asked` rows, the row itself left out.
+    pub recall_at_10: f64,
+    /// How many rows that was measured by.
+    pub asked: usize,
+    /// How long it took to build, in seconds.
+    pub seconds: f64,
+    /// The rows that it had before others were added; none if it was built anew.
+    pub added_to: Option<usize>,
+}
+
+impl Described {
+    /// Bytes for each vector.
+    pub fn bytes_each(&self) -> u64 {
+        self.bytes.div_ceil((self.rows as u64).max(1))
+    }
+}
+
+/// Where the index of a dataset is.
+pub fn path(dir: &Path, dataset: &str) -> PathBuf {
+    dir.join(format!("index_{dataset}.faiss"))
+}
+
+fn description_path(dir: &Path, dataset: &str) -> PathBuf {
+    dir.join(format!("index_{dataset}.json"))
+}
+
+/// What stands there; none if there is no index, or one that another version made.
+fn described(dir: &Path, dataset: &str) -> Option<Described> {
+    let text = fs::read(description_path(dir, dataset)).ok()?;
+    serde_json::from_slice(&text).ok().filter(|described: &Described| described.version == VERSION)
+}
+
+/// Why the index of a dataset is to be built; none if it stands as it should, or if looking at every vector is as good.
+pub fn due(dir: &Path, dataset: &Description, wish: &Wish) -> Option<String> {
+    if build::is_needless(dataset.rows, wish) {
+        return None;
+    }
+    let Some(found) = described(dir, &dataset.dataset) else { return Some("it has none".to_owned()) };
+    if found.set != dataset.set {
+        return Some("its index is of another set".to_owned());
+    }
+    if found.wish != *wish {
+        return Some(format!("its index is {}, and something else is asked for", found.factory));
+    }
+    let is_whole = fs::metadata(path(dir, &dataset.dataset)).is_ok_and(|meta| meta.len() == found.bytes);
+    (!is_whole).then(|| "the file of its index is missing, or not whole".to_owned())
+}
+
+/// An index that can be asked.
+pub struct Ann {
+    index: sciembed_faiss::Index,
+    described: Described,
+}
+
+/// How thoroughly to look; by default as its description says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Lists to read.
+    pub nprobe: Option<usize>,
+    /// Rows of a graph to keep in view.
+    pub ef: Option<usize>,
+}
+
+impl Ann {
+    /// Opens the index of a dataset; none if it has none.
+    ///
+    /// # Errors
+    /// [`AnnError::OtherSet`] and [`AnnError::Damaged`] if it may not be asked.
+    pub fn open(dir: &Path, dataset: &Dataset, digests: &mut DigestCache) -> Result<Option<Self>, AnnError> {
+        let name = &dataset.description().dataset;
+        let Some(described) = described(dir, name) else { return Ok(None) };
+        if described.set != dataset.description().set || described.rows != dataset.rows() {
+            return Err(AnnError::OtherSet { dataset: name.clone() });
+        }
+        let file = path(dir, name);
+        let found = digests.digest(&file).map_err(|error| StoreError::read(&file, error))?;
+        if found != described.file {
+            return Err(AnnError::Damaged { path: file });
+        }
+        let index = sciembed_faiss::Index::open(&file, threads())?;
+        if index.len() != described.rows || index.dim() != dataset.description().dim {
+            return Err(AnnError::Damaged { path: file });
+        }
+        Ok(Some(Self { index, described }))
+    }
+
+    /// What it says of itself.
+    pub fn described(&self) -> &Described {
+        &self.described
+    }
+
+    /// About the `k` rows with the largest inner products with each query, best first, scored by the vectors themselves.
+    ///
+    /// # Errors
+    /// Whatever Faiss gives.
+    pub fn nearest(
+        &mut self,
+        vectors: &Vectors,
+        queries: &[Vec<f32>],
+        k: usize,
+        effort: Effort,
+    ) -> Result<Vec<Vec<Hit>>, AnnError> {
+        let Described { nprobe, ef, candidates, rows, .. } = self.described;
+        let candidates = (candidates * k.div_ceil(10)).max(k).min(rows);
+        let parameters = sciembed_faiss::Parameters {
+            nprobe: effort.nprobe.unwrap_or(nprobe),
+            ef: effort.ef.unwrap_or(ef).max(candidates),
+        };
+        let found = self.index.search(&queries.concat(), candidates, parameters)?;
+        let rescored = |(nth, query): (usize, &Vec<f32>)| {
+            let rows: Vec<usize> = found.of(nth).map(|hit| hit.row).collect();
+            vectors.best_of(query, &rows, k)
+        };
+        Ok(queries.iter().enumerate().map(rescored).collect())
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Holds the indexes of a directory, so that one process builds at a time.
+fn lock(home: &Path) -> io::Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(home.join("index.lock"))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(file)
+}
