@@ -118,7 +118,10 @@ fn main() {
     }
     let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let number = |place: usize, default| numbers.get(place).copied().unwrap_or(default);
-    let (rows, dim, rounds) = (number(0, 1_000_000), number(1, 384), number(2, ROUNDS));
+    // Of `--test` it is only wanted to know that it runs.
+    let (all, several) =
+        if std::env::args().any(|argument| argument == "--test") { (2_000, 1) } else { (1_000_000, ROUNDS) };
+    let (rows, dim, rounds) = (number(0, all), number(1, 384), number(2, several));
     let store = Store::new(rows, dim);
     let mut random = fastrand::Rng::with_seed(2);
     let prepared = QUERIES.map(|count| {

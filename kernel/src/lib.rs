@@ -10,7 +10,7 @@
 //! - the exponential and the error function are this room's own ([`functions`]).
 //!
 //! Pure functions over slices, on the calling thread. All `unsafe` is in the innermost products, `tile.rs` and
-//! `scan/products.rs`, and where instructions are chosen, `level.rs`. Read next: [`linear`], then `tile.rs`, where the time
+//! `scan/products/x86.rs`, and where instructions are chosen, `level.rs`. Read next: [`linear`], then `tile.rs`, where the time
 //! of an encoder goes; [`scan`] for search.
 
 pub mod attention;

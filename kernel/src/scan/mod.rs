@@ -31,8 +31,6 @@ const BLOCK: usize = 64;
 /// How far ahead rows are asked for that lie one after another, in bytes: processors alone do not look far enough, least of
 /// all past the end of a page. Measured best of 2 to 16 KiB.
 const AHEAD_BYTES: usize = 8 << 10;
-/// Queries from which on it is better to ask for the next block of rows while these are multiplied.
-const MANY: usize = 32;
 /// Bytes of f32 that many queries share before the next rows are read. They stay in the nearest cache, which has 32 to
 /// 48 KiB, beside four queries.
 const SHARED_BYTES: usize = 24 << 10;
@@ -46,7 +44,7 @@ pub enum Rows<'a> {
     F16(&'a [u16]),
     /// Of bfloat16, the upper halves of f32, by their bits.
     Bf16(&'a [u16]),
-    /// Of int8: a component is its code times the scale of its row.
+    /// Of int8: a component is its code times the scale of its row. A score is the sum over codes, times the scale.
     I8 {
         /// The codes.
         codes: &'a [i8],
@@ -209,7 +207,7 @@ fn together<I: Products, S: Stored>(
     let tile = queries.tile();
     let limit = (SHARED_BYTES / (tile * size_of::<Lanes>())).clamp(1, BLOCK / TILE) * TILE;
     let mut shared = vec![Lanes::default(); limit / TILE * tile];
-    let ahead = if picks.are_all() && best.len() < MANY { AHEAD_BYTES } else { 0 };
+    let ahead = if picks.are_all() { AHEAD_BYTES } else { 0 };
     let (mut rows, mut next) = (Vec::with_capacity(limit), Vec::with_capacity(limit));
     picks.fill(&mut rows, limit);
     while !rows.is_empty() {
@@ -217,13 +215,13 @@ fn together<I: Products, S: Stored>(
         for (rows, shared) in rows.chunks(TILE).zip(shared.chunks_exact_mut(tile)) {
             I::widen::<S>(matrix.tile(rows), shared, ahead);
         }
-        // Of many queries each asks for a share of the next rows, which come nearer while these are multiplied.
-        let share = next.len().div_ceil(best.len().div_ceil(TILE)).max(1);
-        let mut shares = if ahead == 0 { next.chunks(share) } else { [].chunks(share) };
+        // Each tile asks for its share of the next rows, which come nearer while these are multiplied.
+        let tiles = rows.len().div_ceil(TILE) * best.len().div_ceil(TILE);
+        let mut shares = next.chunks(next.len().div_ceil(tiles).max(1));
         for (queries, best) in queries.lanes().chunks_exact(tile).zip(best.chunks_mut(TILE)) {
-            shares.next().unwrap_or_default().iter().for_each(|&row| I::prefetch(matrix.row(row)));
             let mut scores = [[0.0; BLOCK]; TILE];
             for (place, shared) in shared.chunks_exact(tile).take(rows.len().div_ceil(TILE)).enumerate() {
+                shares.next().unwrap_or_default().iter().for_each(|&row| I::prefetch(matrix.row(row)));
                 put(&mut scores, place, &I::tile(shared, queries));
             }
             offer(matrix, picks.first(), &rows, &mut scores, best);
