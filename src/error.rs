@@ -5,7 +5,7 @@
 //! | 0 | done, or nothing to do |
 //! | 1 | an error that the user can mend: the message says how |
 //! | 2 | `plan` found something to do |
-//! | 3 | `apply` ended incomplete: some steps failed or were skipped, the others are done |
+//! | 3 | `apply` ended incomplete: some steps failed or were skipped, or an index could not be built; the others are done |
 //! | 4 | the store, or what is published of it, is damaged: `verify` says where |
 //! | 5 | some texts could not be embedded: their steps are incomplete, all others are done |
 //! | 6 | texts were handed over in batches and `--no-wait` was given: a later apply collects them |

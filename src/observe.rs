@@ -10,6 +10,7 @@ use arrow::error::ArrowError;
 
 use crate::api::{ApiError, BATCHES, Settings, handed_over, spent};
 use crate::cost::{HandedOver, Spent};
+use crate::fingerprint::PublishFault;
 use crate::graph::{Config, Graph, PublishedAs, Scope, StepId, StepIndex};
 use crate::manifest::config::{LoadConfig, Missing};
 use crate::model::{Environment, Library, ModelError, ResolvedModel, Runner, resolve};
@@ -275,11 +276,19 @@ impl<'a> Observer<'a> {
             (self.graph.steps[index].dataset(), observed.records.get(&key))
         {
             let dir = self.directory(&dataset);
-            if let Some(fault) = published::fault(&dir, &dataset.name, &key, &record.files(), &mut self.digests) {
+            let fault = published::fault(&dir, &dataset.name, &key, &record.files(), &mut self.digests);
+            if let Some(fault) = fault.or_else(|| self.asked_otherwise(index, &dir, &dataset.name)) {
                 observed.published.insert(index, (key, fault));
             }
         }
         Ok(())
+    }
+
+    /// How questions are embedded is in no key: what a dataset tells of it is reconciled like what it shows.
+    fn asked_otherwise(&self, index: StepIndex, dir: &Path, dataset: &str) -> Option<PublishFault> {
+        let (now, told) = (self.graph.embed_node(index)?, published::provenance(dir, dataset)?.embedding);
+        let is_told = told.is_some_and(|by| by.node.query_prompt == now.query_prompt);
+        (!is_told).then(|| PublishFault::FileDiffers { file: published::run_file(dataset) })
     }
 
     /// Counts the rows of embed steps that have no record against the vectors that stand, where their texts are recorded: it

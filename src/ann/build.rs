@@ -8,18 +8,20 @@ use std::time::Instant;
 use arrow::array::AsArray;
 use sciembed_faiss::{Builder, Choice, Codes, Factory, Parameters, Search, WORTH_AN_INDEX, choose, sample};
 
-use super::{AnnError, Described, Effort, VERSION, described, description_path, lock, path, threads};
+use super::{AnnError, Described, Effort, VERSION, described, description_path, due, lock, path, threads};
 use crate::dataset::Dataset;
 use crate::digest::Digest;
 use crate::index::flat::Vectors;
 use crate::manifest::config::Index as Wish;
 use crate::published::Layout;
-use crate::store::{durable, pretty_json};
+use crate::store::{durable, pretty_json, seal_json};
 
 /// Bytes of a row that an index may take, beside vectors of 384 half floats and what else stands with a row: 1,024 in all.
 const ROW_BYTES: usize = 170;
 /// Rows that are read at once: 25 MB of 384 components.
 const BLOCK_ROWS: usize = 16_384;
+/// Rows that Faiss wants for each list, or it warns (`min_points_per_centroid`).
+const ROWS_PER_LIST: usize = 39;
 /// What samples are drawn by; always the same, so that the same vectors give the same index.
 const SEED: u64 = 2026;
 /// Rows whose neighbours are looked for to measure recall, and how many of them.
@@ -50,6 +52,10 @@ pub fn build(dir: &Path, dataset: &Dataset, wish: &Wish, tell: &dyn Fn(&str)) ->
     let name = &dataset.description().dataset;
     let failed = |source| AnnError::Write { path: path(dir, name), source };
     let _held = lock(&home).map_err(failed)?;
+    // Another process may have built it meanwhile.
+    if let (None, Some(found)) = (due(dir, dataset.description(), wish), described(dir, name)) {
+        return Ok(found);
+    }
     let (vectors, rows, dim) = (dataset.vectors()?, dataset.rows(), dataset.description().dim);
     let plan = plan(wish, rows, dim)?;
     let grown = grown(dir, dataset, wish, &plan);
@@ -93,7 +99,7 @@ pub fn build(dir: &Path, dataset: &Dataset, wish: &Wish, tell: &dyn Fn(&str)) ->
     let mut ann = super::Ann { index, described: described.clone() };
     described.recall_at_10 = recall(&mut ann, &vectors, rows)?;
     described.seconds = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
-    let text = pretty_json(&serde_json::json!(described));
+    let text = seal_json(pretty_json(&serde_json::json!(described)));
     // The description goes first and comes last: beside it there is never another index than the one that it describes.
     let description = description_path(dir, name);
     forget(&description).map_err(failed)?;
@@ -110,13 +116,14 @@ fn plan(wish: &Wish, rows: usize, dim: usize) -> Result<Plan, AnnError> {
             Search::Ivf { lists, .. } => lists,
             _ => 256,
         });
-        nlist.unwrap_or(by_size)
+        // Each list is learned from some rows.
+        let most = (rows / ROWS_PER_LIST).max(1);
+        nlist.unwrap_or_else(|| by_size.min(1 << most.ilog2()))
     };
     let factory = match wish {
         Wish::Auto(_) => chosen.map_or_else(|| "SQ8".parse(), |choice| Ok(choice.factory))?,
-        Wish::Hnsw(hnsw) => {
-            Factory { search: Search::Hnsw { links: hnsw.m.map_or(32, usize::from) }, codes: Codes::Sq8 }
-        }
+        // Read, so that it is refused as a text would be.
+        Wish::Hnsw(hnsw) => format!("HNSW{},SQ8", hnsw.m.map_or(32, usize::from)).parse()?,
         Wish::IvfPq(ivf) => {
             let by_size = chosen.map_or(Codes::Pq { blocks: (dim / 4).max(1) }, |choice| choice.factory.codes);
             let codes = ivf.m.map_or(by_size, |blocks| Codes::Pq { blocks: blocks.into() });

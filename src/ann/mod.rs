@@ -26,7 +26,7 @@ use crate::dataset::{Dataset, Description};
 use crate::digest::{Digest, NodeKey};
 use crate::index::flat::{Hit, Vectors};
 use crate::manifest::config::Index as Wish;
-use crate::store::{DigestCache, StoreError};
+use crate::store::{DigestCache, StoreError, is_sealed_json};
 
 /// Raised when descriptions change: indexes of older ones are made anew.
 const VERSION: u32 = 1;
@@ -86,9 +86,9 @@ fn description_path(dir: &Path, dataset: &str) -> PathBuf {
     dir.join(format!("index_{dataset}.json"))
 }
 
-/// What stands there; none if there is no index, or one that another version made.
+/// What stands there; none if there is no index, or one that another version made, or a description that was changed.
 fn described(dir: &Path, dataset: &str) -> Option<Described> {
-    let text = fs::read(description_path(dir, dataset)).ok()?;
+    let text = fs::read(description_path(dir, dataset)).ok().filter(|text| is_sealed_json(text))?;
     serde_json::from_slice(&text).ok().filter(|described: &Described| described.version == VERSION)
 }
 
@@ -104,8 +104,8 @@ pub fn due(dir: &Path, dataset: &Description, wish: &Wish) -> Option<String> {
     if found.wish != *wish {
         return Some(format!("its index is {}, and something else is asked for", found.factory));
     }
-    let is_whole = fs::metadata(path(dir, &dataset.dataset)).is_ok_and(|meta| meta.len() == found.bytes);
-    (!is_whole).then(|| "the file of its index is missing, or not whole".to_owned())
+    let is_whole = Digest::of_file(&path(dir, &dataset.dataset)).is_ok_and(|digest| digest == found.file);
+    (!is_whole).then(|| "the file of its index is missing or damaged".to_owned())
 }
 
 /// An index that can be asked.

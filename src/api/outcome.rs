@@ -26,7 +26,7 @@ const NO_ROW: usize = usize::MAX;
 const CANARY: &str = "dark energy";
 /// Texts refused one by one, before any was answered, until the request itself is doubted.
 const DOUBTED_AFTER: u32 = 4;
-/// Wrong answers to a request until its texts are doubted: each was paid for.
+/// Wrong answers to a request of several texts until they are doubted: each was paid for.
 const WRONG_ANSWERS: u32 = 3;
 
 impl Asker {
@@ -205,7 +205,9 @@ impl Asker {
     /// Asks again for what was answered wrongly, a few times, since each was paid for.
     fn doubt(&mut self, call: &mut Call, mut request: Request, why: &str, now: Instant) {
         request.wrong += 1;
-        if request.wrong < WRONG_ANSWERS {
+        // A text alone costs little, and is given up for good: it is asked for as often as one that is not answered.
+        let most = if request.parts.len() == 1 { WRONG_ANSWERS.max(self.settings.tries) } else { WRONG_ANSWERS };
+        if request.wrong < most {
             call.later.push((now + pause(request.wrong), request));
         } else if self.answered > 0 {
             call.halve_or(request, why);

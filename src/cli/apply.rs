@@ -75,12 +75,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let exit = end(report, &summary, &arguments.workflow.path.display().to_string());
     Ok(runtime.block_on(async {
         tokio::select! {
-            _ = tokio::task::spawn_blocking(move || {
+            built = tokio::task::spawn_blocking(move || {
                 keep_catalogs(&dirs, outcome);
-                if !matches!(outcome, Outcome::Interrupted) {
-                    indexes::keep(&indexes);
-                }
-            }) => exit,
+                matches!(outcome, Outcome::Interrupted) || indexes::keep(&indexes)
+            }) => if built.unwrap_or(false) || exit != Exit::Done { exit } else { Exit::Incomplete },
             () = interruption() => end_at_once(),
         }
     }))

@@ -44,9 +44,9 @@ pub fn told(wanted: &Wanted, why: &str) -> String {
     format!("the index of {} is to be built: {why}", wanted.dataset)
 }
 
-/// Builds the indexes that are due. That one cannot be built takes nothing from what was published, so it is told and no
-/// more.
-pub fn keep(wanted: &[Wanted]) {
+/// Builds the indexes that are due, and says whether all could be. That one cannot takes nothing from what was published.
+pub fn keep(wanted: &[Wanted]) -> bool {
+    let mut all = true;
     for (Wanted { dir, dataset, wish }, _) in due(wanted) {
         let built = Dataset::open(dir, dataset)
             .map_err(ann::AnnError::from)
@@ -57,9 +57,11 @@ pub fn keep(wanted: &[Wanted]) {
             Err(error) => {
                 remark(format!("{dataset} is published; its index was not built:"));
                 tell(error);
+                all = false;
             }
         }
     }
+    all
 }
 
 fn words(built: &Described) -> String {

@@ -156,12 +156,20 @@ struct Open<'a> {
 
 impl<'a> Open<'a> {
     fn new(options: &'a Options) -> Result<Self, Failure> {
-        let datasets = answering(options.datasets.open()?)?;
+        let (datasets, lagging) = answering(options.datasets.open()?)?;
+        for name in lagging {
+            remark(format!(
+                "{name} was published again after it was merged: the merge answers with the older one, until an apply"
+            ));
+        }
         let lineages: Vec<Result<Lineage, SearchError>> =
             datasets.iter().map(|dataset| lineage(options, dataset)).collect();
         let filter = Filter { years: options.years.as_ref(), condition: options.condition.as_ref() };
         let allowed = datasets.iter().map(|dataset| filter.rows(dataset, || lineage(options, dataset)));
         let allowed = allowed.collect::<Result<Vec<_>, _>>()?;
+        if let Some(Err(error)) = lineages.iter().find(|lineage| lineage.is_err()) {
+            remark(format!("titles are not shown, since sciembed failed to {error}; name the store with --store"));
+        }
         let lineages: Vec<Option<Lineage>> = lineages.into_iter().map(Result::ok).collect();
         let finders =
             datasets.iter().zip(&lineages).map(|(dataset, lineage)| finder(options, dataset, lineage.as_ref()));

@@ -162,6 +162,16 @@ pub struct Graph {
     pub overrides: Vec<String>,
 }
 
+impl Graph {
+    /// The embed node that the vectors of a step come from: its own, or that of the first step above it.
+    pub fn embed_node(&self, index: StepIndex) -> Option<&EmbedConfig> {
+        match &self.steps[index].config {
+            Config::Embed(config) => Some(config),
+            _ => self.embed_node(*self.steps[index].upstreams.first()?),
+        }
+    }
+}
+
 /// The name of a dataset, which is the stem of its files: the label, then the matrix values in the order of their axes.
 pub fn dataset_name(label: &str, cells: &BTreeMap<String, String>) -> String {
     std::iter::once(label).chain(cells.values().map(String::as_str)).collect::<Vec<_>>().join("_")

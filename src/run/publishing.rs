@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::job::recorded;
 use crate::digest::NodeKey;
 use crate::fingerprint::StaleReason;
-use crate::graph::{Config, Graph, StepIndex};
+use crate::graph::{Config, StepIndex};
 use crate::manifest::config::EmbedConfig;
 use crate::node::{Context, NodeError};
 use crate::observe::Observer;
@@ -26,7 +26,7 @@ pub(super) struct Publishing {
     owner: Owner,
     take_over: bool,
     /// The embed node that its vectors come from.
-    embed: EmbedConfig,
+    embed: Option<EmbedConfig>,
     /// How what it was made of came about, for the provenance file.
     origin: (&'static str, Value),
     /// The record, if the set stands already and only its directory does not show it.
@@ -57,7 +57,7 @@ impl Publishing {
             dir: observer.directory(&dataset),
             owner: observer.owner(&step.step),
             take_over: observer.take_over,
-            embed: embed_node(graph, index).clone(),
+            embed: graph.embed_node(index).cloned(),
             origin,
             built: observed.record(index).filter(|record| publish_only && record.key == key).cloned(),
             name: dataset.name,
@@ -77,13 +77,14 @@ impl Publishing {
         // What keeps the directory from being made will be told when the set is published in it.
         let store = fs::create_dir_all(dir).and_then(|()| relative(dir, context.store.root())).ok();
         let base = relative(dir, context.base).ok();
+        let embedding = base.zip(embed.clone()).map(|(base, node)| EmbeddedBy { base, node });
         let provenance = json!({
             "dataset": name,
             "set": record.key,
             "owner": owner,
             "store": store,
             "published": { "at": at, "run": run, "host": durable::host() },
-            "embedding": base.map(|base| EmbeddedBy { base, node: embed.clone() }),
+            "embedding": embedding,
             "built": record.provenance,
             *made_of: origin,
             "overrides": reference.overrides,
@@ -108,14 +109,6 @@ impl Publishing {
             Err(PublishError::Interrupted) => Err(NodeError::Interrupted),
             published => Ok(published?),
         }
-    }
-}
-
-/// The embed node that the vectors of a step come from.
-fn embed_node(graph: &Graph, index: StepIndex) -> &EmbedConfig {
-    match &graph.steps[index].config {
-        Config::Embed(config) => config,
-        _ => embed_node(graph, graph.steps[index].upstreams[0]),
     }
 }
 

@@ -39,21 +39,26 @@ pub struct Hit {
     pub score: f32,
 }
 
-/// The datasets of one embedder that answer together, in the order in which they were given: a merge answers for what was
-/// merged into it, while that is still what is published.
+/// The datasets of one embedder that answer together, in the order in which they were given, and those of them that a merge
+/// answers for though it was made of an older set: old and new rows of one paper never answer together.
 ///
 /// # Errors
 /// [`SearchError::SeveralEmbedders`].
-pub fn answering(mut datasets: Vec<Dataset>) -> Result<Vec<Dataset>, SearchError> {
-    let is_merged = |part: &Dataset| datasets.iter().any(|merge| merge.description().merges(part.description()));
-    let mut merged = datasets.iter().map(is_merged).collect::<Vec<_>>().into_iter();
-    datasets.retain(|_| !merged.next().unwrap_or(false));
+pub fn answering(mut datasets: Vec<Dataset>) -> Result<(Vec<Dataset>, Vec<String>), SearchError> {
+    let name = |dataset: &Dataset| dataset.description().dataset.clone();
+    let merged: HashSet<String> =
+        datasets.iter().flat_map(|it| &it.description().parts).map(|it| it.dataset.clone()).collect();
+    let is_older = |part: &&Dataset| {
+        merged.contains(&name(part)) && !datasets.iter().any(|merge| merge.description().merges(part.description()))
+    };
+    let lagging = datasets.iter().filter(is_older).map(name).collect();
+    datasets.retain(|dataset| !merged.contains(&name(dataset)));
     let embedders: HashSet<_> = datasets.iter().map(|dataset| dataset.description().embedder).collect();
     if embedders.len() > 1 {
         let names = datasets.iter().map(|dataset| dataset.description().dataset.clone()).collect();
         return Err(SearchError::SeveralEmbedders { datasets: names });
     }
-    Ok(datasets)
+    Ok((datasets, lagging))
 }
 
 /// Whom to ask for a dataset's nearest rows.

@@ -36,6 +36,16 @@ pub(crate) const COMPACT: Check =
 /// Of a line of a journal, without its line end: one in 2^64 damaged lines would pass.
 pub(crate) const LINE: Check = Check { closing: "}", opening: ",\"check\":\"", end: "\"}", digits: 16 };
 
+/// JSON as `pretty_json` writes it, with its digest as the last field.
+pub fn seal_json(json: Vec<u8>) -> Vec<u8> {
+    PRETTY.add(json)
+}
+
+/// Whether these are the bytes that [`seal_json`] gave, to the last bit.
+pub fn is_sealed_json(bytes: &[u8]) -> bool {
+    PRETTY.holds(bytes)
+}
+
 impl Check {
     /// Adds the field to a JSON object that has at least one other.
     pub fn add(&self, mut json: Vec<u8>) -> Vec<u8> {

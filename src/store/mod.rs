@@ -45,6 +45,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use blob::{BlobWriter, map_file};
+pub use checked::{is_sealed_json, seal_json};
 pub use compact::Compacted;
 pub use digest_cache::DigestCache;
 pub use error::StoreError;

@@ -284,11 +284,9 @@ fn interrupted_catalogs() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
     let told = env.wait(child);
     assert_eq!(told.code, Some(130), "{}", told.err);
-    assert!(
-        told.err.ends_with(
-            "interrupted while the catalog was made: the next apply makes it, or `sciembed catalog rebuild`\n"
-        )
-    );
+    assert!(told.err.ends_with(
+        "interrupted while catalogs and indexes were made: the next apply makes them, or `sciembed catalog rebuild`\n"
+    ));
     drop(lock);
     env.applied(&[]);
     assert_eq!(asked(&env, "SELECT count(*) AS papers FROM papers"), [json!({ "papers": 17 })]);

@@ -100,7 +100,21 @@ fn a_wrong_index_is_never_asked() {
         assert!(told.err.contains("every vector is looked at, since"), "{case}: {}", told.err);
         let told = similar(&env, &["--nprobe", "4"]);
         assert!(told.code == Some(1) && told.err.contains("--exact"), "{case}: {}", told.err);
+        let plan = env.plan(&[]);
+        assert!(
+            plan.code == Some(2) && plan.out.contains("the file of its index is missing or damaged"),
+            "{}",
+            plan.out
+        );
     }
+    // A description that somebody changed is none.
+    fs::write(&file, &whole).unwrap();
+    let edited = String::from_utf8(description.clone()).unwrap().replace("\"candidates\": 2", "\"candidates\": 0");
+    fs::write(env.path("embeddings/index_minilm.json"), edited).unwrap();
+    assert!(env.plan(&[]).out.contains("the index of minilm is to be built: it has none"));
+    env.applied(&[]);
+    assert!(fs::read(&file).unwrap() == whole);
+    assert_eq!(similar(&env, &["--nprobe", "16"]).out, exact);
     // An index of the set that was published before.
     env.write_year(2011, &papers(2011, 401));
     env.edit("[merge.all.index.ivf_sq8]\nnlist = 16\n", "");
@@ -120,9 +134,11 @@ fn an_index_is_never_in_the_way() {
     assert!(!told.out.contains("  index "), "{}", told.out);
     assert_eq!(env.plan(&[]).code, Some(0));
     env.edit("[merge.all.index.auto]\n", "[merge.all.index.ivf_pq]\nnlist = 64\nm = 8\n");
-    let told = env.applied(&[]);
+    let told = env.apply(&[]);
+    assert_eq!(told.code, Some(3), "{}", told.out);
     assert!(told.err.contains("minilm is published; its index was not built:"), "{}", told.err);
     assert!(told.err.contains("it needs"), "{}", told.err);
+    assert_eq!(similar(&env, &[]).code, Some(0), "what is published is searched all the same");
     env.edit("[merge.all.index.ivf_pq]\nnlist = 64\nm = 8\n", "[merge.all.index]\nfactory = \"IVF9,Nonsense\"\n");
     let check = env.run(&["check", "workflow.toml"]);
     assert!(check.code == Some(1) && check.err.contains("IVF9,Nonsense"), "{}", check.err);

@@ -142,6 +142,40 @@ fn superseded_rows_are_not_found() {
     }
 }
 
+/// While a merge is behind its years it answers for them as they were: old and new rows never answer together.
+#[test]
+fn a_merge_answers_for_its_years() {
+    let env = published(10);
+    let mut later = papers(2010, 10);
+    later.iter_mut().for_each(|paper| paper["title"] = json!(["Another title"]));
+    env.write_year(2010, &later);
+    env.applied(&["--target", "persist.yearly"]);
+    let told = env.run(&["search", "Another title", "-k", "100", "--format", "json"]);
+    assert!(told.err.contains("minilm_2010 was published again after it was merged"), "{}", told.err);
+    assert!(told.out.lines().count() == 20 && !told.out.contains("Another title\",\"year"), "{}", told.out);
+    assert!(told.out.lines().all(|line| line.contains("\"dataset\":\"minilm\"")), "{}", told.out);
+    env.applied(&[]);
+    let now = answers(&env, &["search", "Another title", "-k", "100"]);
+    assert_eq!(now.iter().filter(|hit| hit["title"] == "Another title").count(), 10);
+}
+
+/// How questions are embedded is in no key, and what a dataset tells of it follows the workflow all the same.
+#[test]
+fn a_changed_prompt_for_questions_is_published() {
+    let env = published(5);
+    let told = |env: &TestEnv| -> Value {
+        let run = std::fs::read(env.path("embeddings/run_minilm.json")).unwrap();
+        serde_json::from_slice::<Value>(&run).unwrap()["embedding"]["node"]["query_prompt"].clone()
+    };
+    assert_eq!(told(&env), Value::Null);
+    env.edit("model = \"fake://16\"", "model = \"fake://16\"\nquery_prompt = \"query: \"");
+    assert_eq!(env.plan(&[]).code, Some(2));
+    let applied = env.applied(&[]);
+    assert!(!applied.out.contains("embedded"), "no vector is computed again: {}", applied.out);
+    assert_eq!(told(&env), "query: ");
+    assert_eq!(env.plan(&[]).code, Some(0));
+}
+
 /// Two embedders' scores cannot be compared, and a model that is another one now cannot be asked.
 #[test]
 fn only_the_same_embedder_answers() {
