@@ -141,6 +141,11 @@ pub fn encode(vector: &[f32], dtype: SetDtype, bytes: &mut Vec<u8>) -> f32 {
     1.0
 }
 
+/// Appends a vector as it is published: its first `dim` components, encoded. Gives its scale, as [`encode`] does.
+pub fn publish(vector: &[f32], dim: usize, dtype: SetDtype, bytes: &mut Vec<u8>) -> f32 {
+    if dim < vector.len() { encode(&shortened(vector, dim), dtype, bytes) } else { encode(vector, dtype, bytes) }
+}
+
 fn encode_i8(vector: &[f32], bytes: &mut Vec<u8>) -> f32 {
     let largest = vector.iter().fold(0f32, |largest, component| largest.max(component.abs()));
     let scale = largest / MAX_CODE;

@@ -1,20 +1,20 @@
 //! Building an index of what is published, or adding to it the rows that the set gained.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use arrow::array::AsArray;
 use sciembed_faiss::{Builder, Choice, Codes, Factory, Parameters, Search, WORTH_AN_INDEX, choose, sample};
 
-use super::{AnnError, Described, Effort, VERSION, described, description_path, due, lock, path, threads};
+use super::{AnnError, Described, Effort, LOCK, VERSION, described, description_path, due, path, threads};
 use crate::dataset::Dataset;
 use crate::digest::Digest;
 use crate::index::flat::Vectors;
 use crate::manifest::config::Index as Wish;
 use crate::published::Layout;
-use crate::store::{durable, pretty_json, seal_json};
+use crate::store::{HashedFile, durable, pretty_json, seal_json};
 
 /// Bytes of a row that an index may take, beside vectors of 384 half floats and what else stands with a row: 1,024 in all.
 const ROW_BYTES: usize = 170;
@@ -51,7 +51,7 @@ pub fn build(dir: &Path, dataset: &Dataset, wish: &Wish, tell: &dyn Fn(&str)) ->
     let home = Layout::new(dir).home();
     let name = &dataset.description().dataset;
     let failed = |source| AnnError::Write { path: path(dir, name), source };
-    let _held = lock(&home).map_err(failed)?;
+    let _held = durable::lock(&home.join(LOCK)).map_err(failed)?;
     // Another process may have built it meanwhile.
     if let (None, Some(found)) = (due(dir, dataset.description(), wish), described(dir, name)) {
         return Ok(found);
@@ -182,31 +182,11 @@ fn sampled(vectors: &Vectors, plan: &Plan) -> Vec<f32> {
 }
 
 fn write(index: &sciembed_faiss::Index, path: &Path) -> io::Result<(Digest, u64)> {
-    let mut sink = Hashed { file: BufWriter::new(File::create(path)?), hasher: blake3::Hasher::new(), bytes: 0 };
-    index.write_to(&mut sink).map_err(io::Error::other)?;
-    sink.file.flush()?;
-    sink.file.get_ref().sync_all()?;
-    Ok((Digest::from_bytes(*sink.hasher.finalize().as_bytes()), sink.bytes))
-}
-
-/// A file that is digested while it is written.
-struct Hashed {
-    file: BufWriter<File>,
-    hasher: blake3::Hasher,
-    bytes: u64,
-}
-
-impl Write for Hashed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+    let mut file = HashedFile::new(File::create(path)?);
+    index.write_to(&mut file).map_err(io::Error::other)?;
+    file.flush()?;
+    file.sync()?;
+    Ok((file.digest(), file.bytes()))
 }
 
 /// The part of some rows' nearest neighbours that the index finds, the rows themselves left out.

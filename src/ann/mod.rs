@@ -13,8 +13,7 @@
 mod build;
 mod error;
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +29,8 @@ use crate::store::{DigestCache, StoreError, is_sealed_json};
 
 /// Raised when descriptions change: indexes of older ones are made anew.
 const VERSION: u32 = 1;
+/// Held while an index is made.
+const LOCK: &str = "index.lock";
 
 /// What an index says of itself: `index_{name}.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,11 +180,4 @@ impl Ann {
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Holds the indexes of a directory, so that one process builds at a time.
-fn lock(home: &Path) -> io::Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(home.join("index.lock"))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
-    Ok(file)
 }

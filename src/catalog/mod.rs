@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
 use duckdb::{Config, Connection};
-use rustix::fs::{FlockOperation, flock};
 
 pub use error::CatalogError;
 pub use query::{Answer, query};
@@ -77,7 +76,8 @@ pub fn rebuild(dir: &Path, store: Option<&Path>) -> Result<Built, CatalogError> 
     dataset::names(dir)?;
     // One at a time, and what is shown is read under the lock: the last catalog to land is never an older view.
     let home = Layout::new(dir).home();
-    let _held = lock(&home).map_err(|source| CatalogError::Write { path: home.join(LOCK), source })?;
+    let _held =
+        durable::lock(&home.join(LOCK)).map_err(|source| CatalogError::Write { path: home.join(LOCK), source })?;
     // What a rebuild left that was killed. What cannot be removed is no reason to stop.
     let _ = published::sweep(&home);
     let shelf = Shelf::of(dir, store)?;
@@ -227,10 +227,4 @@ fn forget(mark: &Path) -> io::Result<()> {
             durable::sync_parent(mark)
         }
     }
-}
-
-fn lock(home: &Path) -> io::Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(home.join(LOCK))?;
-    flock(&file, FlockOperation::LockExclusive)?;
-    Ok(file)
 }

@@ -15,7 +15,7 @@ use super::gather::vectors_array;
 use super::set::{self, Keys, SetFiles, SetIdentity, SetWriter};
 use super::{Context, Made, NodeError, Previous, removed};
 use crate::digest::{NodeKey, RowKey};
-use crate::encoding::{Dtype, SetDtype, encode, shortened};
+use crate::encoding::{Dtype, SetDtype, publish};
 use crate::event::Unit;
 use crate::index::keys::{self, Alias};
 use crate::manifest::config::PersistConfig;
@@ -171,9 +171,7 @@ fn published(
     let mut bytes = Vec::with_capacity(vectors.len() * dtype.vector_bytes(dim));
     let mut scales = Vec::with_capacity(vectors.len());
     for row in 0..vectors.len() {
-        let vector = components(&vectors.value(row));
-        let vector = if dim < whole { shortened(&vector, dim) } else { vector };
-        scales.push(encode(&vector, dtype, &mut bytes));
+        scales.push(publish(&components(&vectors.value(row)), dim, dtype, &mut bytes));
     }
     let vectors = vectors_array(bytes, vectors.len(), dim, dtype).map_err(NodeError::arrow("dataset"))?;
     let scales: Option<ArrayRef> = if dtype.has_scale() { Some(Arc::new(Float32Array::from(scales))) } else { None };

@@ -65,6 +65,16 @@ pub fn make_room(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Holds a file that stands for a piece of work, so that one process does it at a time; it is let go with the file.
+///
+/// # Errors
+/// Whatever opening or locking gives.
+pub fn lock(path: &Path) -> io::Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(file)
+}
+
 /// Makes the names in a file's directory last.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Float32Type};
 
 use crate::digest::Digest;
-use crate::encoding::{Dtype, SetDtype, encode, shortened};
+use crate::encoding::{Dtype, SetDtype, publish};
 use crate::store::ipc::IpcBatches;
 use crate::store::segment::decode_vector;
 use crate::store::{Store, StoreError};
@@ -93,10 +93,8 @@ impl Cursor {
         if dtype == SetDtype::of(batch.stored?) && dim == whole {
             return Some(stored.to_vec());
         }
-        let vector = decode_vector(stored, batch.stored?);
-        let vector = if dim < whole { shortened(&vector, dim) } else { vector };
         let mut bytes = Vec::with_capacity(dtype.vector_bytes(dim));
-        let scale = encode(&vector, dtype, &mut bytes);
+        let scale = publish(&decode_vector(stored, batch.stored?), dim, dtype, &mut bytes);
         if dtype.has_scale() {
             bytes.extend(scale.to_le_bytes());
         }
