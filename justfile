@@ -88,9 +88,10 @@ fuzz-bytes target seconds="900":
 api-campaign rows="50000" kills="20" budgets="20":
     SCIEMBED_API_ROWS="$1" SCIEMBED_API_KILLS="$2" SCIEMBED_API_BUDGETS="$3" cargo test --locked --test it -- api:: --include-ignored --nocapture
 
-# open and look up a dataset beside so many publications of changing content
+# open, look up and search a dataset beside so many publications of changing content
 readers publications="200" opens="10000":
     SCIEMBED_PUBLICATIONS="$1" SCIEMBED_OPENS="$2" cargo test --locked --test it a_reader
+    SCIEMBED_PUBLICATIONS="$(($1 / 5 + 2))" SCIEMBED_OPENS="$2" cargo test --locked --test it searches_beside
 
 # measure
 bench *args:
@@ -123,6 +124,41 @@ bench-peers *files:
     peer="$CARGO_TARGET_DIR/release/examples/embed_peer"
     "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
     TITLES=1 TEXTS="${TITLES_TEXTS:-1500}" "$cache/bin/python" benches/peers.py "$peer" "$model" "$cache/export" "$@"
+
+# measure lookups by bibcode: a row of DATASET in DIR, or with `--keys N` a key index alone
+lookups *args:
+    cargo run --quiet --locked --release --example lookups -- "$@"
+
+# measure approximate search on a million vectors, ours and then faiss, usearch and hnswlib on the same ones
+bench-ann rows="1000000":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cache="{{ cache_directory() }}/sciembed/ann-1"
+    [[ -x $cache/bin/python ]] || python3 -m venv "$cache"
+    "$cache/bin/pip" install --quiet faiss-cpu==1.15.1 numpy==2.4.6 usearch hnswlib
+    folder=$(mktemp -d)
+    trap 'rm -rf "$folder"' EXIT
+    cargo bench --locked -p sciembed-faiss --bench recall -- --rows "$1" --folder "$folder"
+    "$cache/bin/python" benches/ann_peers.py "$folder"/*.f16
+
+# whether a real Prometheus reads what a run tells; takes Debian's prometheus
+try-prometheus:
+    cargo build --locked --bin sciembed
+    python3 packaging/try_prometheus.py '{{ sciembed }}'
+
+# bars, Ctrl-C and watch in a real terminal of 80 and of 120 columns; takes tmux
+try-terminal:
+    cargo build --locked --bin sciembed
+    python3 tests/terminal/try_terminal.py '{{ sciembed }}'
+
+# run every command that the book shows, as it stands there
+docs *pages:
+    cargo build --locked --bin sciembed
+    python3 docs/run.py '{{ sciembed }}' "$@"
+
+# licences, bans and sources of all that is built in; takes cargo-deny
+deny:
+    cargo deny --locked check licenses bans sources
 
 # measure exact search by type, queries and threads, then beside faiss and numpy in alternation
 bench-search *args:
@@ -196,6 +232,22 @@ eval-scifact folder model="models/all-MiniLM-L6-v2" precision="":
     '{{ sciembed }}' apply "$project/workflows/scifact.toml" "${settings[@]}"
     echo
     "$CARGO_TARGET_DIR/debug/examples/eval_retrieval" "$project/embeddings" scifact scifact_queries "$project/data/scifact/qrels.tsv"
+
+# one table of retrieval quality on SciFact, or another collection in the form of BEIR: every element type, index and mode of search
+eval folder:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    folder=$(realpath -- "$1") model=$(realpath -- models/all-MiniLM-L6-v2)
+    cargo build --locked --bin sciembed
+    project=$(mktemp -d)
+    trap 'rm -rf "$project"' EXIT
+    mkdir -p "$project/workflows" "$project/data/scifact"
+    cp workflows/scifact_eval.toml "$project/workflows"
+    first() { for path; do [[ -f $path ]] && echo "$path" && return; done; echo "none of: $*" >&2; return 1; }
+    ln -s "$(first "$folder"/corpus.jsonl{,.gz})" "$project/data/scifact/corpus.jsonl"
+    '{{ sciembed }}' apply "$project/workflows/scifact_eval.toml" --set "embed.vectors.model=\"$model\""
+    echo
+    python3 benches/eval.py '{{ sciembed }}' "$project" "$folder/queries.jsonl" "$(first "$folder"/qrels/test.tsv "$folder"/qrels_test.tsv)"
 
 # build the optimised program; libduckdb.so goes beside it, where it looks first
 release:

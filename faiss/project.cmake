@@ -6,5 +6,6 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
 endif()
 
 # The few functions of BLAS and LAPACK that Faiss calls are defined in src/blas.rs and src/lapack.rs: none is looked for.
-set(BLAS_LIBRARIES blas)
-set(LAPACK_LIBRARIES lapack)
+# In the cache, since FindBLAS of CMake 3.25 unsets plain variables of these names.
+set(BLAS_LIBRARIES blas CACHE STRING "")
+set(LAPACK_LIBRARIES lapack CACHE STRING "")

@@ -5,7 +5,7 @@
 //! | 0 | done, or nothing to do |
 //! | 1 | an error that the user can mend: the message says how |
 //! | 2 | `plan` found something to do |
-//! | 3 | `apply` ended incomplete: some steps failed or were skipped, or an index could not be built; the others are done |
+//! | 3 | `apply` ended incomplete: some steps failed or were skipped, or an index or export could not be made; the others are done |
 //! | 4 | the store, or what is published of it, is damaged: `verify` says where |
 //! | 5 | some texts could not be embedded: their steps are incomplete, all others are done |
 //! | 6 | texts were handed over in batches and `--no-wait` was given: a later apply collects them |
@@ -16,6 +16,7 @@ use crate::catalog::CatalogError;
 use crate::convert::ConvertError;
 use crate::dataset::DatasetError;
 use crate::embedder::EmbedderError;
+use crate::export::ExportError;
 use crate::graph::SelectError;
 use crate::hub::HubError;
 use crate::lineage::LineageError;
@@ -27,6 +28,7 @@ use crate::run::RunError;
 use crate::search::SearchError;
 use crate::stages::StagesError;
 use crate::store::StoreError;
+use crate::words::WordsError;
 
 /// Any error of the library.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -79,6 +81,14 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Ann(#[from] AnnError),
+    /// An index of words.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Words(#[from] WordsError),
+    /// An export.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Export(#[from] ExportError),
     /// Looking for papers.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -143,6 +153,7 @@ impl Error {
             Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
             Self::Run(RunError::Lock(_)) | Self::Hub(_) | Self::Model(_) | Self::Convert(_) => false,
             Self::Embedder(_) | Self::Stages(_) | Self::Search(_) | Self::Ann(_) => false,
+            Self::Words(_) | Self::Export(_) => false,
         };
         if damage { Exit::Damaged } else { Exit::Error }
     }

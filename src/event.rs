@@ -33,6 +33,9 @@ pub enum Event {
         overrides: Vec<String>,
         /// sciembed's version.
         version: String,
+        /// Steps that are to run, as far as is known at the beginning. Journals of older versions do not tell it.
+        #[serde(default)]
+        steps: u64,
         /// Seconds since 1970-01-01 UTC.
         at: u64,
     },
@@ -121,6 +124,15 @@ pub enum Detail {
         /// All rows of the step.
         total: u64,
     },
+    /// The embedder gave vectors for a batch of texts. Told as it happens, and kept by no journal.
+    Batch {
+        /// How many.
+        rows: u64,
+        /// Tokens that the model read.
+        tokens: u64,
+        /// How long it took.
+        seconds: f64,
+    },
     /// What an API was asked and paid for a step, however it ended.
     Asked {
         /// Requests sent.
@@ -185,6 +197,6 @@ pub enum Outcome {
 impl Event {
     /// Whether the journal keeps it: progress would only drown the rest.
     pub fn is_kept(&self) -> bool {
-        !matches!(self, Self::StepProgress { .. })
+        !matches!(self, Self::StepProgress { .. } | Self::StepDetail { detail: Detail::Batch { .. }, .. })
     }
 }

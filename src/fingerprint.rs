@@ -200,8 +200,8 @@ impl Fingerprint {
         description: Digest,
         failed: Option<Digest>,
     ) -> Self {
-        // An index is made of what is published.
-        let PersistConfig { dir, label, dtype, dim, index: _ } = config;
+        // Derived things are made of what is published.
+        let PersistConfig { dir, label, dtype, dim, derived: _ } = config;
         let mut fingerprint = Self::empty(NodeKind::Persist);
         fingerprint.set("label", quoted(label));
         fingerprint.set("dtype", dtype.to_string());
@@ -222,7 +222,7 @@ impl Fingerprint {
 
     /// Of a merge step over these sets: the name and the manifest's digest of each, in order.
     pub fn of_merge(config: &MergeConfig, cells: &BTreeMap<String, String>, sets: &[(String, Digest)]) -> Self {
-        let MergeConfig { dir, label, dtype: _, view, index: _ } = config;
+        let MergeConfig { dir, label, dtype: _, view, derived: _ } = config;
         let mut fingerprint = Self::empty(NodeKind::Merge);
         fingerprint.set("label", quoted(label));
         // Copies are older than views: their keys stay what they were.

@@ -58,12 +58,20 @@ impl PastRun {
 /// [`StoreError::Read`].
 pub fn runs(store: &Store) -> Result<Vec<PastRun>, StoreError> {
     let living = store.live_runs()?;
-    let past = |(id, journal): (String, String)| {
-        // What does not read is the torn end of a run that was killed.
-        let entries = journal.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        past_run(id, entries, &living)
-    };
-    Ok(store.journals()?.into_iter().map(past).collect())
+    Ok(store.journals()?.into_iter().map(|(id, journal)| past_run(id, entries(&journal), &living)).collect())
+}
+
+/// One run of a store, as it stands now.
+///
+/// # Errors
+/// [`StoreError::Read`].
+pub fn run(store: &Store, id: &str) -> Result<PastRun, StoreError> {
+    Ok(past_run(id.to_owned(), entries(&store.journal_of(id)?), &store.live_runs()?))
+}
+
+/// What does not read is the torn end of a run that was killed.
+fn entries(journal: &str) -> Vec<Entry> {
+    journal.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 fn past_run(id: String, entries: Vec<Entry>, living: &[Holder]) -> PastRun {

@@ -37,13 +37,17 @@
 //!   index        bibcode -> row, and vector -> nearest rows
 //!   event        what a run tells the world
 //!   history      what happened in earlier runs
+//!   metrics      what a run has done so far, as counters that Prometheus reads
 //!   node         one file per node kind
 //!   run          the dispatcher: sole owner of a run's state; the only async room
 //!   stages       what becomes of one record, step by step, without applying anything
 //!   dataset      reading what persist and merge published
 //!   ann          an approximate index of a dataset, built and asked
 //!   lineage      from a published row back to the line of a source file
+//!   words        which papers hold these words: an index of texts, built and asked
 //!   search       which papers are like a text, or like another paper
+//!   export       what a dataset is handed on as: files for others, points on servers
+//!   report       how a run went, as one page
 //!   verify       whether every bit is what it was when it was written, and what to do where it is not
 //!   catalog      all of that as tables, to be asked in SQL
 //! DOORS
@@ -96,6 +100,7 @@ pub mod index;
 
 pub mod event;
 pub mod history;
+pub mod metrics;
 
 pub mod node;
 
@@ -109,7 +114,13 @@ pub mod ann;
 
 pub mod lineage;
 
+pub mod words;
+
 pub mod search;
+
+pub mod export;
+
+pub mod report;
 
 pub mod verify;
 

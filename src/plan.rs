@@ -485,7 +485,7 @@ mod tests {
     use super::*;
     use crate::encoding::SetDtype;
     use crate::graph::Step;
-    use crate::manifest::config::{LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
+    use crate::manifest::config::{Derived, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
     use crate::record::Provenance;
 
     fn id(kind: NodeKind, node: &str) -> StepId {
@@ -606,7 +606,13 @@ mod tests {
             let id = |kind, node: &str| StepId { kind, node: node.into(), cells: cells(year) };
             let load = load(&format!("{year}.json"));
             let dir = || "out".to_owned();
-            let persist = PersistConfig { dir: dir(), label: "m".into(), dtype: SetDtype::F16, dim: None, index: None };
+            let persist = PersistConfig {
+                dir: dir(),
+                label: "m".into(),
+                dtype: SetDtype::F16,
+                dim: None,
+                derived: Derived::default(),
+            };
             // Its vectors and records both come from load here: the plan does not mind.
             steps.push(Step { id: id(NodeKind::Load, "records"), config: Config::Load(load), upstreams: vec![] });
             let config = Config::Persist(persist);
@@ -617,7 +623,7 @@ mod tests {
             label: "m".into(),
             dtype: SetDtype::F16,
             view: false,
-            index: None,
+            derived: Derived::default(),
         });
         steps.push(Step { id: id(NodeKind::Merge, "all"), config, upstreams: vec![1, 3] });
         Graph { name: "w".into(), store: "store".into(), steps, overrides: vec![] }

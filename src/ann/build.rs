@@ -1,20 +1,22 @@
 //! Building an index of what is published, or adding to it the rows that the set gained.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use arrow::array::AsArray;
 use sciembed_faiss::{Builder, Choice, Codes, Factory, Parameters, Search, WORTH_AN_INDEX, choose, sample};
 
-use super::{AnnError, Described, Effort, LOCK, VERSION, described, description_path, due, path, threads};
-use crate::dataset::Dataset;
+use super::{
+    AnnError, Described, Effort, Engine, LOCK, VERSION, described, description_path, due, path, signs, threads,
+};
+use crate::dataset::{Dataset, Description};
 use crate::digest::Digest;
 use crate::index::flat::Vectors;
 use crate::manifest::config::Index as Wish;
 use crate::published::Layout;
-use crate::store::{HashedFile, durable, pretty_json, seal_json};
+use crate::store::{DigestCache, HashedFile, durable, failpoint, pretty_json, seal_json};
 
 /// Bytes of a row that an index may take, beside vectors of 384 half floats and what else stands with a row: 1,024 in all.
 const ROW_BYTES: usize = 170;
@@ -24,6 +26,8 @@ const BLOCK_ROWS: usize = 16_384;
 const ROWS_PER_LIST: usize = 39;
 /// What samples are drawn by; always the same, so that the same vectors give the same index.
 const SEED: u64 = 2026;
+/// Rows that signs give for ten that are wanted.
+const SIGNS_CANDIDATES: usize = 400;
 /// Rows whose neighbours are looked for to measure recall, and how many of them.
 const ASKED: usize = 200;
 const NEIGHBOURS: usize = 10;
@@ -35,10 +39,48 @@ pub(super) fn is_needless(rows: usize, wish: &Wish) -> bool {
 
 /// What is to be built.
 struct Plan {
-    factory: Factory,
+    /// What Faiss builds; none for signs.
+    factory: Option<Factory>,
     sample_rows: usize,
     parameters: Parameters,
     candidates: usize,
+}
+
+impl Plan {
+    fn signs(wish: &Wish) -> Self {
+        let candidates = wish.search().candidates.map_or(SIGNS_CANDIDATES, usize::from);
+        Self { factory: None, sample_rows: 0, parameters: Parameters { nprobe: 0, ef: 0 }, candidates }
+    }
+
+    fn name(&self) -> String {
+        self.factory.map_or_else(|| "signs".to_owned(), |factory| factory.to_string())
+    }
+}
+
+/// Trains an index and adds all vectors to it, or to the one that stands only those that it lacks.
+fn faiss(
+    dir: &Path,
+    dataset: &Dataset,
+    (factory, before): (Factory, Option<usize>),
+    plan: &Plan,
+    tell: &dyn Fn(&str),
+) -> Result<sciembed_faiss::Index, AnnError> {
+    let Description { dataset: name, dim, .. } = dataset.description();
+    let (vectors, rows) = (dataset.vectors()?, dataset.rows());
+    let mut builder = match before {
+        Some(before) => {
+            tell(&format!("adds {} vectors to the index of {name}", rows - before));
+            Builder::resume(&dir.join(format!("index_{name}.faiss")), threads())?
+        }
+        None => {
+            tell(&format!("builds the index of {name}: {factory} over {rows} vectors"));
+            Builder::train(factory, *dim, &sampled(&vectors, plan), threads())?
+        }
+    };
+    for start in (before.unwrap_or(0)..rows).step_by(BLOCK_ROWS) {
+        builder.add(&vectors.floats(start..(start + BLOCK_ROWS).min(rows)))?;
+    }
+    Ok(builder.finish()?)
 }
 
 /// Builds the index of a dataset that `dir` shows, or adds to it what the set gained, measures its recall and puts it into
@@ -50,37 +92,37 @@ pub fn build(dir: &Path, dataset: &Dataset, wish: &Wish, tell: &dyn Fn(&str)) ->
     let begun = Instant::now();
     let home = Layout::new(dir).home();
     let name = &dataset.description().dataset;
-    let failed = |source| AnnError::Write { path: path(dir, name), source };
+    let failed = |source| AnnError::Write { path: path(dir, name, wish), source };
     let _held = durable::lock(&home.join(LOCK)).map_err(failed)?;
     // Another process may have built it meanwhile.
-    if let (None, Some(found)) = (due(dir, dataset.description(), wish), described(dir, name)) {
+    if let (None, Some(found)) =
+        (due(dir, dataset.description(), wish, &mut DigestCache::default()), described(dir, name))
+    {
         return Ok(found);
     }
     let (vectors, rows, dim) = (dataset.vectors()?, dataset.rows(), dataset.description().dim);
     let plan = plan(wish, rows, dim)?;
-    let grown = grown(dir, dataset, wish, &plan);
-    let (mut builder, added_to) = match grown {
-        Some(before) => {
-            tell(&format!("adds {} vectors to the index of {name}", rows - before));
-            (Builder::resume(&path(dir, name), threads())?, Some(before))
+    let temporary = Temporary(home.join(format!(".{}", durable::unique_name())));
+    let (file, bytes, added_to) = match plan.factory {
+        Some(factory) => {
+            let before = grown(dir, dataset, wish, &plan);
+            let index = faiss(dir, dataset, (factory, before), &plan, tell)?;
+            let (file, bytes) =
+                write(&temporary.0, |sink| index.write_to(sink).map_err(io::Error::other)).map_err(failed)?;
+            (file, bytes, before)
         }
         None => {
-            tell(&format!("builds the index of {name}: {} over {rows} vectors", plan.factory));
-            (Builder::train(plan.factory, dim, &sampled(&vectors, &plan), threads())?, None)
+            tell(&format!("builds the index of {name}: the signs of {rows} vectors"));
+            let (file, bytes) = write(&temporary.0, |sink| signs::write(&vectors, dim, sink)).map_err(failed)?;
+            (file, bytes, None)
         }
     };
-    for start in (added_to.unwrap_or(0)..rows).step_by(BLOCK_ROWS) {
-        builder.add(&vectors.floats(start..(start + BLOCK_ROWS).min(rows)))?;
-    }
-    let index = builder.finish()?;
-    let temporary = Temporary(home.join(format!(".{}", durable::unique_name())));
-    let (file, bytes) = write(&index, &temporary.0).map_err(failed)?;
     let mut described = Described {
         version: VERSION,
         dataset: name.clone(),
         set: dataset.description().set,
         wish: wish.clone(),
-        factory: plan.factory.to_string(),
+        factory: plan.name(),
         rows,
         row_keys: row_keys(dataset, rows),
         sample_rows: plan.sample_rows,
@@ -94,16 +136,16 @@ pub fn build(dir: &Path, dataset: &Dataset, wish: &Wish, tell: &dyn Fn(&str)) ->
         seconds: 0.0,
         added_to,
     };
-    drop(index);
-    let index = sciembed_faiss::Index::open(&temporary.0, threads())?;
-    let mut ann = super::Ann { index, described: described.clone() };
+    let mut ann = super::Ann { engine: Engine::open(&temporary.0, wish)?, described: described.clone() };
     described.recall_at_10 = recall(&mut ann, &vectors, rows)?;
     described.seconds = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
     let text = seal_json(pretty_json(&serde_json::json!(described)));
     // The description goes first and comes last: beside it there is never another index than the one that it describes.
     let description = description_path(dir, name);
-    forget(&description).map_err(failed)?;
-    durable::rename(&temporary.0, &path(dir, name)).map_err(failed)?;
+    durable::forget(&description).map_err(failed)?;
+    failpoint::reached("index: the description is gone");
+    durable::rename(&temporary.0, &path(dir, name, wish)).map_err(failed)?;
+    failpoint::reached("index: in place");
     durable::write(&description, &home.join(format!(".{}", durable::unique_name())), &text).map_err(failed)?;
     Ok(described)
 }
@@ -121,6 +163,7 @@ fn plan(wish: &Wish, rows: usize, dim: usize) -> Result<Plan, AnnError> {
         nlist.unwrap_or_else(|| by_size.min(1 << most.ilog2()))
     };
     let factory = match wish {
+        Wish::Signs(_) => return Ok(Plan::signs(wish)),
         Wish::Auto(_) => chosen.map_or_else(|| "SQ8".parse(), |choice| Ok(choice.factory))?,
         // Read, so that it is refused as a text would be.
         Wish::Hnsw(hnsw) => format!("HNSW{},SQ8", hnsw.m.map_or(32, usize::from)).parse()?,
@@ -141,7 +184,7 @@ fn plan(wish: &Wish, rows: usize, dim: usize) -> Result<Plan, AnnError> {
     let candidates = same.map_or(200, |Choice { candidates, .. }| candidates);
     let search = wish.search();
     Ok(Plan {
-        factory,
+        factory: Some(factory),
         sample_rows,
         parameters: Parameters {
             nprobe: search.nprobe.map_or(parameters.nprobe, usize::from),
@@ -154,10 +197,11 @@ fn plan(wish: &Wish, rows: usize, dim: usize) -> Result<Plan, AnnError> {
 /// The rows that the index has, if those are the first rows of the set and it would be built alike.
 fn grown(dir: &Path, dataset: &Dataset, wish: &Wish, plan: &Plan) -> Option<usize> {
     let before = described(dir, &dataset.description().dataset)?;
-    let is_alike = before.wish == *wish && before.factory == plan.factory.to_string() && before.rows < dataset.rows();
+    let is_alike = before.wish == *wish && before.factory == plan.name() && before.rows < dataset.rows();
     // What was trained for few rows serves twice as many, and no more.
     let is_enough = is_alike && dataset.rows() <= before.rows * 2;
-    let is_sound = is_enough && Digest::of_file(&path(dir, &before.dataset)).is_ok_and(|found| found == before.file);
+    let is_sound =
+        is_enough && Digest::of_file(&path(dir, &before.dataset, wish)).is_ok_and(|found| found == before.file);
     (is_sound && row_keys(dataset, before.rows) == before.row_keys).then_some(before.rows)
 }
 
@@ -181,10 +225,10 @@ fn sampled(vectors: &Vectors, plan: &Plan) -> Vec<f32> {
     sample(vectors.rows(), plan.sample_rows, SEED).into_iter().flat_map(|row| vectors.floats(row..row + 1)).collect()
 }
 
-fn write(index: &sciembed_faiss::Index, path: &Path) -> io::Result<(Digest, u64)> {
+/// Writes a file, synced: its digest and its bytes.
+fn write(path: &Path, fill: impl FnOnce(&mut HashedFile) -> io::Result<()>) -> io::Result<(Digest, u64)> {
     let mut file = HashedFile::new(File::create(path)?);
-    index.write_to(&mut file).map_err(io::Error::other)?;
-    file.flush()?;
+    fill(&mut file)?;
     file.sync()?;
     Ok((file.digest(), file.bytes()))
 }
@@ -206,13 +250,6 @@ fn recall(ann: &mut super::Ann, vectors: &Vectors, rows: usize) -> Result<f64, A
         right += exact.iter().filter(|row| found.contains(row)).count();
     }
     Ok(right as f64 / wanted.max(1) as f64)
-}
-
-fn forget(description: &Path) -> io::Result<()> {
-    match fs::remove_file(description) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => durable::sync_parent(description),
-    }
 }
 
 /// An unfinished file, which goes away unless it was renamed into place.

@@ -1,17 +1,18 @@
 //! An approximate index of a dataset: near neighbours without looking at every vector.
 //!
 //! ```text
-//! vectors, where they lie -> a sample -> trained -> all of them, block by block -> index_{name}.faiss, index_{name}.json
+//! vectors, where they lie -> a sample -> trained -> all of them, block by block -> index_{name}.faiss or .signs, index_{name}.json
 //! query -> candidates by their codes -> scored anew by the vectors themselves -> the best
 //! ```
 //!
 //! It is derived: outside every key, made after the dataset was published, beside it and renamed over, and it can be made
 //! anew at any time. Its description names the set and the digest of its own file; one of another set is never asked. Where a
-//! set only gained rows behind those that it had, they are added. `build.rs` makes it, Faiss behind the crate `faiss` is
-//! its engine.
+//! set only gained rows behind those that it had, they are added. `build.rs` makes it; its engine is Faiss behind the crate
+//! `faiss`, or the signs of all components (`signs.rs`).
 
 mod build;
 mod error;
+mod signs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,8 @@ use crate::dataset::{Dataset, Description};
 use crate::digest::{Digest, NodeKey};
 use crate::index::flat::{Hit, Vectors};
 use crate::manifest::config::Index as Wish;
-use crate::store::{DigestCache, StoreError, is_sealed_json};
+use crate::store::{DigestCache, StoreError, durable, is_sealed_json};
+use signs::Signs;
 
 /// Raised when descriptions change: indexes of older ones are made anew.
 const VERSION: u32 = 1;
@@ -78,9 +80,10 @@ impl Described {
     }
 }
 
-/// Where the index of a dataset is.
-pub fn path(dir: &Path, dataset: &str) -> PathBuf {
-    dir.join(format!("index_{dataset}.faiss"))
+/// Where such an index of a dataset is.
+fn path(dir: &Path, dataset: &str, wish: &Wish) -> PathBuf {
+    let ending = if matches!(wish, Wish::Signs(_)) { "signs" } else { "faiss" };
+    dir.join(format!("index_{dataset}.{ending}"))
 }
 
 fn description_path(dir: &Path, dataset: &str) -> PathBuf {
@@ -88,13 +91,13 @@ fn description_path(dir: &Path, dataset: &str) -> PathBuf {
 }
 
 /// What stands there; none if there is no index, or one that another version made, or a description that was changed.
-fn described(dir: &Path, dataset: &str) -> Option<Described> {
+pub fn described(dir: &Path, dataset: &str) -> Option<Described> {
     let text = fs::read(description_path(dir, dataset)).ok().filter(|text| is_sealed_json(text))?;
     serde_json::from_slice(&text).ok().filter(|described: &Described| described.version == VERSION)
 }
 
 /// Why the index of a dataset is to be built; none if it stands as it should, or if looking at every vector is as good.
-pub fn due(dir: &Path, dataset: &Description, wish: &Wish) -> Option<String> {
+pub fn due(dir: &Path, dataset: &Description, wish: &Wish, digests: &mut DigestCache) -> Option<String> {
     if build::is_needless(dataset.rows, wish) {
         return None;
     }
@@ -105,14 +108,73 @@ pub fn due(dir: &Path, dataset: &Description, wish: &Wish) -> Option<String> {
     if found.wish != *wish {
         return Some(format!("its index is {}, and something else is asked for", found.factory));
     }
-    let is_whole = Digest::of_file(&path(dir, &dataset.dataset)).is_ok_and(|digest| digest == found.file);
+    let is_whole = digests.digest(&path(dir, &dataset.dataset, wish)).is_ok_and(|digest| digest == found.file);
     (!is_whole).then(|| "the file of its index is missing or damaged".to_owned())
+}
+
+/// Whether a dataset has an index, of whatever set.
+pub fn is_there(dir: &Path, dataset: &str) -> bool {
+    description_path(dir, dataset).exists()
+}
+
+/// Removes the index of a dataset, which has none then.
+///
+/// # Errors
+/// [`AnnError::Write`].
+pub fn remove(dir: &Path, dataset: &str) -> Result<(), AnnError> {
+    let paths = ["json", "faiss", "signs"].map(|ending| dir.join(format!("index_{dataset}.{ending}")));
+    // The description goes first: without it the rest is no index.
+    paths
+        .iter()
+        .try_for_each(|path| durable::forget(path).map_err(|source| AnnError::Write { path: path.clone(), source }))
 }
 
 /// An index that can be asked.
 pub struct Ann {
-    index: sciembed_faiss::Index,
+    engine: Engine,
     described: Described,
+}
+
+/// What gives the candidates.
+enum Engine {
+    Faiss(sciembed_faiss::Index),
+    Signs(Signs),
+}
+
+impl Engine {
+    fn open(path: &Path, wish: &Wish) -> Result<Self, AnnError> {
+        Ok(match wish {
+            Wish::Signs(_) => Self::Signs(Signs::open(path)?),
+            _ => Self::Faiss(sciembed_faiss::Index::open(path, threads())?),
+        })
+    }
+
+    /// Rows and components.
+    fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::Faiss(index) => (index.len(), index.dim()),
+            Self::Signs(signs) => (signs.len(), signs.dim()),
+        }
+    }
+
+    /// So many rows for each query, best first by what the engine knows of them.
+    fn candidates(
+        &mut self,
+        queries: &[Vec<f32>],
+        count: usize,
+        parameters: sciembed_faiss::Parameters,
+    ) -> Result<Vec<Vec<usize>>, AnnError> {
+        match self {
+            Self::Faiss(index) => {
+                let found = index.search(&queries.concat(), count, parameters)?;
+                Ok((0..queries.len()).map(|nth| found.of(nth).map(|hit| hit.row).collect()).collect())
+            }
+            Self::Signs(signs) => {
+                let found = signs.nearest(queries, count);
+                Ok(found.into_iter().map(|hits| hits.into_iter().map(|hit| hit.row as usize).collect()).collect())
+            }
+        }
+    }
 }
 
 /// How thoroughly to look; by default as its description says.
@@ -135,16 +197,16 @@ impl Ann {
         if described.set != dataset.description().set || described.rows != dataset.rows() {
             return Err(AnnError::OtherSet { dataset: name.clone() });
         }
-        let file = path(dir, name);
+        let file = path(dir, name, &described.wish);
         let found = digests.digest(&file).map_err(|error| StoreError::read(&file, error))?;
         if found != described.file {
             return Err(AnnError::Damaged { path: file });
         }
-        let index = sciembed_faiss::Index::open(&file, threads())?;
-        if index.len() != described.rows || index.dim() != dataset.description().dim {
+        let engine = Engine::open(&file, &described.wish)?;
+        if engine.shape() != (described.rows, dataset.description().dim) {
             return Err(AnnError::Damaged { path: file });
         }
-        Ok(Some(Self { index, described }))
+        Ok(Some(Self { engine, described }))
     }
 
     /// What it says of itself.
@@ -169,12 +231,8 @@ impl Ann {
             nprobe: effort.nprobe.unwrap_or(nprobe),
             ef: effort.ef.unwrap_or(ef).max(candidates),
         };
-        let found = self.index.search(&queries.concat(), candidates, parameters)?;
-        let rescored = |(nth, query): (usize, &Vec<f32>)| {
-            let rows: Vec<usize> = found.of(nth).map(|hit| hit.row).collect();
-            vectors.best_of(query, &rows, k)
-        };
-        Ok(queries.iter().enumerate().map(rescored).collect())
+        let found = self.engine.candidates(queries, candidates, parameters)?;
+        Ok(queries.iter().zip(&found).map(|(query, rows)| vectors.best_of(query, rows, k)).collect())
     }
 }
 

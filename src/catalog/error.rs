@@ -82,7 +82,10 @@ pub enum CatalogError {
     },
     /// A table of the store.
     #[error("read the store's tables: {0}")]
-    #[diagnostic(code(sciembed::catalog::table), help("a table of the store is damaged: apply the workflow again"))]
+    #[diagnostic(
+        code(sciembed::catalog::table),
+        help("a table of the store is damaged: `sciembed verify WORKFLOW --repair` makes it again")
+    )]
     Table(#[from] ArrowError),
     /// What the directory shows.
     #[error(transparent)]

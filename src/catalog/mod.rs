@@ -3,16 +3,16 @@
 //! It is derived: nothing reads it to decide anything, and it can be made anew from store and directory at any time. It is
 //! made in a temporary file beside and renamed over, so whoever holds it open goes on reading the one they opened, and
 //! no reader ever keeps a run from ending. `schema.sql` is its tables; `tables.rs` fills the small ones, `rows.rs` those
-//! that have a row for each paper; `query.rs` asks.
+//! that have a row for each paper; `query.rs` asks, of the vectors by `vectors.rs`, where they lie.
 
 mod error;
 mod query;
 mod rows;
 mod tables;
+mod vectors;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
@@ -89,7 +89,7 @@ pub fn rebuild(dir: &Path, store: Option<&Path>) -> Result<Built, CatalogError> 
     let bytes = fs::metadata(&temporary.0).map_err(failed)?.len();
     let mark = mark_path(dir);
     // First, so that it never stands beside another catalog than the one that it describes.
-    forget(&mark).and_then(|()| durable::rename(&temporary.0, &path(dir))).map_err(failed)?;
+    durable::forget(&mark).and_then(|()| durable::rename(&temporary.0, &path(dir))).map_err(failed)?;
     durable::write(&mark, &mark.with_file_name(format!(".{}", durable::unique_name())), shelf.mark().as_bytes())
         .map_err(failed)?;
     Ok(Built { datasets: shelf.datasets.len(), papers, bytes })
@@ -217,14 +217,4 @@ fn mark_path(dir: &Path) -> PathBuf {
 fn mark_of(shown: &[(String, NodeKey)]) -> String {
     let lines: String = shown.iter().map(|(name, set)| format!("{set} {name}\n")).collect();
     format!("version {VERSION}\n{lines}")
-}
-
-fn forget(mark: &Path) -> io::Result<()> {
-    match fs::remove_file(mark) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => {
-            failpoint::reached("catalog: its mark is gone");
-            durable::sync_parent(mark)
-        }
-    }
 }

@@ -9,7 +9,7 @@ use arrow::error::ArrowError;
 use duckdb::core::LogicalTypeId;
 use duckdb::{AccessMode, Config, Connection, Statement};
 
-use super::{CatalogError, configured, path, worded};
+use super::{CatalogError, configured, path, vectors, worded};
 
 /// What DuckDB may hold in memory for a question, which spills beyond it. The answer itself is held besides.
 const MEMORY: &str = "2GB";
@@ -36,6 +36,8 @@ pub fn query(dir: &Path, sql: &str) -> Result<Answer, CatalogError> {
         .and_then(|config| configured(config, MEMORY))
         .and_then(|config| Connection::open_with_flags(&path, config))
         .map_err(|error| CatalogError::Open { path, detail: worded(&error) })?;
+    vectors::register(&connection, dir)
+        .map_err(|error| CatalogError::Open { path: super::path(dir), detail: worded(&error) })?;
     let refused = |error: duckdb::Error| CatalogError::Query { detail: worded(&error) };
     let mut statement = connection.prepare(sql).map_err(refused)?;
     statement.execute([]).map_err(refused)?;

@@ -1,41 +1,36 @@
 //! The tables with a row for each paper: papers, rejects and truncations.
 //!
 //! Rows stream batch by batch from the store's tables into DuckDB, a whole set at a time, so memory does not grow with
-//! the corpus. A merge's papers are those of its parts, less the rows that it left out, in the same order.
+//! the corpus.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, RecordBatch, StringArray, StringBuilder, UInt32Builder,
-    UInt64Array, UInt64Builder,
+    Array, ArrayRef, AsArray, BooleanBuilder, RecordBatch, StringArray, StringBuilder, UInt32Builder, UInt64Builder,
 };
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
 use arrow::error::ArrowError;
 use duckdb::{Appender, Connection};
 
 use super::{FillError, Shelf, Shown};
-use crate::digest::{Digest, NodeKey};
-use crate::lineage::{Lineage, LineageError, Origin, SetLineage, Tables};
+use crate::digest::Digest;
+use crate::lineage::{Beside, Lineage, Origin, Tables, Walked};
 use crate::record::Record;
-use crate::store::StoreError;
-use crate::store::parquet::RowsBeside;
 use crate::table;
 
 /// Fills them, and says how many papers there are.
 pub fn fill(connection: &Connection, shelf: &Shelf) -> Result<u64, FillError> {
-    let mut papers = connection.appender("papers")?;
+    let mut appender = connection.appender("papers")?;
     let mut count = 0;
     for shown in &shelf.datasets {
         let lineage = shelf.lineage(shown);
-        walk(lineage, &shown.set, &mut |rows| {
+        lineage.walk::<FillError>(&shown.set, PLACE, &mut |rows| {
             count += rows.batch.num_rows() as u64;
-            Ok(papers.append_record_batch(rows.of_dataset(&shown.name)?)?)
+            Ok(appender.append_record_batch(papers(&rows, &shown.name)?)?)
         })?;
     }
-    papers.flush()?;
+    appender.flush()?;
     let (mut rejects, mut truncations) = (connection.appender("rejects")?, connection.appender("truncations")?);
     for shown in &shelf.datasets {
         let lineage = shelf.lineage(shown);
@@ -54,154 +49,31 @@ pub fn fill(connection: &Connection, shelf: &Shelf) -> Result<u64, FillError> {
     Ok(count)
 }
 
-/// Some rows of a set: bibcode, source, line, metadata digest, row key.
-struct Rows {
-    /// The dataset that was embedded.
-    part: String,
-    /// The row of each in the set.
-    numbers: UInt64Array,
-    batch: RecordBatch,
-}
-
-impl Rows {
-    /// As rows of the table of papers.
-    fn of_dataset(&self, dataset: &str) -> Result<RecordBatch, ArrowError> {
-        let rows = self.batch.num_rows();
-        let same =
-            |value: &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows))) };
-        let column = |name: &str| Arc::clone(&self.batch[name]);
-        RecordBatch::try_from_iter([
-            ("bibcode", column("bibcode")),
-            ("dataset", same(dataset)),
-            ("row", Arc::new(self.numbers.clone()) as ArrayRef),
-            ("part", same(&self.part)),
-            ("source", column("source")),
-            ("line", column("line")),
-            ("metadata_digest", column("metadata_digest")),
-            ("row_key", column("row_key")),
-        ])
-    }
-}
-
-type Each<'a> = dyn FnMut(Rows) -> Result<(), FillError> + 'a;
-
-/// Gives the rows of a set in order.
-fn walk(lineage: &Lineage, set: &NodeKey, each: &mut Each) -> Result<(), FillError> {
-    let set = lineage.set(set)?;
-    match &set.origin {
-        Origin::Embedded(tables) => walk_embedded(lineage, &set, tables, each),
-        Origin::Merged(parts) => {
-            let mut left_out = superseded(lineage, set.record)?;
-            let (mut next, mut offset) = (0, 0);
-            for part in parts {
-                let left_out = left_out.remove(&part.dataset).unwrap_or_default();
-                walk(lineage, &part.set, &mut |rows| {
-                    let mut rows = less(rows, &left_out)?;
-                    if set.manifest.view {
-                        rows.numbers = rows.numbers.unary(|row| offset + row);
-                    } else {
-                        let first = next;
-                        next += rows.batch.num_rows() as u64;
-                        rows.numbers = UInt64Array::from_iter_values(first..next);
-                    }
-                    each(rows)
-                })?;
-                offset += part.rows;
-            }
-            Ok(())
-        }
-    }
-}
-
-fn walk_embedded(lineage: &Lineage, set: &SetLineage, tables: &Tables, each: &mut Each) -> Result<(), FillError> {
-    let Some((_, embeddings)) = set.record.outputs.iter().find(|(file, _)| file.starts_with("embeddings_")) else {
-        let (set, store) = (set.record.key, lineage.store().root().to_owned());
-        return Err(LineageError::SetUnknown { set, store }.into());
+/// Rows of a set as rows of the table of papers.
+fn papers(rows: &Walked, dataset: &str) -> Result<RecordBatch, ArrowError> {
+    let same = |value: &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows.batch.num_rows())))
     };
-    let mut lines = Lines::new(lineage, tables)?;
-    let mut next = 0;
-    for batch in lineage.store().read_ipc_batches(&embeddings.digest)? {
-        let batch = batch?;
-        let bibcodes = batch[table::BIBCODE].as_string();
-        let (source, line) = lines.of(bibcodes)?;
-        let first = next;
-        next += batch.num_rows() as u64;
-        let column = |name: &str| Arc::clone(&batch[name]);
-        let batch = RecordBatch::try_from_iter([
-            ("bibcode", column(table::BIBCODE)),
-            ("source", Arc::new(source) as ArrayRef),
-            ("line", Arc::new(line) as ArrayRef),
-            ("metadata_digest", column("metadata_digest")),
-            ("row_key", column("row_key")),
-        ])?;
-        let part = set.manifest.dataset.clone();
-        each(Rows { part, numbers: UInt64Array::from_iter_values(first..next), batch })?;
-    }
-    Ok(())
+    let column = |name: &str| Arc::clone(&rows.batch[name]);
+    RecordBatch::try_from_iter([
+        ("bibcode", column(table::BIBCODE)),
+        ("dataset", same(dataset)),
+        ("row", Arc::new(rows.numbers.clone()) as ArrayRef),
+        ("part", same(&rows.part)),
+        ("source", sources(rows.load, &rows.batch[table::SOURCE])),
+        ("line", column(table::LINE)),
+        ("metadata_digest", column("metadata_digest")),
+        ("row_key", column("row_key")),
+    ])
 }
 
-/// The rows but those whose number is in the list.
-fn less(rows: Rows, left_out: &HashSet<u64>) -> Result<Rows, ArrowError> {
-    if left_out.is_empty() {
-        return Ok(rows);
-    }
-    let kept: BooleanArray = rows.numbers.values().iter().map(|row| Some(!left_out.contains(row))).collect();
-    let numbers = arrow::compute::filter(&rows.numbers, &kept)?;
-    Ok(Rows { numbers: numbers.as_primitive().clone(), batch: filter_record_batch(&rows.batch, &kept)?, ..rows })
-}
+/// The columns of records that tell file and line.
+const PLACE: Beside<'_> = Beside { records: &[table::SOURCE, table::LINE], text: false };
 
-/// The rows that a merge left out, by dataset.
-fn superseded(lineage: &Lineage, merge: &Record) -> Result<BTreeMap<String, HashSet<u64>>, FillError> {
-    let mut left_out: BTreeMap<String, HashSet<u64>> = BTreeMap::new();
-    let Some(output) = merge.outputs.get(table::SUPERSEDED).filter(|output| output.rows > 0) else {
-        return Ok(left_out);
-    };
-    for batch in lineage.store().read_parquet_columns(&output.digest, &["dataset", "row"])? {
-        let batch = batch?;
-        let (datasets, rows) = (batch["dataset"].as_string::<i32>(), batch["row"].as_primitive::<UInt64Type>());
-        for (dataset, row) in datasets.iter().flatten().zip(rows.values()) {
-            // A name is looked up before it is copied: there are as many as rows.
-            if let Some(rows) = left_out.get_mut(dataset) {
-                rows.insert(*row);
-            } else {
-                left_out.insert(dataset.to_owned(), HashSet::from([*row]));
-            }
-        }
-    }
-    Ok(left_out)
-}
-
-/// Walks the records beside the rows of a set, which are the records less those without a text.
-struct Lines<'a> {
-    records: RowsBeside,
-    load: &'a Record,
-    blob: PathBuf,
-}
-
-impl<'a> Lines<'a> {
-    fn new(lineage: &Lineage, tables: &Tables<'a>) -> Result<Self, FillError> {
-        let columns = [table::BIBCODE, table::SOURCE, table::LINE];
-        let reader = lineage.store().read_parquet_columns(&tables.records, &columns)?;
-        let blob = lineage.store().blob_path(&tables.records);
-        Ok(Self { records: RowsBeside::new(reader), load: tables.load, blob })
-    }
-
-    fn of(&mut self, bibcodes: &StringArray) -> Result<(StringArray, UInt64Array), FillError> {
-        let (mut sources, mut lines) = (StringBuilder::new(), UInt64Builder::with_capacity(bibcodes.len()));
-        for bibcode in bibcodes.iter().flatten() {
-            let (source, line) = self.next(bibcode)?;
-            sources.append_value(source_name(self.load, source));
-            lines.append_value(line);
-        }
-        Ok((sources.finish(), lines.finish()))
-    }
-
-    fn next(&mut self, bibcode: &str) -> Result<(u32, u64), FillError> {
-        let lacks = || StoreError::damaged(&self.blob, format!("it lacks {bibcode}, which a set made of it has"));
-        let (batch, row) = self.records.row_of(bibcode)?.ok_or_else(lacks)?;
-        let source = batch[table::SOURCE].as_primitive::<UInt32Type>().value(row);
-        Ok((source, batch[table::LINE].as_primitive::<UInt64Type>().value(row)))
-    }
+/// The names of the files that these ordinals stand for.
+fn sources(load: &Record, ordinals: &ArrayRef) -> ArrayRef {
+    let ordinals = ordinals.as_primitive::<UInt32Type>().values();
+    Arc::new(StringArray::from_iter_values(ordinals.iter().map(|&ordinal| source_name(load, ordinal))))
 }
 
 /// The name of a source file. The tables hold ordinals, because a moved file is the same file.
@@ -215,16 +87,13 @@ fn append_rejects(appender: &mut Appender, lineage: &Lineage, shown: &Shown, tab
         let Some(rejects) = record.outputs.get("rejects").filter(|rejects| rejects.rows > 0) else { continue };
         for batch in lineage.store().read_parquet(&rejects.digest)? {
             let batch = batch?;
-            let ordinals = batch["source"].as_primitive::<UInt32Type>().values();
-            let sources =
-                StringArray::from_iter_values(ordinals.iter().map(|&ordinal| source_name(tables.load, ordinal)));
             let same = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; batch.num_rows()])) };
             let column = |name: &str| Arc::clone(&batch[name]);
             appender.append_record_batch(RecordBatch::try_from_iter_with_nullable([
                 ("dataset", same(&shown.name), false),
                 ("kind", same(kind), false),
                 ("bibcode", column("bibcode"), true),
-                ("source", Arc::new(sources), true),
+                ("source", sources(tables.load, &batch["source"]), true),
                 ("line", column("line"), true),
                 ("reason", column("reason"), false),
                 ("detail", column("detail"), false),
@@ -239,17 +108,18 @@ fn append_rejects(appender: &mut Appender, lineage: &Lineage, shown: &Shown, tab
 fn append_failed(appender: &mut Appender, lineage: &Lineage, shown: &Shown, tables: &Tables) -> Result<(), FillError> {
     let failed = tables.embed.outputs.get(table::FAILED).filter(|failed| failed.rows > 0);
     let Some(failed) = failed else { return Ok(()) };
-    let mut lines = Lines::new(lineage, tables)?;
+    let mut places = lineage.records_beside(tables, PLACE.records)?;
     for batch in lineage.store().read_parquet(&failed.digest)? {
         let batch = batch?;
-        let (sources, line) = lines.of(batch[table::BIBCODE].as_string())?;
+        let places = places.of(batch[table::BIBCODE].as_string())?;
+        let [(_, ordinals), (_, line)] = &places[..] else { continue };
         let same = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; batch.num_rows()])) };
         appender.append_record_batch(RecordBatch::try_from_iter_with_nullable([
             ("dataset", same(&shown.name), false),
             ("kind", same("embed"), false),
             ("bibcode", Arc::clone(&batch[table::BIBCODE]), true),
-            ("source", Arc::new(sources) as ArrayRef, true),
-            ("line", Arc::new(line), true),
+            ("source", sources(tables.load, ordinals), true),
+            ("line", Arc::clone(line), true),
             ("reason", same(table::FAILED), false),
             ("detail", Arc::clone(&batch["reason"]), false),
             ("excerpt", arrow::array::new_null_array(&DataType::Utf8, batch.num_rows()), true),

@@ -10,16 +10,19 @@ use tokio::sync::oneshot;
 
 use super::catalog::told;
 use super::environment::{Machine, cores};
-use super::print::{remark, say};
+use super::metrics::MetricsArguments;
+use super::plan::counted;
+use super::print::{remark, say, shortest};
 use super::progress::Progress;
+use super::saved::Saved;
 use super::summary::Summary;
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure, indexes, standard_input, tell};
+use super::{DoorError, Failure, derived, report, standard_input, tell};
 use crate::catalog;
 use crate::dataset;
 use crate::error::{Exit, exit_of_failures};
 use crate::event::Outcome;
-use crate::graph::{Scope, StepId};
+use crate::graph::{Graph, Scope, StepId};
 use crate::node::NodeError;
 use crate::observe::Observer;
 use crate::run::{self, Options, Report};
@@ -44,21 +47,51 @@ pub struct Arguments {
     /// Hand batches over to an API (`mode = "batch"`) and leave them to a later apply
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    metrics: MetricsArguments,
+}
+
+impl Arguments {
+    /// An apply of this workflow, with what is usual.
+    pub fn of(workflow: PathBuf) -> Self {
+        Self {
+            workflow: WorkflowArguments::new(workflow, Vec::new()),
+            selection: SelectionArguments::default(),
+            machine: Machine::default(),
+            jobs: None,
+            take_over: false,
+            accept_failures: false,
+            no_wait: false,
+            metrics: MetricsArguments::default(),
+        }
+    }
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let workflow = arguments.workflow.read()?;
-    let scope = arguments.selection.select(&workflow.graph)?;
+    let saved = Saved::read(&arguments.workflow.path)?;
+    if let Some(saved) = &saved
+        && !(arguments.workflow.overrides().is_empty() && arguments.selection.is_all())
+    {
+        return Err(saved.refuse_options(&arguments.workflow.path).into());
+    }
+    let named = saved.as_ref().map(Saved::workflow);
+    let named = named.as_ref().unwrap_or(&arguments.workflow);
+    let workflow = named.read()?;
+    let selection = saved.as_ref().map_or(&arguments.selection, Saved::selection);
+    let scope = selection.select(&workflow.graph)?;
     let mut observer = workflow.observer(&arguments.machine)?;
-    observer.take_over = arguments.take_over;
+    observer.take_over = arguments.take_over || saved.as_ref().is_some_and(|saved| saved.take_over);
     observer.no_wait = arguments.no_wait;
     standard_input::read(&mut observer, &scope, standard_input::Use::Load)?;
-    let (dirs, indexes) = (directories(&observer, &scope), indexes::wanted(&observer, &scope));
-    let options = Options {
-        run: run::run_id(),
-        jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize),
-        accept_failures: arguments.accept_failures,
-    };
+    let accept_failures = arguments.accept_failures || saved.as_ref().is_some_and(|saved| saved.accept_failures);
+    if let Some(saved) = &saved {
+        observer.accept_failures = accept_failures;
+        saved.refuse_if_moved(&counted(&mut observer, &scope)?)?;
+    }
+    let (dirs, derived) = (directories(&observer, &scope), derived::wanted(&observer, &scope));
+    let options =
+        Options { run: run::run_id(), jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize), accept_failures };
+    let mut metrics = arguments.metrics.start()?;
     let mut progress = Progress::new(std::io::stderr().is_terminal());
     let mut summary = Summary::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DoorError::Runtime)?;
@@ -66,29 +99,39 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let mut listen = |event: &_| {
             progress.show(event);
             summary.add(event);
+            metrics.add(event);
         };
         run::apply(observer, &scope, &options, &mut listen, interruption()).await
     });
     progress.end();
+    metrics.write();
     let report = report?;
     let outcome = report.outcome;
-    let exit = end(report, &summary, &arguments.workflow.path.display().to_string());
+    let exit = end(report, &summary, &named.path.display().to_string());
+    let (id, graph, base) = (options.run, workflow.graph.clone(), workflow.base.clone());
     Ok(runtime.block_on(async {
         tokio::select! {
             built = tokio::task::spawn_blocking(move || {
                 keep_catalogs(&dirs, outcome);
-                matches!(outcome, Outcome::Interrupted) || indexes::keep(&indexes)
+                let all = matches!(outcome, Outcome::Interrupted) || derived::keep(&derived);
+                leave_report(&id, &graph, &base);
+                all
             }) => if built.unwrap_or(false) || exit != Exit::Done { exit } else { Exit::Incomplete },
             () = interruption() => end_at_once(),
         }
     }))
 }
 
+/// Leaves the report of a run that did something.
+fn leave_report(run: &str, graph: &Graph, base: &Path) {
+    if let Some(path) = report::leave(run, graph, base) {
+        drop(say(format!("  report     {}", shortest(&path).display())));
+    }
+}
+
 /// The datasets are published, and half a catalog is only a file that the next one sweeps away.
 fn end_at_once() -> ! {
-    remark(
-        "interrupted while catalogs and indexes were made: the next apply makes them, or `sciembed catalog rebuild`",
-    );
+    remark("interrupted while catalogs, indexes and exports were made: the next apply goes on with them");
     std::process::exit(i32::from(Exit::Interrupted.code()))
 }
 

@@ -1,6 +1,5 @@
 //! `sciembed catalog`: a question in SQL to a directory's catalog, or the catalog made anew.
 
-use std::env;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
 use console::{measure_text_width, truncate_str};
 
-use super::print::{remark, say};
+use super::print::{remark, say, shortest};
 use super::{DoorError, Failure};
 use crate::catalog::{self, Answer, Built};
 use crate::error::Exit;
@@ -114,13 +113,6 @@ pub fn told(dir: &Path, built: &Built) -> String {
     let Built { datasets, papers, bytes } = built;
     let plural = if *datasets == 1 { "" } else { "s" };
     format!("{}: {datasets} dataset{plural}, {papers} rows of papers, {} KB", path.display(), bytes.div_ceil(1000))
-}
-
-/// The path as one would write it from here.
-fn shortest(path: &Path) -> PathBuf {
-    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let here = env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
-    whole.strip_prefix(here).map(Path::to_owned).unwrap_or(whole)
 }
 
 fn print_table(out: &mut impl Write, answer: &Answer) -> Result<(), DoorError> {

@@ -10,7 +10,7 @@ use crate::model::{Environment, FakeControls, Variables};
 const LIBRARY: &str = "libonnxruntime.so";
 
 /// Where things are on this machine.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub struct Machine {
     /// ONNX Runtime's shared library [default: beside the program, in ../lib, or where setup.sh puts it]
     #[arg(long, value_name = "PATH", env = "SCIEMBED_ONNXRUNTIME")]
@@ -42,6 +42,11 @@ impl Machine {
 fn proxy() -> Option<String> {
     let variables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter();
     variables.filter_map(|name| env::var(name).ok()).find(|proxy| !proxy.trim().is_empty())
+}
+
+/// A variable that a workflow names, such as the one that holds a server's key.
+pub fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Cores that this process may use.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::print::{duration, say};
+use super::print::{duration, say, size};
 use super::store::StoreArguments;
 use crate::error::Exit;
 use crate::model::graph_folder;
@@ -112,16 +112,6 @@ fn cost(copies: &OnlyCopies) -> String {
 
 fn told(Tally { files, bytes }: Tally) -> String {
     format!("{files:>6} file{}  {:>10}", if files == 1 { " " } else { "s" }, size(bytes))
-}
-
-/// Bytes in the unit that people compare by.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..10_000 => format!("{bytes} bytes"),
-        10_000..10_000_000 => format!("{:.0} KB", bytes as f64 / 1e3),
-        10_000_000..10_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
 }
 
 fn as_json(store: &Store, plan: &GcPlan, deleted: bool) -> Value {

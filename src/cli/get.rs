@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::datasets::{DatasetArguments, look_up, tell_unknown};
 use super::print::remark;
-use super::{DoorError, Failure, npy};
+use super::{DoorError, Failure};
 use crate::dataset::{Dataset, Row};
 use crate::error::Exit;
+use crate::export::npy;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -68,7 +69,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     if matches!(arguments.format, Format::Npy) {
         let dim = datasets.first().map_or(0, |dataset| dataset.description().dim);
-        npy::write(&mut out, &answers.vectors, dim).map_err(DoorError::Output)?;
+        npy::write_header(&mut out, "<f4", answers.vectors.len(), dim).map_err(DoorError::Output)?;
+        answers.vectors.iter().try_for_each(|vector| write_f32le(&mut out, vector)).map_err(DoorError::Output)?;
     }
     out.flush().map_err(DoorError::Output)?;
     Ok(answers.exit())

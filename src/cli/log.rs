@@ -149,7 +149,8 @@ fn say_entry(entry: &Entry, as_json: bool) -> Result<(), DoorError> {
     worded(&entry.event).into_iter().try_for_each(|line| say(format!("{time}  {line}")))
 }
 
-fn worded(event: &Event) -> Vec<String> {
+/// What is said of an event.
+pub fn worded(event: &Event) -> Vec<String> {
     vec![match event {
         Event::RunStarted { run, workflow, overrides, version, .. } => {
             format!("run {run} of {workflow} begins, sciembed {version}{}", worded_overrides(overrides))
@@ -173,6 +174,8 @@ fn detailed(step: &str, detail: &Detail) -> Vec<String> {
         Detail::Sealed { vectors, done, total } => {
             vec![format!("{step}: sealed {vectors} vectors, {done} of {total} rows have theirs")]
         }
+        // No journal keeps it.
+        Detail::Batch { .. } => Vec::new(),
         Detail::Asked { requests, failed, tokens, micro_usd } => {
             vec![format!("{step}: asked {}", asked_words([*requests, *failed, *tokens, *micro_usd]))]
         }

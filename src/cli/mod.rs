@@ -7,27 +7,38 @@ mod apply;
 mod catalog;
 mod check;
 mod datasets;
+mod derived;
+mod doctor;
 mod environment;
 mod explain;
+mod export;
 mod gc;
 mod get;
+mod graph;
+mod help;
 mod hub;
-mod indexes;
+mod ingest;
+mod init;
 mod inputs;
 mod log;
+mod logging;
+mod metrics;
 mod model;
-mod npy;
 mod peek;
 mod plan;
 mod print;
 mod progress;
+mod report;
+mod saved;
 mod schema;
 mod search;
+mod shell;
 mod standard_input;
 mod status;
 mod store;
 mod summary;
 mod verify;
+mod watch;
 mod workflow;
 
 use std::fmt;
@@ -43,27 +54,35 @@ use print::remark;
 
 /// Turns yearly dumps of bibliographic metadata into embeddings that can be trusted and reused.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    logging: logging::LoggingArguments,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Arguments),
+    Ingest(ingest::Arguments),
     /// Check a workflow and show every fault at once.
     Check(check::Arguments),
     /// Show what an apply would do, and why; exits with 0 if nothing, 2 if something, 1 on an error.
     Plan(plan::Arguments),
     /// Do what the plan says: compute what is missing and publish it.
     Apply(apply::Arguments),
+    Graph(graph::Arguments),
     Status(status::Arguments),
     Log(log::Arguments),
+    Watch(watch::Arguments),
+    Report(report::Arguments),
     /// Look up papers by bibcode in a published directory.
     Get(get::Arguments),
-    // The help of these two stands with their arguments as well.
+    // The help of these stands with their arguments as well.
     Search(search::SearchArguments),
     Similar(search::SimilarArguments),
+    Export(export::Arguments),
     /// Trace a published paper back to the line of its source file, or show what a step's key is made of and what changed.
     Explain(explain::Arguments),
     /// Ask in SQL what a directory shows, who made it, where each paper came from and what was set aside.
@@ -78,6 +97,13 @@ enum Command {
     Model(model::Arguments),
     /// Print the JSON schema of workflows, for editors.
     Schema,
+    Doctor(doctor::Arguments),
+    /// Print a shell's completions of commands and options, as in `sciembed completions bash`.
+    Completions(shell::CompletionsArguments),
+    /// Write man pages, one for each command.
+    Man(shell::ManArguments),
+    /// Print the help of a command, or explain the code of an error, as in `sciembed help sciembed::dataset::none`.
+    Help(help::Arguments),
 }
 
 /// What a command can fail with.
@@ -173,6 +199,62 @@ enum DoorError {
         help("the system is out of threads or file descriptors: raise its limits (ulimit)")
     )]
     Runtime(std::io::Error),
+    /// A folder of dumps.
+    #[error("look into {}: {reason}", path.display())]
+    #[diagnostic(
+        code(sciembed::cli::data),
+        help("name the folder that holds a file of records a year, such as 2010.json.gz, by --input")
+    )]
+    Data { path: std::path::PathBuf, reason: String },
+    /// A workflow that is to be written.
+    #[error("write the workflow {}: {reason}", path.display())]
+    #[diagnostic(code(sciembed::cli::init), help("name another file by --to: what is there is never replaced"))]
+    Init { path: std::path::PathBuf, reason: String },
+    /// What an ingest needs.
+    #[error("ingest: {what} is missing")]
+    #[diagnostic(code(sciembed::cli::ingest), help("give it, here or in the file of --config"))]
+    Ingest { what: &'static str },
+    /// Its workflow.
+    #[error("write the workflow of the ingest, {}: {reason}", path.display())]
+    #[diagnostic(code(sciembed::cli::ingest_workflow), help("make that folder writable, or name another by --out"))]
+    IngestWorkflow { path: std::path::PathBuf, reason: String },
+    /// Its workflow, which is somebody's own by now.
+    #[error("ingest over {}: it was edited since an ingest wrote it", path.display())]
+    #[diagnostic(code(sciembed::cli::ingest_edited), help("apply it as it is: sciembed apply {}; or name another folder by --out", path.display()))]
+    IngestEdited { path: std::path::PathBuf },
+    /// Its file.
+    #[error("read the options of an ingest from {}: {reason}", path.display())]
+    #[diagnostic(
+        code(sciembed::cli::ingest_config),
+        help("write input, years, fields, prefix, model, batch and out into it, as YAML, JSON or TOML")
+    )]
+    IngestConfig { path: std::path::PathBuf, reason: String },
+    /// A saved plan.
+    #[error("{what} the plan {}: {reason}", path.display())]
+    #[diagnostic(code(sciembed::cli::saved_plan), help("save one with `sciembed plan WORKFLOW --out FILE`"))]
+    SavedPlan { what: &'static str, path: std::path::PathBuf, reason: String },
+    /// A report.
+    #[error("write the report to {}: {reason}", path.display())]
+    #[diagnostic(code(sciembed::cli::report), help("name another file by --to"))]
+    Report { path: std::path::PathBuf, reason: String },
+    /// Man pages.
+    #[error("write man pages into {}: {reason}", dir.display())]
+    #[diagnostic(code(sciembed::cli::man), help("name another folder by --to"))]
+    ManPages { dir: std::path::PathBuf, reason: String },
+    /// The log's filter.
+    #[error("read the log filter {filter}: {reason}")]
+    #[diagnostic(
+        code(sciembed::cli::log_filter),
+        help("name a level, such as info, or levels by module, such as sciembed=debug,ureq=warn")
+    )]
+    LogFilter { filter: String, reason: String },
+    /// Metrics.
+    #[error("tell metrics at {address}: {reason}")]
+    #[diagnostic(
+        code(sciembed::cli::metrics),
+        help("choose another address by --metrics-addr: this one is taken, or not of this machine")
+    )]
+    Metrics { address: std::net::SocketAddr, reason: String },
     /// A question about a step.
     #[error("peek at {step}: {reason}")]
     #[diagnostic(code(sciembed::cli::peek), help("{help}"))]
@@ -204,15 +286,24 @@ pub fn main() -> ExitCode {
     };
     #[cfg(debug_assertions)]
     environment::arm_failpoints();
+    if let Err(error) = cli.logging.start() {
+        return ExitCode::from(Failure::from(error).tell().code());
+    }
     let exit = match cli.command {
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
+        Command::Graph(arguments) => graph::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Search(arguments) => search::search(&arguments),
         Command::Similar(arguments) => search::similar(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Catalog(arguments) => catalog::run(&arguments),
         Command::Peek(arguments) => peek::run(&arguments),
@@ -220,6 +311,10 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Schema => schema::run(),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
+        Command::Help(arguments) => help::run(&arguments),
     };
     let exit = exit.unwrap_or_else(Failure::tell);
     #[cfg(debug_assertions)]

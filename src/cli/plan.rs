@@ -1,14 +1,16 @@
 //! `sciembed plan`: a line per step, fresh, stale with its reason, pending or blocked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use console::style;
 use serde_json::{Value, json};
 
 use super::environment::Machine;
 use super::print::{duration, remark, say};
+use super::saved::Saved;
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure, indexes, standard_input};
+use super::{DoorError, Failure, derived, standard_input};
 use crate::error::Exit;
 use crate::graph::{Scope, StepId};
 use crate::manifest::config::Dollars;
@@ -37,6 +39,9 @@ pub struct Arguments {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+    /// Save the plan as well, for `sciembed apply FILE`, which refuses it if anything has changed since
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -48,15 +53,19 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     observer.accept_failures = arguments.accept_failures;
     let plan = counted(&mut observer, &scope)?;
     tell_notes(&observer, &plan);
-    let wanted = indexes::wanted(&observer, &scope);
-    let due = indexes::due(&wanted);
+    if let Some(path) = &arguments.out {
+        let options = (arguments.take_over, arguments.accept_failures);
+        Saved::new(&arguments.workflow, &arguments.selection, options, &plan).write(path)?;
+    }
+    let wanted = derived::wanted(&observer, &scope);
+    let due = derived::due(&wanted);
     if arguments.json {
         let mut json = as_json(&plan);
-        json["indexes"] = due.iter().map(|(wanted, why)| json!(indexes::told(wanted, why))).collect();
+        json["derived"] = due.iter().map(|(wanted, why)| json!(derived::told(wanted, why))).collect();
         say(format!("{json:#}"))?;
     } else {
         print(&plan)?;
-        due.iter().try_for_each(|(wanted, why)| say(indexes::told(wanted, why)))?;
+        due.iter().try_for_each(|(wanted, why)| say(derived::told(wanted, why)))?;
     }
     Ok(if plan.is_fresh() && due.is_empty() { Exit::Done } else { Exit::Stale })
 }

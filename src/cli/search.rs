@@ -19,8 +19,11 @@ use crate::graph::Selection;
 use crate::lineage::{Lineage, published_by, store_of};
 use crate::manifest::config::EmbedConfig;
 use crate::published::EmbeddedBy;
-use crate::search::{About, Asked, Filter, Finder, Hit, Querier, Rows, SearchError, about, answering, nearest};
+use crate::search::{
+    About, Asked, Filter, Finder, Hit, Querier, Rows, SearchError, about, answering, fuse, matching, nearest,
+};
 use crate::store::DigestCache;
+use crate::words::Words;
 
 /// Characters of a title that fit on its line.
 const SHOWN_CHARACTERS: usize = 80;
@@ -30,6 +33,7 @@ const SHOWN_CHARACTERS: usize = 80;
 #[command(after_help = "Examples:
   sciembed search \"tidal disruption events\" -k 5 --years 2010:2014
   sciembed search \"dark matter halos\" --where \"doctype = 'article'\" --format json
+  sciembed search \"GW170817 kilonova\" --mode hybrid
   sciembed search --format bibcodes < questions.txt")]
 pub struct SearchArguments {
     /// What is asked [default: one question a line on standard input]
@@ -38,10 +42,24 @@ pub struct SearchArguments {
     /// The model, where the dataset does not say: hf://organisation/name, or the path of its folder
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
+    /// What is compared: vectors, words, or both
+    #[arg(long, value_enum, default_value_t = Mode::Vector)]
+    mode: Mode,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
     machine: Machine,
+}
+
+/// What of a question is compared with what of a paper.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Mode {
+    /// Their vectors
+    Vector,
+    /// Their words, by BM25: `words = true` in the workflow indexes them
+    Bm25,
+    /// Both, fused by their ranks
+    Hybrid,
 }
 
 /// Find the papers whose vectors are nearest to that of a paper.
@@ -93,6 +111,8 @@ enum Format {
     Json,
     /// Bibcodes alone
     Bibcodes,
+    /// A line a paper as TREC's tools read runs: number of the question, Q0, bibcode, rank, score, sciembed
+    Trec,
 }
 
 fn condition(text: &str) -> Result<Condition, String> {
@@ -103,19 +123,14 @@ fn condition(text: &str) -> Result<Condition, String> {
 }
 
 pub fn search(arguments: &SearchArguments) -> Result<Exit, Failure> {
-    let mut asked = Open::new(&arguments.options)?;
-    let mut querier = asked.querier(arguments.model.as_deref(), &arguments.machine)?;
+    let mut asked = Open::new(&arguments.options, arguments.mode)?;
+    let mut querier = match arguments.mode {
+        Mode::Bm25 => None,
+        Mode::Vector | Mode::Hybrid => Some(asked.querier(arguments.model.as_deref(), &arguments.machine)?),
+    };
     let mut ask = |question: &str| -> Result<(), Failure> {
-        let answers = querier.ask(&[question])?;
-        for Asked { vector, tokens_dropped } in answers {
-            if tokens_dropped > 0 {
-                remark(format!(
-                    "the question is longer than the model reads: its last {tokens_dropped} tokens do not count"
-                ));
-            }
-            asked.tell(&vector, None, Some(question))?;
-        }
-        Ok(())
+        let vector = querier.as_mut().map(|querier| embedded(querier, question)).transpose()?;
+        asked.tell(vector.as_deref(), None, Some(question))
     };
     if let Some(text) = &arguments.text {
         ask(text)?;
@@ -133,48 +148,67 @@ pub fn search(arguments: &SearchArguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// The vector of a question.
+fn embedded(querier: &mut Querier, question: &str) -> Result<Vec<f32>, Failure> {
+    let Asked { vector, tokens_dropped } = querier.ask(&[question])?.remove(0);
+    if tokens_dropped > 0 {
+        remark(format!("the question is longer than the model reads: its last {tokens_dropped} tokens do not count"));
+    }
+    Ok(vector)
+}
+
 pub fn similar(arguments: &SimilarArguments) -> Result<Exit, Failure> {
-    let mut asked = Open::new(&arguments.options)?;
+    let mut asked = Open::new(&arguments.options, Mode::Vector)?;
     let bibcode = arguments.bibcode.trim();
     let Some((_, row)) = look_up(&asked.datasets, bibcode)? else {
         tell_unknown(&asked.datasets, bibcode);
         return Ok(Exit::Error);
     };
-    asked.tell(&row.vector, Some(&row.bibcode), None)?;
+    asked.tell(Some(&row.vector), Some(&row.bibcode), None)?;
     Ok(Exit::Done)
 }
+
+/// Papers that each list of a fusion holds, at least: what is far down in one may be high in the other.
+const FUSED: usize = 100;
 
 /// The datasets that answer, and what they may answer.
 struct Open<'a> {
     options: &'a Options,
+    mode: Mode,
     datasets: Vec<Dataset>,
     allowed: Vec<Option<Rows>>,
     finders: Vec<Finder>,
-    /// What each was built from, where that is at hand.
+    /// The index of the words of each; none where vectors alone are asked.
+    words: Vec<Words>,
+    /// What each was built from, where that is wanted and at hand.
     lineages: Vec<Option<Lineage>>,
+    /// Questions that were asked so far.
+    asked: usize,
 }
 
 impl<'a> Open<'a> {
-    fn new(options: &'a Options) -> Result<Self, Failure> {
+    fn new(options: &'a Options, mode: Mode) -> Result<Self, Failure> {
         let (datasets, lagging) = answering(options.datasets.open()?)?;
         for name in lagging {
             remark(format!(
                 "{name} was published again after it was merged: the merge answers with the older one, until an apply"
             ));
         }
-        let lineages: Vec<Result<Lineage, SearchError>> =
-            datasets.iter().map(|dataset| lineage(options, dataset)).collect();
+        let lineages = lineages(options, &datasets)?;
         let filter = Filter { years: options.years.as_ref(), condition: options.condition.as_ref() };
-        let allowed = datasets.iter().map(|dataset| filter.rows(dataset, || lineage(options, dataset)));
+        let allowed = datasets.iter().zip(&lineages).map(|(dataset, lineage)| filter.rows(dataset, lineage.as_ref()));
         let allowed = allowed.collect::<Result<Vec<_>, _>>()?;
-        if let Some(Err(error)) = lineages.iter().find(|lineage| lineage.is_err()) {
-            remark(format!("titles are not shown, since sciembed failed to {error}; name the store with --store"));
+        let (mut finders, mut words) = (Vec::new(), Vec::new());
+        for dataset in &datasets {
+            let mut digests = digests(options, dataset);
+            if mode != Mode::Bm25 {
+                finders.push(finder(options, dataset, &mut digests)?);
+            }
+            if mode != Mode::Vector {
+                words.push(Words::open(&options.datasets.dir, dataset, &mut digests).map_err(SearchError::from)?);
+            }
         }
-        let lineages: Vec<Option<Lineage>> = lineages.into_iter().map(Result::ok).collect();
-        let finders =
-            datasets.iter().zip(&lineages).map(|(dataset, lineage)| finder(options, dataset, lineage.as_ref()));
-        let finders = finders.collect::<Result<_, _>>()?;
-        Ok(Self { options, datasets, allowed, finders, lineages })
+        Ok(Self { options, mode, datasets, allowed, finders, words, lineages, asked: 0 })
     }
 
     /// The embedder of the datasets, as their workflow says, or of the model that is named.
@@ -204,23 +238,41 @@ impl<'a> Open<'a> {
         Ok(querier)
     }
 
-    /// Shows the papers that are nearest to a vector, but for one.
-    fn tell(&mut self, vector: &[f32], but: Option<&str>, question: Option<&str>) -> Result<(), Failure> {
+    /// The best `k` papers for a question and its vector.
+    fn best(&mut self, vector: Option<&[f32]>, question: &str, k: usize) -> Result<Vec<Hit>, SearchError> {
+        let depth = if self.mode == Mode::Hybrid { k.max(FUSED) } else { k };
+        let mut lists = Vec::new();
+        if let Some(vector) = vector {
+            let queries = [vector.to_vec()];
+            lists.extend(nearest(&self.datasets, &mut self.finders, &self.allowed, &queries, depth)?);
+        }
+        if self.mode != Mode::Vector {
+            lists.push(matching(&self.datasets, &self.words, &self.allowed, question, depth)?);
+        }
+        Ok(if self.mode == Mode::Hybrid { fuse(&lists, k) } else { lists.concat() })
+    }
+
+    /// Shows the papers that answer a question or are nearest to a vector, but for one.
+    fn tell(&mut self, vector: Option<&[f32]>, but: Option<&str>, question: Option<&str>) -> Result<(), Failure> {
+        self.asked += 1;
         let k = self.options.k as usize;
-        let queries = [vector.to_vec()];
-        let mut hits =
-            nearest(&self.datasets, &mut self.finders, &self.allowed, &queries, k + usize::from(but.is_some()))?
-                .remove(0);
+        let mut hits = self.best(vector, question.unwrap_or_default(), k + usize::from(but.is_some()))?;
         hits.retain(|hit| Some(hit.bibcode.as_str()) != but);
         hits.truncate(k);
         if hits.is_empty() {
-            remark("no paper may be found: years and condition leave none");
+            remark(match self.mode {
+                Mode::Bm25 => "no paper that may be found holds any of these words",
+                Mode::Vector | Mode::Hybrid => "no paper may be found: years and condition leave none",
+            });
         }
         for (nth, hit) in hits.iter().enumerate() {
             match self.options.format {
                 Format::Table => say(line(nth + 1, hit, &self.about(hit)))?,
                 Format::Json => say(self.as_json(nth + 1, hit, question))?,
                 Format::Bibcodes => say(&hit.bibcode)?,
+                Format::Trec => {
+                    say(format!("{} Q0 {} {} {} sciembed", self.asked, hit.bibcode, nth + 1, hit.score))?;
+                }
             }
         }
         Ok(())
@@ -252,13 +304,12 @@ impl<'a> Open<'a> {
 
 /// The index of a dataset, where it has one that may be asked. One that may not is told, and every vector is looked at, unless
 /// its parameters were given.
-fn finder(options: &Options, dataset: &Dataset, lineage: Option<&Lineage>) -> Result<Finder, SearchError> {
+fn finder(options: &Options, dataset: &Dataset, digests: &mut DigestCache) -> Result<Finder, SearchError> {
     if options.exact {
         return Ok(Finder::Exact);
     }
-    let mut digests = lineage.map_or_else(DigestCache::default, |lineage| lineage.store().digest_cache());
     let effort = Effort { nprobe: options.nprobe.map(Into::into), ef: options.ef.map(Into::into) };
-    match Ann::open(&options.datasets.dir, dataset, &mut digests) {
+    match Ann::open(&options.datasets.dir, dataset, digests) {
         Ok(Some(ann)) => Ok(Finder::Ann(Box::new(ann), effort)),
         Ok(None) => Ok(Finder::Exact),
         Err(error) if effort == Effort::default() => {
@@ -269,6 +320,37 @@ fn finder(options: &Options, dataset: &Dataset, lineage: Option<&Lineage>) -> Re
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What is known of files' digests, where the store is at hand.
+fn digests(options: &Options, dataset: &Dataset) -> DigestCache {
+    let description = dataset.description();
+    let store = store_of(&options.datasets.dir, &description.dataset, &description.set, options.store.as_deref());
+    store.map_or_else(|_| DigestCache::default(), |store| store.digest_cache())
+}
+
+/// What each dataset was built from, where titles are shown or a condition is to be met. Only a condition cannot do without.
+fn lineages(options: &Options, datasets: &[Dataset]) -> Result<Vec<Option<Lineage>>, SearchError> {
+    if matches!(options.format, Format::Bibcodes | Format::Trec) && options.condition.is_none() {
+        return Ok(datasets.iter().map(|_| None).collect());
+    }
+    let mut lineages = Vec::new();
+    let mut is_told = false;
+    for dataset in datasets {
+        lineages.push(match lineage(options, dataset) {
+            Ok(lineage) => Some(lineage),
+            Err(error) if options.condition.is_some() => return Err(error),
+            Err(error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    remark(format!(
+                        "titles are not shown, since sciembed failed to {error}; name the store with --store"
+                    ));
+                }
+                None
+            }
+        });
+    }
+    Ok(lineages)
 }
 
 fn lineage(options: &Options, dataset: &Dataset) -> Result<Lineage, SearchError> {

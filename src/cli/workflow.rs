@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::environment::Machine;
 use super::{DoorError, Failure, hub};
 use crate::graph::{Config, Graph, Scope, Selection, resolve};
@@ -26,7 +28,7 @@ pub struct WorkflowArguments {
 }
 
 /// Which steps a command is about: all, unless some are named.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args, Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SelectionArguments {
     /// Only these years and what they need, as in 2019 or 2015:2020
     #[arg(long, value_name = "YEARS")]
@@ -50,6 +52,11 @@ impl WorkflowArguments {
         Self { path, overrides }
     }
 
+    /// The overrides.
+    pub fn overrides(&self) -> &[String] {
+        &self.overrides
+    }
+
     /// Reads and resolves the workflow.
     ///
     /// # Errors
@@ -65,6 +72,11 @@ impl WorkflowArguments {
 }
 
 impl SelectionArguments {
+    /// Whether no steps are named, and so all are meant.
+    pub fn is_all(&self) -> bool {
+        self.years.is_none() && self.targets.is_empty()
+    }
+
     /// The steps that are meant, with everything they need.
     ///
     /// # Errors

@@ -4,9 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
-
 use super::builder::padding;
 use super::weights::Weights;
 use super::{ConvertError, GRAPH_FILE, Planned, WEIGHTS_FILE};
@@ -69,13 +66,7 @@ impl Planned {
     fn place(&self, temporary: &Path, folder: &Path) -> io::Result<()> {
         match fs::rename(temporary, folder) {
             Err(_) if self.is_whole(folder) => Ok(()),
-            Err(_) if folder.is_dir() => match renameat_with(CWD, temporary, CWD, folder, RenameFlags::EXCHANGE) {
-                // Some file systems cannot exchange.
-                Err(Errno::INVAL | Errno::NOSYS) => {
-                    fs::remove_dir_all(folder).and_then(|()| fs::rename(temporary, folder))
-                }
-                exchanged => Ok(exchanged?),
-            },
+            Err(_) if folder.is_dir() => durable::exchange(temporary, folder),
             // No folder at all: nothing of ours, where nobody else writes.
             Err(_) if folder.exists() => fs::remove_file(folder).and_then(|()| fs::rename(temporary, folder)),
             renamed => renamed,

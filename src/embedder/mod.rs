@@ -116,6 +116,14 @@ pub trait Embedder: Send {
     }
 }
 
+/// The name and version of ONNX Runtime on this machine, which is loaded to be sure.
+///
+/// # Errors
+/// A runtime that is missing or too old.
+pub fn runtime_name(env: &Environment) -> Result<String, EmbedderError> {
+    Ok(runtime::load(env)?.name())
+}
+
 impl ResolvedModel {
     /// Loads what the embedder needs and starts it.
     ///

@@ -11,7 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::SetDtype;
-use crate::manifest::config::{EmbedConfig, Index, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
+use crate::manifest::config::{Derived, EmbedConfig, LoadConfig, MergeConfig, PersistConfig, PrepareConfig};
 
 #[cfg(test)]
 mod corpus;
@@ -133,19 +133,19 @@ pub struct PublishedAs<'a> {
     pub name: String,
     /// The element type of its vectors.
     pub dtype: SetDtype,
-    /// The approximate index that it gets.
-    pub index: Option<&'a Index>,
+    /// What is made of it.
+    pub derived: &'a Derived,
 }
 
 impl Step {
     /// The dataset that this step publishes; none for kinds that publish nothing.
     pub fn dataset(&self) -> Option<PublishedAs<'_>> {
-        let (dir, label, dtype, index) = match &self.config {
-            Config::Persist(PersistConfig { dir, label, dtype, dim: _, index })
-            | Config::Merge(MergeConfig { dir, label, dtype, view: _, index }) => (dir, label, *dtype, index),
+        let (dir, label, dtype, derived) = match &self.config {
+            Config::Persist(PersistConfig { dir, label, dtype, dim: _, derived })
+            | Config::Merge(MergeConfig { dir, label, dtype, view: _, derived }) => (dir, label, *dtype, derived),
             Config::Load(_) | Config::Prepare(_) | Config::Embed(_) => return None,
         };
-        Some(PublishedAs { dir, label, name: dataset_name(label, &self.id.cells), dtype, index: index.as_ref() })
+        Some(PublishedAs { dir, label, name: dataset_name(label, &self.id.cells), dtype, derived })
     }
 }
 

@@ -34,6 +34,7 @@ fn build(workflow: &Workflow, reading: &Reading, text: &Text, faults: &mut Vec<F
         check_fields(workflow, reading, &nodes, node, faults);
         check_width(workflow, reading, &nodes, node, faults);
         check_view(workflow, reading, &nodes, node, faults);
+        check_exported_fields(workflow, reading, &nodes, node, faults);
     }
     let steps = expand::expand(workflow, reading, text, nodes, faults);
     Graph { name: workflow.name.clone(), store: workflow.store.clone(), steps, overrides: Vec::new() }
@@ -52,6 +53,31 @@ fn check_fields(workflow: &Workflow, reading: &Reading, nodes: &[Node<'_>], node
     for (n, field) in workflow.prepare[node.name].fields.iter().flatten().enumerate() {
         let Some(span) = reading.places.value(&["prepare", node.name, "fields", &n.to_string()]) else { continue };
         faults.extend(not_kept(workflow, reading, nodes[upstream].name, field, span));
+    }
+}
+
+/// Fields that are exported too.
+fn check_exported_fields(
+    workflow: &Workflow,
+    reading: &Reading,
+    nodes: &[Node<'_>],
+    node: &Node<'_>,
+    faults: &mut Vec<Fault>,
+) {
+    let exports = match node.kind {
+        NodeKind::Persist => &workflow.persist[node.name].export,
+        NodeKind::Merge => &workflow.merge[node.name].export,
+        _ => return,
+    };
+    // A circle of merges has no load, and is reported elsewhere.
+    let chain = std::iter::successors(Some(node), |node| Some(&nodes[node.upstream?]));
+    let Some(load) = chain.take(nodes.len()).find(|node| node.kind == NodeKind::Load) else { return };
+    for export in exports.each() {
+        for (n, field) in export.fields().iter().enumerate() {
+            let path = [node.kind.section(), node.name, "export", export.format(), "fields", &n.to_string()];
+            let Some(span) = reading.places.value(&path) else { continue };
+            faults.extend(not_kept(workflow, reading, load.name, field, span));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::expand::Spread;
 use super::{Config, NodeKind, Step, StepId, StepIndex};
 use crate::condition::Condition;
 use crate::manifest::config::{
-    DEFAULT_DELIMITER, EmbedConfig, Layout, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig,
+    DEFAULT_DELIMITER, Derived, EmbedConfig, Layout, LoadConfig, MergeConfig, OnnxConfig, PersistConfig, PrepareConfig,
 };
 use crate::manifest::spec::{Merge, Persist, Workflow};
 use crate::manifest::{Code, Fault, Matrix, NAME_FORM, Reading, Span, Values, bad_label, is_name};
@@ -98,22 +98,22 @@ impl Maker<'_> {
             NodeKind::Persist => {
                 let label = spread.templates.get("label").map(|label| label.render(cells));
                 let label = label.unwrap_or_else(|| self.default_label(upstreams[0]));
-                let Persist { dtype, dim, index, .. } = &self.workflow.persist[name];
+                let Persist { dtype, dim, index, words, export, .. } = &self.workflow.persist[name];
                 Config::Persist(PersistConfig {
                     dir: filled("dir"),
                     label,
                     dtype: *dtype,
                     dim: dim.map(usize::from),
-                    index: index.clone(),
+                    derived: Derived { index: index.clone(), words: *words, export: export.clone() },
                 })
             }
             NodeKind::Merge => {
                 let merged = self.steps[upstreams[0]].dataset().expect("merge reads from what publishes datasets");
                 let label = spread.templates.get("label").map(|label| label.render(cells));
                 let label = label.unwrap_or_else(|| merged.label.to_owned());
-                let Merge { view, index, .. } = &self.workflow.merge[name];
-                let (dtype, index) = (merged.dtype, index.clone());
-                Config::Merge(MergeConfig { dir: filled("dir"), label, dtype, view: *view, index })
+                let Merge { view, index, words, export, .. } = &self.workflow.merge[name];
+                let derived = Derived { index: index.clone(), words: *words, export: export.clone() };
+                Config::Merge(MergeConfig { dir: filled("dir"), label, dtype: merged.dtype, view: *view, derived })
             }
         }
     }

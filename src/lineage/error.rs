@@ -67,7 +67,7 @@ pub enum LineageError {
     #[error("trace {bibcode}: {detail}")]
     #[diagnostic(
         code(sciembed::lineage::broken),
-        help("the store is damaged there: apply the workflow again, which makes anew what differs from its name")
+        help("the store is damaged there: `sciembed verify WORKFLOW --repair` says what is lost, and makes it again")
     )]
     Broken {
         /// The paper.

@@ -7,11 +7,12 @@
 //!
 //! A set's digest is the key of the step that made it, so its record is found at once, and its manifest names the tables
 //! that it was made of. Which step made a table is found among all records. Reads only; `trace.rs` follows one row,
-//! `set_aside.rs` says why there is none, `catalog` follows all.
+//! `set_aside.rs` says why there is none, `walk.rs` follows all.
 
 mod error;
 mod set_aside;
 mod trace;
+mod walk;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use serde::de::IgnoredAny;
 pub use error::LineageError;
 pub use set_aside::{Selecting, SetAside};
 pub use trace::{DatasetRow, MadeBy, RecordRow, SourceLine, TextRow, Trace, VectorRow};
+pub use walk::{Beside, Columns, Walked};
 
 use crate::digest::{Digest, EmbedderKey, NodeKey};
 use crate::graph::{StepId, manifest_file};

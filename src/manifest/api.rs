@@ -115,7 +115,8 @@ pub struct KeyVariables(pub Vec<String>);
 
 const KEY_FORMS: &str = "the name of an environment variable, such as \"OPENAI_API_KEY\", or a list of names";
 
-fn is_variable(name: &str) -> bool {
+/// Whether a word can be the name of an environment variable.
+pub(super) fn is_variable(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with(|first: char| first.is_ascii_digit())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{DEFAULT_KEY, Device, Long};
+use super::api::is_variable;
+use super::config::{DEFAULT_KEY, Device, Exports, Long};
 use super::fault::{Code, Fault};
 use super::parse::Reading;
 use super::spec::{Embed, Load, Prepare, VERSION, Workflow};
@@ -46,12 +47,14 @@ pub(crate) fn check(workflow: &Workflow, reading: &Reading, text: &Text, faults:
         check.node("persist", name);
         check.filled(&["persist", name, "dir"], &persist.dir);
         check.label(&["persist", name, "label"], persist.label.as_deref());
+        check.exports(&["persist", name, "export"], &persist.export);
     }
     for (name, merge) in &workflow.merge {
         check.node("merge", name);
         check.list(&["merge", name, "across"], "axis", &merge.across);
         check.filled(&["merge", name, "dir"], &merge.dir);
         check.label(&["merge", name, "label"], merge.label.as_deref());
+        check.exports(&["merge", name, "export"], &merge.export);
     }
 }
 
@@ -238,14 +241,57 @@ impl Check<'_> {
         }
     }
 
+    /// Folders, addresses and fields of exports.
+    fn exports(&mut self, path: &[&str], exports: &Exports) {
+        for export in exports.each() {
+            let of = |key| [path, &[export.format(), key]].concat();
+            if let Some(dir) = export.dir() {
+                self.filled(&of("dir"), dir);
+            }
+            if let Some(server) = export.server() {
+                self.address(&of("url"), &server.url);
+                self.variable(&of("api_key_env"), server.api_key_env.as_deref());
+            }
+            if !export.fields().is_empty() {
+                self.list(&of("fields"), "field", export.fields());
+            }
+        }
+    }
+
+    /// What is no name is a key written by mistake: it is not repeated.
+    fn variable(&mut self, path: &[&str], name: Option<&str>) {
+        let Some(span) = self.reading.places.value(path).filter(|_| name.is_some_and(|name| !is_variable(name))) else {
+            return;
+        };
+        let message = format!("`{}` is not the name of an environment variable", path.join("."));
+        let fault = Fault::new(Code::InvalidValue, message).at(span, "nothing secret stands in a workflow");
+        self.faults.push(fault.help("put the key into a variable, and name that: `api_key_env = \"QDRANT_API_KEY\"`"));
+    }
+
+    fn address(&mut self, path: &[&str], url: &str) {
+        let Some(span) = self.reading.places.value(path) else { return };
+        let fault = |message: &str, label: &str| Fault::new(Code::InvalidValue, message).at(span, label);
+        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+        self.faults.extend(match rest {
+            Some(rest) if rest.contains('@') => Some(
+                fault("an address that holds a name or password", "nothing secret stands in a workflow")
+                    .help("name the environment variable that holds the key: `api_key_env = \"QDRANT_API_KEY\"`"),
+            ),
+            Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => None,
+            _ => Some(
+                fault(&format!("`{url}` is no address of a server"), "not an address")
+                    .help("such as \"http://localhost:6333\""),
+            ),
+        });
+    }
+
     /// No word is in a list twice.
-    fn distinct(&mut self, path: &[&str; 3], words: &[&str]) {
-        let [section, node, key] = *path;
+    fn distinct(&mut self, path: &[&str], words: &[&str]) {
         let mut seen = BTreeMap::new();
         for (n, word) in words.iter().enumerate() {
             let Some(span) = self.element(path, n) else { continue };
             if let Some(first) = seen.insert(word, span) {
-                let message = format!("`{word}` is twice in `{section}.{node}.{key}`");
+                let message = format!("`{word}` is twice in `{}`", path.join("."));
                 let fault = Fault::new(Code::DuplicateValue, message).at(span, "the second time");
                 self.faults.push(fault.at(first, "the first time"));
             }
@@ -253,24 +299,23 @@ impl Check<'_> {
     }
 
     /// Where an element of a list was written, or the list itself.
-    fn element(&self, list: &[&str; 3], n: usize) -> Option<Span> {
-        let [section, node, key] = *list;
+    fn element(&self, list: &[&str], n: usize) -> Option<Span> {
         let places = &self.reading.places;
-        places.value(&[section, node, key, &n.to_string()]).or_else(|| places.value(list))
+        places.value(&[list, &[&n.to_string()]].concat()).or_else(|| places.value(list))
     }
 
     /// A list of distinct words: fields, or axes.
-    fn list(&mut self, path: &[&str; 3], what: &str, words: &[String]) {
-        let [section, node, key] = *path;
+    fn list(&mut self, path: &[&str], what: &str, words: &[String]) {
+        let (whole_name, key) = (path.join("."), path.last().copied().unwrap_or_default());
         let Some(whole) = self.reading.places.value(path) else { return };
         if words.is_empty() && !self.reading.damaged(path) {
-            let message = format!("`{section}.{node}.{key}` is empty");
+            let message = format!("`{whole_name}` is empty");
             self.faults.push(Fault::new(Code::InvalidValue, message).at(whole, format!("list at least one {what}")));
         }
         for (n, word) in words.iter().enumerate() {
             let span = self.element(path, n).unwrap_or(whole);
             if word.trim().is_empty() {
-                let message = format!("an empty {what} name in `{section}.{node}.{key}`");
+                let message = format!("an empty {what} name in `{whole_name}`");
                 self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "empty"));
             }
             if key == "fields" && RESERVED_COLUMNS.contains(&word.as_str()) {

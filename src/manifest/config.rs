@@ -5,12 +5,16 @@
 //! destructures these structs so that a new field does not compile until somebody has decided.
 
 use std::fmt;
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroU64;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::api::{Api as ApiConfig, Dollars, KeyVariables, Mode};
+pub use super::derived::{
+    ArrayExport, Derived, Export, Exports, FactoryText, FileExport, HnswIndex, Index, IndexSearch, IvfPqIndex,
+    IvfSq8Index, LinesExport, ServerExport, SignsIndex,
+};
 pub use super::device::{Device, Gpus, Provider};
 use super::record_template::RecordTemplate;
 use crate::clean::Step;
@@ -341,8 +345,8 @@ pub struct PersistConfig {
     pub dtype: SetDtype,
     /// Components of the published vectors; none for all.
     pub dim: Option<usize>,
-    /// The approximate index that the dataset gets.
-    pub index: Option<Index>,
+    /// What is made of the dataset.
+    pub derived: Derived,
 }
 
 /// The resolved configuration of one `merge` instance.
@@ -356,113 +360,6 @@ pub struct MergeConfig {
     pub dtype: SetDtype,
     /// Whether it holds the vectors of the datasets merged as they are, instead of a copy.
     pub view: bool,
-    /// The approximate index that the dataset gets.
-    pub index: Option<Index>,
-}
-
-/// Which approximate index a dataset gets, and how thoroughly it is searched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Index {
-    /// What suits the number of rows: none below 20,000, product codes in inverted lists above.
-    Auto(IndexSearch),
-    /// A graph of neighbours over codes of a byte a component: for some 100,000 rows, since it takes 272 bytes a row beyond the
-    /// codes.
-    Hnsw(HnswIndex),
-    /// Product codes in inverted lists: the smallest.
-    IvfPq(IvfPqIndex),
-    /// A byte a component in inverted lists.
-    IvfSq8(IvfSq8Index),
-    /// What Faiss' index factory makes of a text, such as `"OPQ48_384,IVF4096,PQ48np"`.
-    Factory(FactoryText),
-}
-
-impl Index {
-    /// How thoroughly it is searched, where the workflow says.
-    pub fn search(&self) -> IndexSearch {
-        match self {
-            Self::Auto(search) => *search,
-            Self::Hnsw(hnsw) => IndexSearch { ef: hnsw.ef, candidates: hnsw.candidates, nprobe: None },
-            Self::IvfPq(ivf) => IndexSearch { nprobe: ivf.nprobe, candidates: ivf.candidates, ef: None },
-            Self::IvfSq8(ivf) => IndexSearch { nprobe: ivf.nprobe, candidates: ivf.candidates, ef: None },
-            Self::Factory(_) => IndexSearch::default(),
-        }
-    }
-}
-
-/// How thoroughly an index is searched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IndexSearch {
-    /// Inverted lists that a search reads. Default: 64, or a 64th of them where that is more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nprobe: Option<NonZeroUsize>,
-    /// Rows of a graph that a search keeps in view. Default: 128.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ef: Option<NonZeroUsize>,
-    /// Rows that are scored anew by their vectors where ten are wanted. Default: by the codes, 100 to 600.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub candidates: Option<NonZeroUsize>,
-}
-
-/// A graph of neighbours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HnswIndex {
-    /// Links of a row. Default: 32.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub m: Option<NonZeroUsize>,
-    /// Rows of the graph that a search keeps in view. Default: 128.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ef: Option<NonZeroUsize>,
-    /// Rows that are scored anew by their vectors where ten are wanted. Default: 200.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub candidates: Option<NonZeroUsize>,
-}
-
-/// Product codes in inverted lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IvfPqIndex {
-    /// Inverted lists. Default: about four times the root of the rows, a power of two.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nlist: Option<NonZeroUsize>,
-    /// Bytes of a code, by which the number of components can be divided. Default: a third of the components, or fewer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub m: Option<NonZeroUsize>,
-    /// Inverted lists that a search reads. Default: 64, or a 64th of them where that is more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nprobe: Option<NonZeroUsize>,
-    /// Rows that are scored anew by their vectors where ten are wanted. Default: by the codes, 100 to 600.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub candidates: Option<NonZeroUsize>,
-}
-
-/// A byte a component in inverted lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IvfSq8Index {
-    /// Inverted lists. Default: about four times the root of the rows, a power of two.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nlist: Option<NonZeroUsize>,
-    /// Inverted lists that a search reads. Default: 64, or a 64th of them where that is more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nprobe: Option<NonZeroUsize>,
-    /// Rows that are scored anew by their vectors where ten are wanted. Default: 200.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub candidates: Option<NonZeroUsize>,
-}
-
-/// A text of Faiss' index factory that is understood.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct FactoryText(pub String);
-
-impl<'de> Deserialize<'de> for FactoryText {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        match text.parse::<sciembed_faiss::Factory>() {
-            Ok(_) => Ok(Self(text)),
-            Err(error) => Err(serde::de::Error::custom(error)),
-        }
-    }
+    /// What is made of the dataset.
+    pub derived: Derived,
 }

@@ -8,6 +8,7 @@
 mod api;
 mod check;
 pub mod config;
+mod derived;
 mod device;
 mod fault;
 mod matrix;

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::api::Api;
 use super::config::{
-    DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, GraphChoice, Index, Long, Missing, Pooling,
-    Precision, Provider, TruncateAt,
+    DEFAULT_KEY, DEFAULT_LIST_DELIMITER, DEFAULT_MAX_RECORD_BYTES, Device, Exports, GraphChoice, Index, Long, Missing,
+    Pooling, Precision, Provider, TruncateAt,
 };
 use crate::clean::Step;
 use crate::condition::Fraction;
@@ -338,10 +338,21 @@ pub struct Persist {
     pub dim: Option<NonZeroUsize>,
 
     /// An approximate index over the vectors, for searches that look at some of them: `[persist.NAME.index.auto]` (what suits
-    /// the number of rows), `index.hnsw`, `index.ivf_pq`, `index.ivf_sq8`, or `index = { factory = ".." }`. It is built beside
+    /// the number of rows), `index.hnsw`, `index.ivf_pq`, `index.ivf_sq8`, `index.signs`, or `index = { factory = ".." }`. It is built beside
     /// what is published, and changes no key. Default: none, every vector is looked at.
     #[serde(default)]
     pub index: Option<Index>,
+
+    /// Whether the words of the texts are indexed too (BM25), for `sciembed search --mode bm25` and `hybrid`: some 160 bytes
+    /// a row, beside what is published, in no key.
+    #[serde(default)]
+    pub words: bool,
+
+    /// What the dataset is handed on as once it is published, `[persist.NAME.export.FORMAT]` with the formats `npy`, `parquet`,
+    /// `solr`, `elasticsearch`, `qdrant` and `weaviate`. It changes no key; what was written is kept as it is until the dataset
+    /// changes.
+    #[serde(default)]
+    pub export: Exports,
 }
 
 /// Makes one dataset of the datasets that differ in the named axes, such as all years. Of a bibcode that several of them
@@ -374,10 +385,21 @@ pub struct Merge {
     pub view: bool,
 
     /// An approximate index over the vectors, for searches that look at some of them: `[merge.NAME.index.auto]` (what suits
-    /// the number of rows), `index.hnsw`, `index.ivf_pq`, `index.ivf_sq8`, or `index = { factory = ".." }`. It is built beside
+    /// the number of rows), `index.hnsw`, `index.ivf_pq`, `index.ivf_sq8`, `index.signs`, or `index = { factory = ".." }`. It is built beside
     /// what is published, and changes no key. Default: none, every vector is looked at.
     #[serde(default)]
     pub index: Option<Index>,
+
+    /// Whether the words of the texts are indexed too (BM25), for `sciembed search --mode bm25` and `hybrid`: some 160 bytes
+    /// a row, beside what is published, in no key.
+    #[serde(default)]
+    pub words: bool,
+
+    /// What the dataset is handed on as once it is published, `[merge.NAME.export.FORMAT]` with the formats `npy`, `parquet`,
+    /// `solr`, `elasticsearch`, `qdrant` and `weaviate`. It changes no key; what was written is kept as it is until the dataset
+    /// changes.
+    #[serde(default)]
+    pub export: Exports,
 }
 
 fn default_max_record_bytes() -> u64 {

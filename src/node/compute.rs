@@ -111,6 +111,8 @@ struct Work<'a> {
     /// The texts table, and a row of it whose vector stood before: the embedder of this key digested it once.
     standing: Option<(Digest, usize)>,
     portions: Portions,
+    /// Vectors and tokens since the last batch was told.
+    batch: (u64, u64),
 }
 
 /// How a call of the embedder ended that did not give every row.
@@ -144,6 +146,7 @@ impl<'a> Work<'a> {
             good: None,
             standing: None,
             portions,
+            batch: (0, 0),
         })
     }
 
@@ -212,7 +215,11 @@ impl<'a> Work<'a> {
             stopped = mem::replace(&mut stopped, Ok(())).and(taken);
             if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        self.pace.seconds += begun.elapsed().as_secs_f64();
+        let seconds = begun.elapsed().as_secs_f64();
+        self.pace.seconds += seconds;
+        let (rows, tokens) = mem::take(&mut self.batch);
+        (self.context.detail)(Detail::Batch { rows, tokens, seconds });
+        tracing::debug!(rows, tokens, seconds, "batch");
         stopped.map_err(Ended::Fatal)?;
         embedded.map_err(|error| match error.may_be_of_texts() {
             true => Ended::OfTexts(error),
@@ -246,6 +253,8 @@ impl<'a> Work<'a> {
             Ok(()) => {
                 self.done += 1;
                 self.pace.rows += 1;
+                self.batch.0 += 1;
+                self.batch.1 += u64::from(tokens);
                 self.failures_in_a_row = 0;
                 if self.good.is_none() {
                     self.good = Some(text.clone());

@@ -68,7 +68,7 @@ pub enum NodeError {
     #[error("understand the {table} table: {detail}")]
     #[diagnostic(
         code(sciembed::node::table),
-        help("the store is damaged: remove that blob, and the next apply makes it again")
+        help("the store is damaged: `sciembed verify WORKFLOW --repair` finds the file, and makes it again")
     )]
     Table {
         /// Which table.

@@ -90,7 +90,7 @@ fn failures(context: &Context, failed: &Output) -> Result<Value, NodeError> {
 }
 
 fn identity<'a>(config: &'a PersistConfig, inputs: &SetInputs<'a>, dim: usize) -> SetIdentity<'a> {
-    let PersistConfig { dir: _, label, dtype, dim: _, index: _ } = config;
+    let PersistConfig { dir: _, label, dtype, dim: _, derived: _ } = config;
     let SetInputs { set, name, cells, facts, bit_stable, .. } = *inputs;
     let ingredient = |(name, value): (&'a String, &'a String)| Some((name.strip_prefix("embedder.")?, value.as_str()));
     SetIdentity {

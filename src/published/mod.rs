@@ -373,7 +373,8 @@ pub fn sweep(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)?.flatten() {
         let name = entry.file_name();
         if name.to_string_lossy().strip_prefix('.').is_some_and(durable::owner_is_dead) {
-            fs::remove_file(entry.path())?;
+            // An unfinished index of words is a folder.
+            if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
         }
     }
     Ok(())

@@ -196,6 +196,7 @@ impl Job {
         let (started, at) = (Instant::now(), now_seconds());
         let last = Mutex::new(None::<Instant>);
         let step = self.id.clone();
+        let _span = tracing::info_span!("step", step = %step).entered();
         let progress = |done, total, unit| {
             if is_due(&last, Some(done) == total) {
                 let step = step.clone();

@@ -13,6 +13,7 @@
 mod clock;
 mod job;
 mod publishing;
+mod trace;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,11 +210,14 @@ struct Dispatcher<'a> {
 
 impl Dispatcher<'_> {
     fn begin(&mut self) -> Result<(), RunError> {
+        let is_due = |step: &&PlannedStep| matches!(step.state, State::Stale(_) | State::Pending(_));
+        let steps = self.plan.steps.iter().filter(is_due).count() as u64;
         self.tell(Event::RunStarted {
             run: self.options.run.clone(),
             workflow: self.observer.graph.name.clone(),
             overrides: self.observer.graph.overrides.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            steps,
             at: now_seconds(),
         })
     }
@@ -424,6 +428,7 @@ impl Dispatcher<'_> {
     }
 
     fn tell(&mut self, event: Event) -> Result<(), RunError> {
+        trace::trace(&event);
         (self.listen)(&event);
         if let Some(journal) = self.journal.as_mut().filter(|_| event.is_kept()) {
             journal.append(&Entry { event, time_ms: clock::now_milliseconds() })?;

@@ -6,6 +6,7 @@ use crate::embedder::EmbedderError;
 use crate::lineage::LineageError;
 use crate::model::ModelError;
 use crate::store::StoreError;
+use crate::words::WordsError;
 
 /// An error of this room.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -76,6 +77,10 @@ pub enum SearchError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Ann(#[from] AnnError),
+    /// An index of words.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Words(#[from] WordsError),
     /// A dataset.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -62,19 +62,16 @@ impl Rows {
 }
 
 impl Filter<'_> {
-    /// The rows of a dataset that may be found; none where nothing is asked. `lineage` is what the dataset was built from.
+    /// The rows of a dataset that may be found; none where nothing is asked. `lineage` is what the dataset was built from: a
+    /// condition is asked of its records.
     ///
     /// # Errors
     /// [`SearchError::NoField`], and tables that cannot be read.
-    pub fn rows(
-        &self,
-        dataset: &Dataset,
-        lineage: impl FnOnce() -> Result<Lineage, SearchError>,
-    ) -> Result<Option<Rows>, SearchError> {
+    pub fn rows(&self, dataset: &Dataset, lineage: Option<&Lineage>) -> Result<Option<Rows>, SearchError> {
         let of_years = self.years.map(|years| of_years(dataset, years));
-        let Some(condition) = self.condition else { return Ok(of_years) };
+        let (Some(condition), Some(lineage)) = (self.condition, lineage) else { return Ok(of_years) };
         let mut rows = Rows::none(dataset.rows());
-        meet(dataset, &lineage()?, &dataset.description().set, condition, &mut rows)?;
+        meet(dataset, lineage, &dataset.description().set, condition, &mut rows)?;
         if let Some(of_years) = &of_years {
             rows.keep(of_years);
         }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! text -> query.rs: the datasets' own embedder, with its prompt for queries --+
-//! bibcode -> its vector ------------------------------------------------------+-> nearest rows -> hits, best first
-//! years, where -> filter.rs: which rows may be found -------------------------+                     -> about.rs: title, year, author
+//! bibcode -> its vector ------------------------------------------------------+-> nearest rows ---+
+//! years, where -> filter.rs: which rows may be found -------------------------+                   +-> rank.rs -> hits, best first
+//! text -> `words`: rows that hold its words ----------------------------------+-> best rows ------+              -> about.rs: title, year, author
 //! ```
 //!
 //! Datasets that are asked together have one embedder: scores of two cannot be compared. A row counts only where the key
@@ -13,6 +14,7 @@ mod about;
 mod error;
 mod filter;
 mod query;
+mod rank;
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -21,9 +23,11 @@ pub use about::{About, about};
 pub use error::SearchError;
 pub use filter::{Filter, Rows};
 pub use query::{Asked, Querier};
+pub use rank::fuse;
 
 use crate::ann::{Ann, Effort};
 use crate::dataset::Dataset;
+use crate::words::Words;
 
 /// A paper that was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,7 +39,7 @@ pub struct Hit {
     /// Its bibcode.
     pub bibcode: String,
     /// The inner product of its vector and the query's, or of their signs where vectors are `binary`: the cosine, where
-    /// vectors have length 1.
+    /// vectors have length 1. Of words BM25, and of several lists the sum of 1 / (60 + rank).
     pub score: f32,
 }
 
@@ -97,8 +101,10 @@ pub fn nearest(
                 _ => vectors.nearest(&short, wanted, allowed.as_ref().map(Rows::bits)),
             };
             let is_all = wanted >= dataset.rows();
-            let counted: Vec<Vec<Hit>> =
-                rows.iter().map(|rows| rows.iter().filter_map(|hit| counts(dataset, nth, hit)).collect()).collect();
+            let counted: Vec<Vec<Hit>> = rows
+                .iter()
+                .map(|rows| rows.iter().filter_map(|hit| counted(dataset, nth, hit.row as usize, hit.score)).collect())
+                .collect();
             if is_all || counted.iter().zip(&rows).all(|(hits, rows)| hits.len() >= k || rows.len() < wanted) {
                 found.iter_mut().zip(counted).for_each(|(all, hits)| all.extend(hits));
                 break;
@@ -109,11 +115,30 @@ pub fn nearest(
     Ok(found.into_iter().map(|hits| best(hits, k)).collect())
 }
 
+/// The `k` papers of these datasets whose texts match the words of a question best, by BM25. Of each dataset only rows in
+/// `allowed` are found. A score counts how rare a word is in its own dataset, so those of several are alike, not equal.
+///
+/// # Errors
+/// Whatever an index gives.
+pub fn matching(
+    datasets: &[Dataset],
+    words: &[Words],
+    allowed: &[Option<Rows>],
+    question: &str,
+    k: usize,
+) -> Result<Vec<Hit>, SearchError> {
+    let mut found = Vec::new();
+    for (nth, ((dataset, words), allowed)) in datasets.iter().zip(words).zip(allowed).enumerate() {
+        let rows = words.best(question, k, allowed.as_ref().map(Rows::bits))?;
+        found.extend(rows.into_iter().filter_map(|(row, score)| counted(dataset, nth, row, score)));
+    }
+    Ok(best(found, k))
+}
+
 /// The hit of a row, if its bibcode leads to it.
-fn counts(dataset: &Dataset, nth: usize, hit: &crate::index::flat::Hit) -> Option<Hit> {
-    let row = usize::try_from(hit.row).ok()?;
+fn counted(dataset: &Dataset, nth: usize, row: usize, score: f32) -> Option<Hit> {
     let bibcode = dataset.bibcode(row)?.to_owned();
-    Some(Hit { dataset: nth, row, bibcode, score: hit.score })
+    Some(Hit { dataset: nth, row, bibcode, score })
 }
 
 /// The best `k`, each bibcode once.

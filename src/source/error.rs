@@ -69,7 +69,9 @@ pub enum SourceError {
     #[error("read {} after {bytes} bytes of text: {source}", path.display())]
     #[diagnostic(
         code(sciembed::source::read),
-        help("the file is cut short or damaged: fetch it again; nothing of it was used")
+        help(
+            "the file is cut short, damaged or not to be read by you: look at its permissions, or fetch it again; nothing of it was used"
+        )
     )]
     Read {
         /// The file.

@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use super::failpoint;
@@ -73,6 +75,33 @@ pub fn lock(path: &Path) -> io::Result<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
     Ok(file)
+}
+
+/// Gives `folder` what `temporary` holds, in one step where the file system can. What `folder` held is under `temporary`
+/// afterwards, or gone.
+///
+/// # Errors
+/// Whatever renaming or removing gives.
+pub fn exchange(temporary: &Path, folder: &Path) -> io::Result<()> {
+    match renameat_with(CWD, temporary, CWD, folder, RenameFlags::EXCHANGE) {
+        // Some file systems cannot exchange.
+        Err(Errno::INVAL | Errno::NOSYS) => fs::remove_dir_all(folder).and_then(|()| fs::rename(temporary, folder)),
+        exchanged => Ok(exchanged?),
+    }
+}
+
+/// Removes a file if it is there, so that it stays away.
+///
+/// # Errors
+/// Whatever removing or syncing the directory gives.
+pub fn forget(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => {
+            failpoint::reached("forget: the name is gone");
+            sync_parent(path)
+        }
+    }
 }
 
 /// Makes the names in a file's directory last.

@@ -73,11 +73,20 @@ impl Store {
             let name = entry.file_name().to_string_lossy().into_owned();
             // A directory in a journal's place is verify's to tell.
             let Some(run) = name.strip_suffix(".jsonl").filter(|_| !entry.path().is_dir()) else { continue };
-            let bytes = fs::read(entry.path()).map_err(|error| StoreError::read(&entry.path(), error))?;
-            journals.push((run.to_owned(), String::from_utf8_lossy(&check(&bytes).sound).into_owned()));
+            journals.push((run.to_owned(), self.journal_of(run)?));
         }
         journals.sort();
         Ok(journals)
+    }
+
+    /// The lines of one run's journal, likewise.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn journal_of(&self, run: &str) -> Result<String, StoreError> {
+        let path = self.root.join("runs").join(format!("{run}.jsonl"));
+        let bytes = fs::read(&path).map_err(|error| StoreError::read(&path, error))?;
+        Ok(String::from_utf8_lossy(&check(&bytes).sound).into_owned())
     }
 }
 

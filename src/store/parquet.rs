@@ -147,6 +147,21 @@ impl RowsBeside {
         Ok(self.batch.as_ref().map(|batch| (batch, self.next - 1)))
     }
 
+    /// The rows of `bibcodes` from the `start`-th on that follow each other here too; at least one, none if no row after
+    /// the last one holds the first of them.
+    ///
+    /// # Errors
+    /// Whatever reading gives.
+    pub fn run_of(&mut self, bibcodes: &StringArray, start: usize) -> Result<Option<RecordBatch>, ArrowError> {
+        let Some((batch, first)) = self.row_of(bibcodes.value(start))? else { return Ok(None) };
+        let own: &StringArray = batch[BIBCODE].as_string();
+        let wanted = (start..bibcodes.len()).map(|at| bibcodes.value(at));
+        let length = wanted.zip((first..own.len()).map(|at| own.value(at))).take_while(|(a, b)| a == b).count();
+        let run = batch.slice(first, length);
+        self.next = first + length;
+        Ok(Some(run))
+    }
+
     fn advance_to(&mut self, wanted: &str) -> bool {
         let Some(batch) = &self.batch else { return false };
         let bibcodes: &StringArray = batch[BIBCODE].as_string();

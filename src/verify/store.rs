@@ -13,8 +13,9 @@ use crate::store::segment::{self, Segment};
 use crate::store::table_rows::{self, TableRows};
 use crate::store::{IS_A_DIRECTORY, STORE_VERSION, Store, StoreError, journal, list};
 
-/// What stands in a store beside files that are checked: work under way, what APIs were paid, and engines, which TensorRT checks and makes again.
-const UNDER_WAY: [&str; 4] = ["engines", "locks", "spending", "tmp"];
+/// What stands in a store beside files that are checked: work under way, what APIs were paid, reports, which are for people, and
+/// engines, which TensorRT checks and makes again.
+const UNDER_WAY: [&str; 5] = ["engines", "locks", "reports", "spending", "tmp"];
 /// What of it is checked.
 const CHECKED: [&str; 8] = ["VERSION", "blobs", "digests.json", "graphs", "records", "refs", "runs", "vectors"];
 

@@ -100,7 +100,7 @@ fn a_file_cut_short() {
         sciembed::source::read
 
           × failed to read $ENV/project/data/2011.json.gz after 0 bytes of text: incomplete deflate stream
-          help: the file is cut short or damaged: fetch it again; nothing of it was used
+          help: the file is cut short, damaged or not to be read by you: look at its permissions, or fetch it again; nothing of it was used
         ");
     env.write("data/2011.json.gz", whole);
     assert_eq!(env.applied(&[]).started().len(), 4);
@@ -116,7 +116,7 @@ fn lines_cut_short() {
         sciembed::source::read
 
           × failed to read $ENV/project/data/2011.json.gz after 0 bytes of text: its last line, line 50, is no whole record and has no newline
-          help: the file is cut short or damaged: fetch it again; nothing of it was used
+          help: the file is cut short, damaged or not to be read by you: look at its permissions, or fetch it again; nothing of it was used
         ");
     env.write("data/2011.json.gz", &whole[..whole.len() - 1]);
     assert_eq!(env.applied(&[]).started().len(), 4);
@@ -159,7 +159,7 @@ fn gzip_that_is_none() {
         sciembed::source::read
 
           × failed to read $ENV/project/data/2011.json.gz after 0 bytes of text: invalid gzip header
-          help: the file is cut short or damaged: fetch it again; nothing of it was used
+          help: the file is cut short, damaged or not to be read by you: look at its permissions, or fetch it again; nothing of it was used
         ");
 }
 
@@ -175,7 +175,7 @@ fn gzip_with_a_damaged_middle() {
         sciembed::source::read
 
           × failed to read $ENV/project/data/2011.json.gz after 0 bytes of text: corrupt gzip stream does not have a matching checksum
-          help: the file is cut short or damaged: fetch it again; nothing of it was used
+          help: the file is cut short, damaged or not to be read by you: look at its permissions, or fetch it again; nothing of it was used
         ");
 }
 

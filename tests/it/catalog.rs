@@ -284,9 +284,10 @@ fn interrupted_catalogs() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
     let told = env.wait(child);
     assert_eq!(told.code, Some(130), "{}", told.err);
-    assert!(told.err.ends_with(
-        "interrupted while catalogs and indexes were made: the next apply makes them, or `sciembed catalog rebuild`\n"
-    ));
+    assert!(
+        told.err
+            .ends_with("interrupted while catalogs, indexes and exports were made: the next apply goes on with them\n")
+    );
     drop(lock);
     env.applied(&[]);
     assert_eq!(asked(&env, "SELECT count(*) AS papers FROM papers"), [json!({ "papers": 17 })]);
@@ -348,4 +349,37 @@ fn a_store_that_was_moved() {
     ");
     assert_eq!(env.run(&["catalog", "rebuild", "--store", "elsewhere"]).code, Some(0));
     assert_eq!(asked(&env, "SELECT count(*) AS papers FROM papers"), [json!({ "papers": 13 })]);
+}
+
+/// `read_vectors` gives the vectors that `get` gives, of a merge, a part and a view, and says which datasets there are.
+#[test]
+fn vectors_are_read_where_they_lie() {
+    let env = project();
+    env.applied(&[]);
+    for view in [false, true] {
+        if view {
+            env.edit("[merge.all]\n", "[merge.all]\nview = true\n");
+            env.applied(&[]);
+        }
+        for (dataset, count) in [("minilm", 6), ("minilm_2010", 4)] {
+            let rows = asked(&env, &format!("SELECT * FROM read_vectors('{dataset}') ORDER BY bibcode"));
+            assert_eq!(rows.len(), count, "{dataset}");
+            for row in rows {
+                let answer = get(&env, dataset, row["bibcode"].as_str().unwrap());
+                let vector = |it: &Value| -> Vec<f32> {
+                    it["embedding"].as_array().unwrap().iter().map(|it| it.as_f64().unwrap() as f32).collect()
+                };
+                assert_eq!((&answer["row"], vector(&answer)), (&row["row"], vector(&row)), "{row}");
+            }
+        }
+    }
+    let near = asked(
+        &env,
+        "SELECT b.bibcode, array_inner_product(a.embedding, b.embedding) AS score \
+         FROM read_vectors('minilm') AS a, read_vectors('minilm') AS b JOIN papers USING (bibcode) \
+         WHERE a.bibcode = '2010Test..00000A' AND papers.dataset = 'minilm' ORDER BY score DESC",
+    );
+    assert_eq!((near.len(), &near[0]["bibcode"]), (6, &json!("2010Test..00000A")));
+    let unknown = env.run(&["catalog", "FROM read_vectors('other')"]);
+    assert!(unknown.code == Some(1) && unknown.err.contains("it holds minilm"), "{}", unknown.err);
 }

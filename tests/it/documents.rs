@@ -11,13 +11,19 @@ fn read(path: &str) -> String {
 }
 
 /// Recipes that continuous integration leaves out, and why.
-const LEFT_OUT: [(&str, &str); 4] = [
+const LEFT_OUT: [(&str, &str); 10] = [
     (
         "fuzz-bytes",
         "all that the program stands on is compiled once more, and what it may find changes from run to run",
     ),
     ("real-api", "it installs a gigabyte of other people's programs"),
     ("bench-peers", "it installs gigabytes of other people's programs, and takes a quiet machine for half an hour"),
+    ("bench-ann", "it measures beside other people's programs, for an hour"),
+    ("lookups", "it measures what the merge campaign makes"),
+    ("try-prometheus", "it takes Debian's prometheus"),
+    ("try-terminal", "it takes tmux"),
+    ("deny", "it takes cargo-deny, which is compiled for minutes"),
+    ("eval", "it takes a collection of thousands, which is not shipped: indexes cannot be trained on eight documents"),
     ("bench-search", "it measures beside other people's programs, which takes a quiet machine"),
 ];
 

@@ -282,6 +282,9 @@ fn steady_line(line: &str) -> String {
         match number.parse::<f64>() {
             Ok(_) if unit || rate || size || kilobytes => word.replace(number, "#"),
             _ if is_run_id(word) => "$RUN".to_owned(),
+            _ if word.starts_with("store/reports/") => {
+                format!("store/reports/$RUN.html{}", if word.ends_with('\n') { "\n" } else { "" })
+            }
             _ => (*word).to_owned(),
         }
     });

@@ -1,10 +1,15 @@
 //! Approximate indexes: built beside what is published, added to, never asked about another set, and as good as they say.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use sciembed::ann::{Ann, Effort};
+use sciembed::dataset::Dataset;
+use sciembed::store::DigestCache;
+use sciembed::words::Words;
 use serde_json::Value;
 
-use crate::env::{TestEnv, Told, papers};
+use crate::env::{TestEnv, Told, papers, say, times};
 
 const MERGE: &str = "
 [merge.all]
@@ -53,7 +58,7 @@ fn an_index_is_built_told_and_asked() {
     assert_eq!(similar(&env, &[]).out, exact.out, "without an index every vector is looked at");
     let plan = env.plan(&[]);
     assert!(
-        plan.code == Some(2) && plan.out.contains("the index of minilm is to be built: it has none"),
+        plan.code == Some(2) && plan.out.contains("the index of minilm is to be made: it has none"),
         "{}",
         plan.out
     );
@@ -111,7 +116,7 @@ fn a_wrong_index_is_never_asked() {
     fs::write(&file, &whole).unwrap();
     let edited = String::from_utf8(description.clone()).unwrap().replace("\"candidates\": 2", "\"candidates\": 0");
     fs::write(env.path("embeddings/index_minilm.json"), edited).unwrap();
-    assert!(env.plan(&[]).out.contains("the index of minilm is to be built: it has none"));
+    assert!(env.plan(&[]).out.contains("the index of minilm is to be made: it has none"));
     env.applied(&[]);
     assert!(fs::read(&file).unwrap() == whole);
     assert_eq!(similar(&env, &["--nprobe", "16"]).out, exact);
@@ -136,10 +141,66 @@ fn an_index_is_never_in_the_way() {
     env.edit("[merge.all.index.auto]\n", "[merge.all.index.ivf_pq]\nnlist = 64\nm = 8\n");
     let told = env.apply(&[]);
     assert_eq!(told.code, Some(3), "{}", told.out);
-    assert!(told.err.contains("minilm is published; its index was not built:"), "{}", told.err);
+    assert!(told.err.contains("minilm is published; its index was not made:"), "{}", told.err);
     assert!(told.err.contains("it needs"), "{}", told.err);
     assert_eq!(similar(&env, &[]).code, Some(0), "what is published is searched all the same");
     env.edit("[merge.all.index.ivf_pq]\nnlist = 64\nm = 8\n", "[merge.all.index]\nfactory = \"IVF9,Nonsense\"\n");
     let check = env.run(&["check", "workflow.toml"]);
     assert!(check.code == Some(1) && check.err.contains("IVF9,Nonsense"), "{}", check.err);
+}
+
+/// Whoever searches while others publish gets the answer of one set, old or new, or is told that the index is of another: by
+/// vectors and by words.
+#[test]
+fn searches_beside_many_publications() {
+    let (versions, wanted) = (times("SCIEMBED_PUBLICATIONS", 6), times("SCIEMBED_OPENS", 60));
+    let env = project(30, "words = true\n\n[merge.all.index.signs]\n");
+    let publish = |version: usize| {
+        let mut papers = papers(2010, 30);
+        for (n, paper) in papers.iter_mut().enumerate() {
+            paper["abstract"] = format!("Version {version} of what paper {n} found: word{version}x{n}.").into();
+        }
+        env.write_year(2010, &papers);
+        env.applied(&[]);
+    };
+    publish(0);
+    let dir = env.path("embeddings");
+    let (done, answered, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let search = || {
+        let mut digests = DigestCache::default();
+        while !done.load(Ordering::Relaxed) {
+            let dataset = Dataset::open(&dir, "minilm").unwrap();
+            let vectors = dataset.vectors().unwrap();
+            let queries = [dataset.get("2010Test..00007A").unwrap().vector];
+            match Ann::open(&dir, &dataset, &mut digests) {
+                Ok(Some(mut ann)) => {
+                    let found = ann.nearest(&vectors, &queries, 5, Effort::default()).unwrap();
+                    assert_eq!(found, vectors.nearest(&queries, 5, None), "all rows are candidates");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(None) | Err(_) => drop(refused.fetch_add(1, Ordering::Relaxed)),
+            }
+            if let Ok(words) = Words::open(&dir, &dataset, &mut digests) {
+                let found = words.best("paper", 100, None).unwrap();
+                assert_eq!(found.len(), 60, "every text has the word, and no text of another set is there");
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(search);
+        for version in 1..versions {
+            publish(version);
+            while answered.load(Ordering::Relaxed) < wanted * version / (versions - 1) && !reader.is_finished() {
+                std::thread::yield_now();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        reader.join().unwrap();
+    });
+    let (answered, refused) = (answered.into_inner(), refused.into_inner());
+    assert!(answered >= wanted, "{answered}");
+    say(format!(
+        "{answered} answers of one set beside {versions} publications; {refused} times there was no index of the set"
+    ));
 }

@@ -50,6 +50,7 @@ fn at_first_everything_then_nothing() {
       embedded   6 new, 0 reused, 0 removed, # papers/s
       published  2 datasets: 6 vectors, # bytes each, all files counted
       catalog    embeddings/catalog.duckdb: 2 datasets, 6 rows of papers, # KB
+      report     store/reports/$RUN.html
     ");
     let plan = env.plan(&[]);
     assert_eq!(plan.code, Some(0));
