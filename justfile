@@ -151,10 +151,28 @@ try-terminal:
     cargo build --locked --bin sciembed
     python3 tests/terminal/try_terminal.py '{{ sciembed }}'
 
+# the quickstart's report in a real browser, in light and dark, at a desk's width and a phone's; with a folder, pictures of it
+try-report pictures="":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    just quickstart >/dev/null
+    project=$(mktemp -d)
+    trap 'rm -rf "$project"' EXIT
+    '{{ sciembed }}' report {{ quickstart }} --to "$project/report.html"
+    python3 packaging/try_report.py "$project/report.html" ${1:+"$1"}
+
 # run every command that the book shows, as it stands there
 docs *pages:
     cargo build --locked --bin sciembed
     python3 docs/run.py '{{ sciembed }}' "$@"
+
+# a bill of materials of all that is built in, as CycloneDX; with --table for people
+sbom *args:
+    @python3 packaging/sbom.py "$@"
+
+# the last stage of packaging/Dockerfile in a clean chroot; takes debootstrap and root
+try-chroot: release
+    packaging/try-in-chroot.sh "$CARGO_TARGET_DIR/release/sciembed"
 
 # licences, bans and sources of all that is built in; takes cargo-deny
 deny:

@@ -51,6 +51,8 @@ def main():
         recalls = [recall(ranked[query], judged[query]) for query in asked]
         same = [len(set(ranked[q][:RANKS]) & set(exact[q][:RANKS])) / max(1, len(exact[q][:RANKS])) for q in asked]
         row, index = bytes_each(project, dataset, mode, arguments)
+        if mode == "vector" and not arguments and index == 0:
+            words += ", not built: too few rows"
         print(
             f"{mode:8}{words:38}{row:7.0f}{index:7.0f}{mean(scores):9.4f}{mean(recalls):12.4f}"
             f"{mean(same):11.4f}{each:7.1f}",

@@ -56,16 +56,18 @@ fn rows(dir: &Path, name: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Bibcodes as journals have them: a year, a name, a volume and a page.
-fn bibcode(n: usize) -> String {
-    const JOURNALS: [&str; 8] = ["A&A..", "AJ...", "ApJ..", "MNRAS", "Natur", "PASP.", "PhRvD", "Sci.."];
-    let (page, volume) = (n % 9_973, n / 9_973);
-    format!("{}{}{:4}{}{:04}A", 1950 + volume % 75, JOURNALS[volume / 75 % 8], volume % 1_000, "L", page)
-        .replace(' ', ".")
+/// A bibcode of one of 200 journals: year, journal, volume, page and an author's initial, each drawn.
+fn bibcode(random: &mut fastrand::Rng) -> String {
+    let journal = random.usize(0..200) * 7919;
+    let letter = |place: u32| char::from(b'A' + (journal / 26usize.pow(place) % 26) as u8);
+    let (year, volume, page) = (random.usize(1950..2026), random.usize(1..1000), random.usize(1..10_000));
+    let initial = random.uppercase();
+    format!("{year}{}{}{}..{volume:.>4}.{page:.>4}{initial}", letter(0), letter(1), letter(2))
 }
 
 fn keys(count: usize) -> Result<(), Box<dyn Error>> {
-    let mut names: Vec<String> = (0..count).map(bibcode).collect();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut names: Vec<String> = (0..count).map(|_| bibcode(&mut random)).collect();
     names.sort_unstable();
     names.dedup();
     let folder = tempfile::tempdir()?;
@@ -78,7 +80,6 @@ fn keys(count: usize) -> Result<(), Box<dyn Error>> {
     sink.into_inner()?.sync_all()?;
     let bytes = std::fs::metadata(&path)?.len();
     let index = KeyIndex::open(&path)?;
-    let mut random = fastrand::Rng::with_seed(7);
     let drawn: Vec<(usize, &String)> =
         (0..TIMED).map(|_| random.usize(0..names.len())).map(|at| (at, &names[at])).collect();
     for (row, name) in &drawn {

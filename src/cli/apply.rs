@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -107,7 +108,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     metrics.write();
     let report = report?;
     let outcome = report.outcome;
-    let exit = end(report, &summary, &named.path.display().to_string());
+    let due = if matches!(outcome, Outcome::NothingToDo) { derived::due(&derived).len() } else { 0 };
+    let exit = end(report, (&summary, due), &named.path.display().to_string());
     let (id, graph, base) = (options.run, workflow.graph.clone(), workflow.base.clone());
     Ok(runtime.block_on(async {
         tokio::select! {
@@ -162,8 +164,8 @@ fn keep_catalogs(dirs: &BTreeSet<PathBuf>, outcome: Outcome) {
     }
 }
 
-fn end(report: Report, summary: &Summary, workflow: &str) -> Exit {
-    summary.print(&report, workflow);
+fn end(report: Report, (summary, due): (&Summary, usize), workflow: &str) -> Exit {
+    summary.print(&report, workflow, due);
     let exit = match report.outcome {
         Outcome::NothingToDo | Outcome::Done => Exit::Done,
         Outcome::Interrupted => Exit::Interrupted,
@@ -205,6 +207,9 @@ fn interruption() -> impl Future<Output = ()> {
     }
 }
 
+/// Signals that follow each other so fast are one: whoever interrupts a group of processes may reach one of it twice.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
+
 async fn watch_signals(first: oneshot::Sender<()>) {
     let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
@@ -217,6 +222,9 @@ async fn watch_signals(first: oneshot::Sender<()>) {
         match first.take() {
             Some(first) => {
                 let _ = first.send(());
+                tokio::time::sleep(ONE_SIGNAL).await;
+                let _ = tokio::time::timeout(Duration::ZERO, interrupt.recv()).await;
+                let _ = tokio::time::timeout(Duration::ZERO, terminate.recv()).await;
             }
             None => std::process::exit(i32::from(Exit::Interrupted.code())),
         }

@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         json["derived"] = due.iter().map(|(wanted, why)| json!(derived::told(wanted, why))).collect();
         say(format!("{json:#}"))?;
     } else {
-        print(&plan)?;
+        print(&plan, due.len())?;
         due.iter().try_for_each(|(wanted, why)| say(derived::told(wanted, why)))?;
     }
     Ok(if plan.is_fresh() && due.is_empty() { Exit::Done } else { Exit::Stale })
@@ -100,7 +100,7 @@ pub fn count_and_remember(observer: &mut Observer, scope: &Scope, observed: &mut
     Ok(())
 }
 
-fn print(plan: &Plan) -> Result<(), DoorError> {
+fn print(plan: &Plan, due: usize) -> Result<(), DoorError> {
     let width = plan.steps.iter().map(|step| step.step.to_string().chars().count()).max().unwrap_or(0);
     for step in &plan.steps {
         let (state, detail) = words(step);
@@ -120,7 +120,7 @@ fn print(plan: &Plan) -> Result<(), DoorError> {
         };
         say(format!("{node} takes about {bytes} bytes a vector, all files counted{above}"))?;
     }
-    say(totals(plan))
+    say(totals(plan, due))
 }
 
 /// Bytes a vector of each node that is to publish some.
@@ -129,10 +129,11 @@ fn sizes(plan: &Plan) -> BTreeMap<String, u64> {
     due.filter_map(|step| Some((format!("{}.{}", step.step.kind, step.step.node), step.bytes_each?))).collect()
 }
 
-/// The last line: how many steps there are of each state.
-pub fn totals(plan: &Plan) -> String {
+/// The last line: how many steps there are of each state. So many indexes and exports are to be made beside them.
+pub fn totals(plan: &Plan, due: usize) -> String {
     let [fresh, stale, pending, blocked] = counts(plan);
     match (stale + pending, blocked) {
+        (0, 0) if due > 0 => format!("all {fresh} steps are fresh"),
         (0, 0) => format!("nothing to do: all {fresh} steps are fresh"),
         (0, _) => format!("nothing to do: {fresh} steps are fresh, {blocked} blocked"),
         (_, 0) => format!("{} steps: {fresh} fresh, {stale} stale, {pending} pending", plan.steps.len()),

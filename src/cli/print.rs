@@ -45,7 +45,11 @@ pub fn size(bytes: u64) -> String {
 pub fn shortest(path: &Path) -> PathBuf {
     let whole = path.canonicalize().unwrap_or_else(|_| tidy(path));
     let here = env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
-    whole.strip_prefix(here).map(Path::to_owned).unwrap_or(whole)
+    match whole.strip_prefix(here) {
+        Ok(here) if here.as_os_str().is_empty() => PathBuf::from("."),
+        Ok(below) => below.to_owned(),
+        Err(_) => whole,
+    }
 }
 
 /// Without `.` and `..`, of a path that is not there yet.

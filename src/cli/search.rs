@@ -259,6 +259,13 @@ impl<'a> Open<'a> {
         let mut hits = self.best(vector, question.unwrap_or_default(), k + usize::from(but.is_some()))?;
         hits.retain(|hit| Some(hit.bibcode.as_str()) != but);
         hits.truncate(k);
+        let is_ann = self.finders.iter().any(|finder| matches!(finder, Finder::Ann(..)));
+        if is_ann && self.mode == Mode::Vector && hits.len() < k && hits.len() < self.countable() {
+            remark(format!(
+                "what the index looked at holds {} papers: more are found by a larger --nprobe or --ef, or by --exact",
+                hits.len()
+            ));
+        }
         if hits.is_empty() {
             remark(match self.mode {
                 Mode::Bm25 => "no paper that may be found holds any of these words",
@@ -276,6 +283,14 @@ impl<'a> Open<'a> {
             }
         }
         Ok(())
+    }
+
+    /// How many papers may be found.
+    fn countable(&self) -> usize {
+        let of = |(dataset, allowed): (&Dataset, &Option<Rows>)| {
+            allowed.as_ref().map_or(dataset.description().rows, |rows| rows.count() as usize)
+        };
+        self.datasets.iter().zip(&self.allowed).map(of).sum()
     }
 
     fn about(&self, hit: &Hit) -> About {

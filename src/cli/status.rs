@@ -140,7 +140,7 @@ fn print(
         };
         say(format!("{state:10}  {}: {detail}", step.step))?;
     }
-    say(totals(plan))
+    say(totals(plan, 0))
 }
 
 /// Datasets that steps of this workflow published which it has no longer, such as a year that left the matrix.

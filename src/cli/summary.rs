@@ -77,10 +77,10 @@ impl Summary {
         }
     }
 
-    /// Prints the summary to standard output; if nobody reads it, the work is done all the same.
-    pub fn print(&self, report: &Report, workflow: &str) {
+    /// Prints the summary to standard output, where so many indexes and exports are to be made yet; if nobody reads it, the work is done all the same.
+    pub fn print(&self, report: &Report, workflow: &str, due: usize) {
         match report.outcome {
-            Outcome::NothingToDo => tell(totals(&report.plan)),
+            Outcome::NothingToDo => tell(totals(&report.plan, due)),
             Outcome::Done => tell(format!("done in {:.1} s", self.seconds)),
             Outcome::Interrupted => {
                 tell(format!("interrupted after {:.1} s: apply again to go on from here", self.seconds))
@@ -91,7 +91,7 @@ impl Summary {
         if let Some(asked) = self.asked {
             tell(format!("  asked      {}", asked_words(asked)));
         }
-        for (step, (done, total)) in &self.under_way {
+        for (step, (done, total)) in self.under_way.iter().filter(|(_, (done, _))| *done > 0) {
             tell(format!("  kept       about {done} of {total} vectors of {step}: the next apply reuses them"));
         }
         for (step, rejected) in &self.rejecting {

@@ -159,7 +159,14 @@ pub fn sweep(folder: &Path, prefix: &str) {
 pub fn process_lives(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
     // Not permitted to signal it means that it is there.
-    !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+    !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)) && !has_ended(pid)
+}
+
+/// Whether nobody has asked yet how a process ended: it answers signals as a living one does.
+fn has_ended(pid: Pid) -> bool {
+    let told = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    // The name before the state is in parentheses, and may hold any characters.
+    told.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 
 /// This machine's name, with what could end a path component or a name's part replaced.

@@ -11,7 +11,7 @@ fn read(path: &str) -> String {
 }
 
 /// Recipes that continuous integration leaves out, and why.
-const LEFT_OUT: [(&str, &str); 10] = [
+const LEFT_OUT: [(&str, &str); 12] = [
     (
         "fuzz-bytes",
         "all that the program stands on is compiled once more, and what it may find changes from run to run",
@@ -21,6 +21,8 @@ const LEFT_OUT: [(&str, &str); 10] = [
     ("bench-ann", "it measures beside other people's programs, for an hour"),
     ("lookups", "it measures what the merge campaign makes"),
     ("try-prometheus", "it takes Debian's prometheus"),
+    ("try-chroot", "it takes debootstrap and root"),
+    ("try-report", "it takes a browser"),
     ("try-terminal", "it takes tmux"),
     ("deny", "it takes cargo-deny, which is compiled for minutes"),
     ("eval", "it takes a collection of thousands, which is not shipped: indexes cannot be trained on eight documents"),

@@ -204,3 +204,30 @@ fn searches_beside_many_publications() {
         "{answered} answers of one set beside {versions} publications; {refused} times there was no index of the set"
     ));
 }
+
+/// Signs give candidates as other indexes do, and an index that the workflow no longer asks for goes with the next apply.
+#[test]
+fn an_index_that_nobody_asks_for_goes() {
+    let env = project(400, "[merge.all.index.signs]\n");
+    let told = env.applied(&[]);
+    assert!(told.out.contains("  index      minilm: signs, 800 vectors, built anew in "), "{}", told.out);
+    let exact = similar(&env, &["--exact"]);
+    assert_eq!(similar(&env, &[]).out, exact.out);
+    assert!(described(&env)["recall_at_10"].as_f64().unwrap() > 0.99);
+    env.edit("[merge.all.index.signs]\n", "[merge.all.index.ivf_sq8]\nnlist = 16\n");
+    env.applied(&[]);
+    assert!(env.path("embeddings/index_minilm.faiss").exists());
+    env.edit("[merge.all.index.ivf_sq8]\nnlist = 16\n", "");
+    let plan = env.plan(&[]);
+    assert!(
+        plan.code == Some(2)
+            && plan.out.contains("all 9 steps are fresh\n")
+            && plan.out.contains("the index of minilm is to be removed: the workflow asks for none"),
+        "{}",
+        plan.out
+    );
+    let told = env.applied(&[]);
+    assert!(told.out.contains("  index      minilm: removed"), "{}", told.out);
+    assert!(!["json", "faiss", "signs"].iter().any(|it| env.path(format!("embeddings/index_minilm.{it}")).exists()));
+    assert_eq!((similar(&env, &[]).out, env.plan(&[]).code), (exact.out, Some(0)));
+}

@@ -87,10 +87,16 @@ fn is_there(value: &Value) -> bool {
     }
 }
 
-/// Bibcodes have 19 characters.
+/// Bibcodes have 19 characters: a year, a journal that begins with a letter, and at last an author's initial. A DOI may be as long.
 fn lists_bibcodes(value: Option<&Value>) -> bool {
-    let values = value.and_then(Value::as_array).into_iter().flatten();
-    values.filter_map(Value::as_str).any(|text| text.len() == 19 && text.starts_with(|c: char| c.is_ascii_digit()))
+    let is_bibcode = |text: &str| {
+        let bytes = text.as_bytes();
+        bytes.len() == 19
+            && bytes[..YEAR_DIGITS].iter().all(u8::is_ascii_digit)
+            && bytes[YEAR_DIGITS].is_ascii_alphabetic()
+            && bytes[18].is_ascii_alphabetic()
+    };
+    value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).any(is_bibcode)
 }
 
 fn files(folder: &Path) -> io::Result<Vec<String>> {
@@ -210,6 +216,12 @@ mod tests {
         assert_eq!(yearly("2010.json.gz"), Some(("{year}.json.gz".to_owned(), 2010)));
         assert_eq!(yearly("ads_1998_v2.jsonl"), Some(("ads_{year}_v2.jsonl".to_owned(), 1998)));
         assert_eq!((yearly("20100101.json"), yearly("papers.json"), yearly("9999.json")), (None, None, None));
+    }
+
+    #[test]
+    fn a_doi_is_no_bibcode() {
+        let lists = |text: &str| lists_bibcodes(Some(&serde_json::json!(["arXiv:1202.3665", text])));
+        assert!(lists("2013PASP..125..306F") && !lists("10.1038/nature09013") && !lists("2013PASP"));
     }
 
     #[test]
