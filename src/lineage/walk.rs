@@ -172,7 +172,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// The columns of these bibcodes, which come after those that were asked before.
+    /// The columns of these bibcodes, which come after those that were asked before; those that the table has.
     ///
     /// # Errors
     /// [`LineageError::Store`] if the table lacks one.
@@ -191,7 +191,9 @@ impl Columns {
             return Ok(Vec::new());
         };
         let whole = concat_batches(&first.schema(), &pieces).map_err(|error| damaged(error.to_string()))?;
-        Ok(self.names.iter().map(|name| (name.clone(), whole[name.as_str()].clone())).collect())
+        // A column that the table lacks is left out: whoever wants it says so.
+        let column = |name: &String| Some((name.clone(), whole.column_by_name(name)?.clone()));
+        Ok(self.names.iter().filter_map(column).collect())
     }
 }
 
