@@ -149,7 +149,7 @@ pub fn due(dir: &Path, dataset: &Description, digests: &mut DigestCache) -> Opti
 
 /// Whether the words of a dataset are indexed, of whatever set.
 pub fn is_there(dir: &Path, dataset: &str) -> bool {
-    description_path(dir, dataset).exists()
+    description_path(dir, dataset).exists() || folder(dir, dataset).exists()
 }
 
 /// Removes the index of the words of a dataset.

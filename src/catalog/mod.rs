@@ -7,6 +7,7 @@
 
 mod error;
 mod query;
+mod reading;
 mod rows;
 mod tables;
 mod vectors;

@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 use duckdb::core::LogicalTypeId;
 use duckdb::{AccessMode, Config, Connection, Statement};
 
+use super::reading::refusal;
 use super::{CatalogError, configured, path, vectors, worded};
 
 /// What DuckDB may hold in memory for a question, which spills beyond it. The answer itself is held besides.
@@ -27,6 +28,9 @@ pub struct Answer {
 /// # Errors
 /// [`CatalogError`] if there is none, or DuckDB refuses the query.
 pub fn query(dir: &Path, sql: &str) -> Result<Answer, CatalogError> {
+    if let Some(why) = refusal(sql) {
+        return Err(CatalogError::Query { detail: why.to_owned() });
+    }
     let path = path(dir);
     if !path.is_file() {
         return Err(CatalogError::None { path });

@@ -49,7 +49,11 @@ impl VTab for ReadVectors {
     type BindData = Opened;
 
     fn bind(bind: &BindInfo) -> Result<Opened, Box<dyn Error>> {
-        let [dir, name] = [0, 1].map(|nth| bind.get_parameter(nth).to_string());
+        let given = [0, 1].map(|nth| bind.get_parameter(nth));
+        if given.iter().any(duckdb::vtab::Value::is_null) {
+            return Err("read_vectors takes the name of a dataset, not NULL".into());
+        }
+        let [dir, name] = given.map(|it| it.to_string());
         let dataset = Dataset::open(&PathBuf::from(dir), &name).map_err(told)?;
         let item = Arc::new(Field::new_list_field(DataType::Float32, false));
         let width = i32::try_from(dataset.description().dim)?;

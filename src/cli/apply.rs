@@ -87,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let accept_failures = arguments.accept_failures || saved.as_ref().is_some_and(|saved| saved.accept_failures);
     if let Some(saved) = &saved {
         observer.accept_failures = accept_failures;
-        saved.refuse_if_moved(&counted(&mut observer, &scope)?)?;
+        saved.refuse_if_moved(&workflow.graph, &counted(&mut observer, &scope)?)?;
     }
     let (dirs, derived) = (directories(&observer, &scope), derived::wanted(&observer, &scope));
     let options =
@@ -208,7 +208,7 @@ fn interruption() -> impl Future<Output = ()> {
 }
 
 /// Signals that follow each other so fast are one: whoever interrupts a group of processes may reach one of it twice.
-const ONE_SIGNAL: Duration = Duration::from_millis(500);
+const ONE_SIGNAL: Duration = Duration::from_millis(100);
 
 async fn watch_signals(first: oneshot::Sender<()>) {
     let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));

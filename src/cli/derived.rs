@@ -52,10 +52,17 @@ pub fn wanted(observer: &Observer, scope: &Scope) -> Vec<Wanted> {
     wanted
 }
 
-/// What does not stand as it should, each with the reason. Of a dataset that is not published yet an index is not told, since
-/// it may need none.
+/// What does not stand as it should, each with the reason, of datasets that are published.
 pub fn due(wanted: &[Wanted]) -> Vec<(&Wanted, String)> {
     wanted.iter().filter_map(|wanted| Some((wanted, wanted.why_due()?))).collect()
+}
+
+/// What is to be made of datasets that are not published yet. An index is not told, since few rows need none.
+pub fn later(wanted: &[Wanted]) -> Vec<&Wanted> {
+    let is_later = |wanted: &&Wanted| {
+        matches!(wanted.what, What::Words | What::Export(_)) && Dataset::open(&wanted.dir, &wanted.dataset).is_err()
+    };
+    wanted.iter().filter(is_later).collect()
 }
 
 impl Wanted {
@@ -76,11 +83,8 @@ impl Wanted {
     }
 
     fn why_due(&self) -> Option<String> {
-        match Dataset::open(&self.dir, &self.dataset) {
-            Ok(shown) => self.why_due_of(shown.description()),
-            Err(_) if matches!(self.what, What::Words | What::Export(_)) => Some("once it is published".to_owned()),
-            Err(_) => None,
-        }
+        let shown = Dataset::open(&self.dir, &self.dataset).ok()?;
+        self.why_due_of(shown.description())
     }
 
     fn why_due_of(&self, shown: &Description) -> Option<String> {

@@ -9,7 +9,9 @@ use super::derived::Wanted;
 use super::print::say;
 use crate::encoding::Dtype;
 use crate::error::Exit;
-use crate::manifest::config::{ArrayExport, Export, FileExport, LinesExport, ServerExport};
+use crate::manifest::config::{
+    AddressFault, ArrayExport, Export, FileExport, LinesExport, ServerExport, server_address,
+};
 use crate::search::answering;
 
 /// Hand a published dataset on: as arrays, tables or documents in files, or as points of a vector database.
@@ -26,6 +28,19 @@ use crate::search::answering;
 pub struct Arguments {
     #[command(subcommand)]
     format: Format,
+    /// Hand on again what was handed on already, as after a server has lost it
+    #[arg(long, global = true)]
+    again: bool,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    match server_address(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(AddressFault::Secret) => {
+            Err("it holds a name or password: name the variable that holds the key by --api-key-env".to_owned())
+        }
+        Err(AddressFault::NoAddress) => Err("it is no address such as http://localhost:6333".to_owned()),
+    }
 }
 
 #[derive(clap::Subcommand)]
@@ -93,7 +108,7 @@ struct Server {
     #[command(flatten)]
     datasets: DatasetArguments,
     /// Where the server is, as in http://localhost:6333
-    #[arg(long)]
+    #[arg(long, value_parser = address)]
     url: String,
     /// The collection [default: the dataset's name]
     #[arg(long, value_name = "NAME")]
@@ -115,7 +130,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     for dataset in open {
         let name = dataset.description().dataset.clone();
         let wanted = Wanted::export(PathBuf::from("."), datasets.dir.clone(), name.clone(), export.clone());
-        if super::derived::due(std::slice::from_ref(&wanted)).is_empty() {
+        if !arguments.again && super::derived::due(std::slice::from_ref(&wanted)).is_empty() {
             say(format!("nothing to do: {name} was exported as it is, to {}", wanted.place()))?;
         } else {
             wanted.make()?;

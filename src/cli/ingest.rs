@@ -83,6 +83,13 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let out = options.out.ok_or_else(|| missing("--out"))?;
     let data = look(&input)?;
     let years = data.chosen(options.years.as_deref().unwrap_or(&data.years_text()))?;
+    if !years.is_empty() {
+        remark(format!(
+            "takes {} files, of {}",
+            years.len(),
+            years.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+        ));
+    }
     let draft = Draft {
         name: "ingest".to_owned(),
         store: out.join("store").display().to_string(),

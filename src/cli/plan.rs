@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     tell_notes(&observer, &plan);
     if let Some(path) = &arguments.out {
         let options = (arguments.take_over, arguments.accept_failures);
-        Saved::new(&arguments.workflow, &arguments.selection, options, &plan).write(path)?;
+        Saved::new(&arguments.workflow, &arguments.selection, options, (&workflow.graph, &plan)).write(path)?;
     }
     let wanted = derived::wanted(&observer, &scope);
     let due = derived::due(&wanted);
@@ -66,6 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     } else {
         print(&plan, due.len())?;
         due.iter().try_for_each(|(wanted, why)| say(derived::told(wanted, why)))?;
+        derived::later(&wanted).iter().try_for_each(|wanted| say(derived::told(wanted, "once it is published")))?;
     }
     Ok(if plan.is_fresh() && due.is_empty() { Exit::Done } else { Exit::Stale })
 }

@@ -13,8 +13,9 @@ use super::plan::words;
 use super::print::remark;
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure};
-use crate::digest::NodeKey;
+use crate::digest::{Digest, NodeKey};
 use crate::error::Exit;
+use crate::graph::Graph;
 use crate::plan::{Plan, PlannedStep};
 
 /// Raised when files change.
@@ -29,6 +30,8 @@ pub struct Saved {
     sciembed_plan: u32,
     /// The workflow's file, as it was named, from the folder of the plan's file.
     workflow: PathBuf,
+    /// Digest of the workflow as resolved: a node that is pending has no key yet, by which a change of it would be told.
+    resolved: Digest,
     overrides: Vec<String>,
     selection: SelectionArguments,
     /// Whether names of others are taken over.
@@ -60,12 +63,13 @@ impl Saved {
         workflow: &WorkflowArguments,
         selection: &SelectionArguments,
         (take_over, accept_failures): (bool, bool),
-        plan: &Plan,
+        (graph, plan): (&Graph, &Plan),
     ) -> Self {
         let steps = plan.steps.iter().map(|step| (step.step.to_string(), SavedStep::of(step))).collect();
         Self {
             sciembed_plan: VERSION,
             workflow: fs::canonicalize(&workflow.path).unwrap_or_else(|_| workflow.path.clone()),
+            resolved: digest(graph),
             overrides: workflow.overrides().to_vec(),
             selection: selection.clone(),
             take_over,
@@ -83,6 +87,9 @@ impl Saved {
         let folder = fs::canonicalize(folder_of(path)).map_err(|error| failed(error.to_string()))?;
         if let Some(relative) = relative(&self.workflow, &folder) {
             self.workflow = relative;
+        }
+        if path.exists() && !matches!(Self::read(path), Ok(Some(_))) {
+            return Err(failed("it is there already, and is no saved plan".to_owned()));
         }
         let text = serde_json::to_string_pretty(&self).map_err(|error| failed(error.to_string()))?;
         fs::write(path, text + "\n").map_err(|error| failed(error.to_string()))
@@ -127,12 +134,15 @@ impl Saved {
     ///
     /// # Errors
     /// [`Failure::Told`].
-    pub fn refuse_if_moved(&self, now: &Plan) -> Result<(), Failure> {
+    pub fn refuse_if_moved(&self, graph: &Graph, now: &Plan) -> Result<(), Failure> {
         let now: BTreeMap<String, SavedStep> =
             now.steps.iter().map(|step| (step.step.to_string(), SavedStep::of(step))).collect();
         let mut moved: Vec<String> =
             self.steps.iter().filter_map(|(step, was)| difference(step, was, now.get(step))).collect();
         moved.extend(now.keys().filter(|step| !self.steps.contains_key(*step)).map(|step| format!("{step} is new")));
+        if self.resolved != digest(graph) {
+            moved.insert(0, "the workflow itself was changed".to_owned());
+        }
         if moved.is_empty() {
             return Ok(());
         }
@@ -144,6 +154,11 @@ impl Saved {
         remark("  -> save a new one with `sciembed plan WORKFLOW --out FILE`, and read it");
         Err(Failure::Told(Exit::Error))
     }
+}
+
+/// Of all that the workflow says, in the words of this version of the program.
+fn digest(graph: &Graph) -> Digest {
+    Digest::of(format!("{} {graph:?}", env!("CARGO_PKG_VERSION")).as_bytes())
 }
 
 fn difference(step: &str, was: &SavedStep, is: Option<&SavedStep>) -> Option<String> {

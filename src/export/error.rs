@@ -23,8 +23,8 @@ pub enum ExportError {
         source: io::Error,
     },
     /// A folder with something else in it.
-    #[error("export to {}: it holds files that no export wrote", path.display())]
-    #[diagnostic(code(sciembed::export::foreign), help("name another folder, or move what is there"))]
+    #[error("export over {}: no export wrote it", path.display())]
+    #[diagnostic(code(sciembed::export::foreign), help("name another folder, or move it away"))]
     Foreign {
         /// The folder.
         path: PathBuf,
@@ -40,6 +40,13 @@ pub enum ExportError {
         field: String,
         /// The dataset.
         dataset: String,
+    },
+    /// A name that the export gives to something else.
+    #[error("export the field {field}: the export gives that name itself, or it is there twice")]
+    #[diagnostic(code(sciembed::export::name), help("leave the field out, or name the vector otherwise by `vector`"))]
+    Name {
+        /// The field.
+        field: String,
     },
     /// A key that is not set.
     #[error("read the key of {url}: the environment variable {variable} is not set")]

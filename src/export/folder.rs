@@ -24,7 +24,9 @@ const VECTOR: &str = "embedding";
 
 /// The folder that people see.
 pub fn place(base: &Path, dir: &str, dataset: &str) -> PathBuf {
-    base.join(dir).join(dataset)
+    let place = base.join(dir).join(dataset);
+    // Where a link leads is where the files are to be.
+    place.canonicalize().unwrap_or(place)
 }
 
 /// The folder in which an export grows.
@@ -67,9 +69,26 @@ fn lock_path(folder: &Path) -> PathBuf {
 
 /// What no export wrote is nobody's to replace.
 fn refuse_foreign(folder: &Path) -> Result<(), ExportError> {
-    let is_empty = || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    let is_foreign = folder.exists() && !note_path(folder).is_file() && !(folder.is_dir() && is_empty());
-    if is_foreign { Err(ExportError::Foreign { path: folder.to_owned() }) } else { Ok(()) }
+    let is_file = (folder.exists() && !folder.is_dir()).then(|| folder.to_owned());
+    match is_file.or_else(|| foreign(folder, true)).or_else(|| foreign(&beside(folder), false)) {
+        Some(path) => Err(ExportError::Foreign { path }),
+        None => Ok(()),
+    }
+}
+
+/// The first thing in a folder that no export wrote. One that people see has a note; one that only began to grow may have none
+/// yet, and names tell.
+fn foreign(folder: &Path, has_note: bool) -> Option<PathBuf> {
+    let note = Note::read(&note_path(folder));
+    let is_noted = |name: &str| note.as_ref().is_some_and(|note| note.files.iter().any(|part| part.name == name));
+    let is_ours = |name: &str| match name {
+        "export.json" => note.is_some() || !has_note,
+        _ if has_note => is_noted(name),
+        "embeddings.npy" | "bibcodes.txt" => true,
+        _ => name.starts_with("part-") || durable::is_unique_name(name.trim_start_matches('.')),
+    };
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.find(|entry| !is_ours(&entry.file_name().to_string_lossy())).map(|entry| entry.path())
 }
 
 /// How far an interrupted export of the same rows got, with files that are as they were written; otherwise a new folder.

@@ -41,7 +41,10 @@ impl Server {
             .max_redirects(0)
             .user_agent(concat!("sciembed/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(SILENCE))
+            .timeout_send_request(Some(SILENCE))
+            .timeout_send_body(Some(SILENCE))
             .timeout_recv_response(Some(SILENCE))
+            .timeout_recv_body(Some(SILENCE))
             .build();
         Self { agent: agent.into(), url: url.trim_end_matches('/').to_owned(), key, done: 0, sent: 0 }
     }
@@ -65,10 +68,15 @@ impl Server {
                 Ok((200..=299, answer, _)) => return Ok(Some(answer)),
                 Ok((404, ..)) => return Ok(None),
                 Ok((status @ (408 | 429 | 500..=599), answer, asked)) => {
-                    (format!("{status}: {}", short(&answer)), asked)
+                    (format!("{status}: {}", self.short(&answer)), asked)
                 }
                 Ok((status, answer, _)) => {
-                    return Err(ExportError::Refused { url: address, status, answer: short(&answer), done: self.done });
+                    return Err(ExportError::Refused {
+                        url: address,
+                        status,
+                        answer: self.short(&answer),
+                        done: self.done,
+                    });
                 }
                 Err(error) => (error.to_string(), None),
             };
@@ -79,6 +87,17 @@ impl Server {
             wait *= 2;
         }
         unreachable!("the last try returns")
+    }
+
+    /// The beginning of an answer, for people; a server that repeats its key is not repeated.
+    pub fn short(&self, answer: &Value) -> String {
+        let text = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
+        let text = match &self.key {
+            Some((_, key)) => text.replace(key.trim_start_matches("Bearer "), "(the key)"),
+            None => text,
+        };
+        let text = text.trim();
+        if text.is_empty() { "it says no more".to_owned() } else { text.chars().take(SHOWN_CHARACTERS).collect() }
     }
 
     fn send(
@@ -103,8 +122,8 @@ impl Server {
     }
 }
 
-fn short(answer: &Value) -> String {
-    let text = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
-    let text = text.trim();
-    if text.is_empty() { "it says no more".to_owned() } else { text.chars().take(SHOWN_CHARACTERS).collect() }
+/// A part of an address: a name may hold anything.
+pub fn escaped(part: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    part.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

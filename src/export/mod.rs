@@ -154,6 +154,9 @@ impl Job<'_> {
     /// [`ExportError`]; what was whole stays, and the next export goes on from there.
     pub fn run(&self, dataset: &Dataset, lineage: Option<&Lineage>, key: Option<&str>) -> Result<Done, ExportError> {
         let begun = Instant::now();
+        if let Some(field) = self.export.clash() {
+            return Err(ExportError::Name { field: field.to_owned() });
+        }
         let mut done = match self.export.dir() {
             Some(dir) => {
                 folder::export(self, &folder::place(self.base, dir, &dataset.description().dataset), dataset, lineage)

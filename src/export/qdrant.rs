@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::ExportError;
-use super::http::Server;
-use super::server::{Collection, Point};
+use super::http::{Server, escaped};
+use super::server::{Collection, Found, Point};
 
 /// What is said of a path that the server does not know.
 const NOT_FOUND: &str =
@@ -24,7 +24,7 @@ impl Qdrant {
     }
 
     fn path(&self, rest: &str) -> String {
-        format!("/collections/{}{rest}", self.name)
+        format!("/collections/{}{rest}", escaped(&self.name))
     }
 
     fn other(&self, reason: String) -> ExportError {
@@ -32,17 +32,22 @@ impl Qdrant {
     }
 
     fn must(&mut self, method: &Method, path: &str, body: &Value) -> Result<Value, ExportError> {
-        let answer = self.server.ask(method, path, Some(body))?;
-        answer.ok_or_else(|| self.other(NOT_FOUND.to_owned()))
+        let answer = self.server.ask(method, path, Some(body))?.ok_or_else(|| self.other(NOT_FOUND.to_owned()))?;
+        // What answers so friendly may be anything: a proxy's login page, for one.
+        if answer["status"] == "ok" {
+            Ok(answer)
+        } else {
+            Err(self.other(format!("it does not answer as Qdrant does: {}", self.server.short(&answer))))
+        }
     }
 }
 
 impl Collection for Qdrant {
-    fn prepare(&mut self, dim: usize, _: &[String]) -> Result<(), ExportError> {
+    fn prepare(&mut self, dim: usize, _: &[String]) -> Result<Found, ExportError> {
         let path = self.path("");
         match self.server.ask(&Method::GET, &path, None)? {
             Some(found) => match found.pointer("/result/config/params/vectors/size").and_then(Value::as_u64) {
-                Some(size) if size == dim as u64 => Ok(()),
+                Some(size) if size == dim as u64 => Ok(Found::There),
                 Some(size) => {
                     Err(self.other(format!("its vectors have {size} components, those of the dataset {dim}")))
                 }
@@ -50,7 +55,7 @@ impl Collection for Qdrant {
             },
             None => {
                 let made = json!({ "vectors": { "size": dim, "distance": "Cosine" } });
-                self.must(&Method::PUT, &path, &made).map(drop)
+                self.must(&Method::PUT, &path, &made).map(|_| Found::Made)
             }
         }
     }

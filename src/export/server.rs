@@ -27,11 +27,11 @@ const PAPERS: &str = "https://ui.adsabs.harvard.edu/abs/";
 
 /// A collection of a server.
 pub trait Collection {
-    /// Makes it, unless it is there.
+    /// Makes it, unless it is there, and says which.
     ///
     /// # Errors
     /// [`ExportError::Collection`] if it is there and holds something else; whatever the server gives.
-    fn prepare(&mut self, dim: usize, fields: &[String]) -> Result<(), ExportError>;
+    fn prepare(&mut self, dim: usize, fields: &[String]) -> Result<Found, ExportError>;
 
     /// Adds points, or replaces those with the same ids.
     ///
@@ -47,6 +47,15 @@ pub trait Collection {
 
     /// The server.
     fn server(&mut self) -> &mut Server;
+}
+
+/// Whether a collection was there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It was, with what was sent before.
+    There,
+    /// It was made, and holds nothing.
+    Made,
 }
 
 /// A point: a paper.
@@ -98,9 +107,12 @@ pub fn export(job: &Job, dataset: &Dataset, lineage: Option<&Lineage>, key: Opti
     let _held = durable::lock(&path.with_extension("lock")).map_err(failed)?;
     let found = Note::read(&path).filter(|note| note.is_of(description, job.export) && !note.complete);
     let mut note = found.unwrap_or_else(|| Note::new(description, job.export));
-    let resumed = note.rows;
     let mut collection = open(job.export, &description.dataset, key);
-    collection.prepare(description.dim, job.export.fields())?;
+    if collection.prepare(description.dim, job.export.fields())? == Found::Made {
+        // Whatever was sent before is not there any more.
+        note = Note::new(description, job.export);
+    }
+    let resumed = note.rows;
     send(job, dataset, lineage, collection.as_mut(), &mut note, &path)?;
     collection.remove_others(&description.dataset, &description.set.to_string())?;
     note.complete = true;

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::api::is_variable;
-use super::config::{DEFAULT_KEY, Device, Exports, Long};
+use super::config::{AddressFault, DEFAULT_KEY, Device, Exports, Long, server_address};
 use super::fault::{Code, Fault};
 use super::parse::Reading;
 use super::spec::{Embed, Load, Prepare, VERSION, Workflow};
@@ -243,8 +243,22 @@ impl Check<'_> {
 
     /// Folders, addresses and fields of exports.
     fn exports(&mut self, path: &[&str], exports: &Exports) {
+        let mut dirs: BTreeMap<String, Span> = BTreeMap::new();
         for export in exports.each() {
             let of = |key| [path, &[export.format(), key]].concat();
+            if let (Some(dir), Some(span)) = (export.dir(), self.reading.places.value(&of("dir"))) {
+                let same = dirs.insert(dir.trim_end_matches('/').to_owned(), span);
+                self.faults.extend(same.map(|first| {
+                    let message = format!("two exports of `{}` go to one folder", path[..2].join("."));
+                    let fault =
+                        Fault::new(Code::DuplicateValue, message).at(span, "the second one").at(first, "the first one");
+                    fault.help("each would replace the other's files: give each a folder of its own")
+                }));
+            }
+            if let (Some(name), Some(span)) = (export.clash(), self.reading.places.value(&of("fields"))) {
+                let message = format!("`{name}` is a name that the export gives itself");
+                self.faults.push(Fault::new(Code::InvalidValue, message).at(span, "it would be there twice"));
+            }
             if let Some(dir) = export.dir() {
                 self.filled(&of("dir"), dir);
             }
@@ -271,14 +285,13 @@ impl Check<'_> {
     fn address(&mut self, path: &[&str], url: &str) {
         let Some(span) = self.reading.places.value(path) else { return };
         let fault = |message: &str, label: &str| Fault::new(Code::InvalidValue, message).at(span, label);
-        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        self.faults.extend(match rest {
-            Some(rest) if rest.contains('@') => Some(
+        self.faults.extend(match server_address(url) {
+            Ok(()) => None,
+            Err(AddressFault::Secret) => Some(
                 fault("an address that holds a name or password", "nothing secret stands in a workflow")
                     .help("name the environment variable that holds the key: `api_key_env = \"QDRANT_API_KEY\"`"),
             ),
-            Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => None,
-            _ => Some(
+            Err(AddressFault::NoAddress) => Some(
                 fault(&format!("`{url}` is no address of a server"), "not an address")
                     .help("such as \"http://localhost:6333\""),
             ),

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use super::api::{Api as ApiConfig, Dollars, KeyVariables, Mode};
 pub use super::derived::{
-    ArrayExport, Derived, Export, Exports, FactoryText, FileExport, HnswIndex, Index, IndexSearch, IvfPqIndex,
-    IvfSq8Index, LinesExport, ServerExport, SignsIndex,
+    AddressFault, ArrayExport, Derived, Export, Exports, FactoryText, FileExport, HnswIndex, Index, IndexSearch,
+    IvfPqIndex, IvfSq8Index, LinesExport, ServerExport, SignsIndex, server_address,
 };
 pub use super::device::{Device, Gpus, Provider};
 use super::record_template::RecordTemplate;

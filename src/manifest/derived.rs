@@ -102,6 +102,25 @@ impl Export {
         }
     }
 
+    /// A field whose name the export gives to something else.
+    pub fn clash(&self) -> Option<&str> {
+        let vector = match self {
+            Self::Solr(it) | Self::Elasticsearch(it) => it.vector.as_deref().unwrap_or("embedding"),
+            Self::Npy(_) | Self::Parquet(_) | Self::Qdrant(_) | Self::Weaviate(_) => "embedding",
+        };
+        let own: &[&str] = match self {
+            Self::Qdrant(_) | Self::Weaviate(_) => &["bibcode", "dataset", "set"],
+            Self::Parquet(_) => &["bibcode", "embedding"],
+            _ => &["bibcode", "id"],
+        };
+        let is_own = |name: &&str| own.contains(name) || (self.server().is_none() && *name == vector);
+        let fields = self.fields();
+        let twice = (1..fields.len()).find(|at| fields[..*at].contains(&fields[*at])).map(|at| fields[at].as_str());
+        let fields = fields.iter().map(String::as_str).find(is_own);
+        let named = Some(vector).filter(|vector| ["bibcode", "id"].contains(vector));
+        fields.or(twice).or(named)
+    }
+
     /// Where it goes, if that is a server.
     pub fn server(&self) -> Option<&ServerExport> {
         match self {
@@ -118,6 +137,27 @@ impl Export {
             Self::Solr(it) | Self::Elasticsearch(it) => Some(&it.dir),
             Self::Qdrant(_) | Self::Weaviate(_) => None,
         }
+    }
+}
+
+/// What is wrong with the address of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressFault {
+    /// It holds a name or password.
+    Secret,
+    /// It is none.
+    NoAddress,
+}
+
+/// Whether a text can be the address of a server that is exported to.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn server_address(url: &str) -> Result<(), AddressFault> {
+    match url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) {
+        Some(rest) if rest.contains('@') => Err(AddressFault::Secret),
+        Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => Ok(()),
+        _ => Err(AddressFault::NoAddress),
     }
 }
 

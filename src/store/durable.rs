@@ -137,6 +137,12 @@ pub fn unique_name() -> String {
     format!("{}~{}~{:x}~{n}", host(), std::process::id(), since_epoch.as_nanos())
 }
 
+/// Whether a name has the form of one from [`unique_name`].
+pub fn is_unique_name(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('~').collect();
+    matches!(parts[..], [_, pid, nanos, n] if [pid, n].iter().all(|it| it.parse::<u64>().is_ok()) && u128::from_str_radix(nanos, 16).is_ok())
+}
+
 /// Whether a name from [`unique_name`] belongs to a process of this host that is no longer there.
 pub fn owner_is_dead(name: &str) -> bool {
     let mut parts = name.split('~');

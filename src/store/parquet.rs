@@ -87,7 +87,10 @@ impl Store {
         columns: &[&str],
     ) -> Result<ParquetRecordBatchReader, StoreError> {
         self.open_parquet(digest, |builder| {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            // By their places: a name with a dot in it would be taken for a path.
+            let schema = builder.schema();
+            let places: Vec<usize> = columns.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+            let mask = ProjectionMask::roots(builder.parquet_schema(), places);
             builder.with_projection(mask)
         })
     }

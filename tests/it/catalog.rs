@@ -323,7 +323,7 @@ fn what_cannot_be_asked() {
 
     sciembed::catalog::query
 
-      × failed to answer the query: Invalid Input Error: Cannot execute statement of type "DELETE" on database "catalog" which is attached in read-only mode!
+      × failed to answer the query: the catalog only answers questions, such as SELECT and FROM
       help: `sciembed catalog` without a query lists tables and columns
 
     sciembed::catalog::open
@@ -380,6 +380,14 @@ fn vectors_are_read_where_they_lie() {
          WHERE a.bibcode = '2010Test..00000A' AND papers.dataset = 'minilm' ORDER BY score DESC",
     );
     assert_eq!((near.len(), &near[0]["bibcode"]), (6, &json!("2010Test..00000A")));
+    for (sql, told) in [
+        ("FROM read_vectors(NULL)", "not NULL"),
+        ("COPY papers TO 'embeddings/run_minilm_2010.json'", "only answers questions"),
+        ("SELECT 1; EXPORT DATABASE 'x'", "one statement at a time"),
+    ] {
+        let refused = env.run(&["catalog", sql]);
+        assert!(refused.code == Some(1) && refused.err.contains(told), "{sql}: {}", refused.err);
+    }
     let unknown = env.run(&["catalog", "FROM read_vectors('other')"]);
     assert!(unknown.code == Some(1) && unknown.err.contains("it holds minilm"), "{}", unknown.err);
 }

@@ -199,8 +199,19 @@ fn what_no_export_wrote_is_left_alone() {
     fs::create_dir_all(env.path("out/minilm")).unwrap();
     env.write("out/minilm/thesis.tex", "mine");
     let refused = env.run(&["export", "parquet", "--to", "out"]);
-    assert!(refused.code == Some(1) && refused.err.contains("it holds files that no export wrote"), "{}", refused.err);
+    assert!(refused.code == Some(1) && refused.err.contains("no export wrote it"), "{}", refused.err);
     assert_eq!(fs::read_to_string(env.path("out/minilm/thesis.tex")).unwrap(), "mine");
+    // Nor does a file of the note's name make it an export's, nor is what was put beside one lost.
+    env.write("out/minilm/export.json", "{\"mine\": 1}");
+    assert_eq!(env.run(&["export", "parquet", "--to", "out"]).code, Some(1));
+    assert_eq!(env.run(&["export", "npy", "--to", "real"]).code, Some(0));
+    env.write("real/minilm/NOTES.md", "mine");
+    let refused = env.run(&["export", "npy", "--to", "real", "--dtype", "f32"]);
+    assert!(refused.code == Some(1) && refused.err.contains("NOTES.md: no export wrote it"), "{}", refused.err);
+    for field in ["nosuch", "title,nosuch", "row"] {
+        let refused = env.run(&["export", "parquet", "--to", "fields", "--fields", field]);
+        assert!(refused.code == Some(1) && refused.err.contains("have no such field"), "{}", refused.err);
+    }
 
     let points = env.path("points");
     let _ = env.wait(
@@ -263,6 +274,12 @@ fn servers_hold_what_the_dataset_holds() {
         assert!(told.code == Some(0) && told.out.contains(&format!("as {format} to ")), "{}{}", told.out, told.err);
         assert_eq!(stored(&server), vectors(&env), "{format}");
         assert_eq!(server.now().sent, 20, "{format}: each once");
+        // A page that answers all is no such server.
+        server.now().is_friendly = true;
+        let url = server.url();
+        let again = run(&["export", format, "--url", &url, "--api-key-env", "THE_KEY", "--again"]);
+        assert!(again.code == Some(1), "{format}: {}{}", again.out, again.err);
+        server.now().is_friendly = false;
         // Nothing is sent again while nothing changes.
         let requests = server.now().requests;
         run(&["apply", "workflow.toml"]);
@@ -300,6 +317,11 @@ fn a_server_gets_the_rest_after_a_kill() {
     let told = env.run_with(&arguments, "", &[key]);
     assert_eq!(told.code, Some(0), "{}", told.err);
     assert_eq!(stored(&server), vectors(&env));
+    // What the server lost is sent again when it is asked for, and after an interruption by itself.
+    *server.now() = crate::vector_server::Now::default();
+    assert!(env.run_with(&arguments, "", &[key]).out.starts_with("nothing to do"));
+    let told = env.run_with(&[&arguments[..], &["--again"]].concat(), "", &[key]);
+    assert_eq!((told.code, stored(&server)), (Some(0), vectors(&env)), "{}", told.err);
     env.edit("fake://16", "fake://8");
     env.applied(&[]);
     let refused = env.run_with(&arguments, "", &[key]);

@@ -43,6 +43,8 @@ pub struct Now {
     pub faults: BTreeMap<usize, u16>,
     /// From this request on all fail.
     pub down_from: Option<usize>,
+    /// Whether all is answered as a proxy's login page is.
+    pub is_friendly: bool,
 }
 
 impl VectorServer {
@@ -104,6 +106,9 @@ async fn answer(
     if let Some(status) = fault {
         return refuse(status, "it is told to");
     }
+    if now.is_friendly {
+        return (StatusCode::OK, "<html>please log in</html>".to_owned());
+    }
     let header = |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned();
     if header("api-key") != KEY && header("authorization") != format!("Bearer {KEY}") {
         return refuse(401, "the key is not its own");
@@ -125,7 +130,11 @@ fn refuse(status: u16, why: &str) -> Answer {
     (StatusCode::from_u16(status).unwrap(), json!({ "status": { "error": why } }).to_string())
 }
 
-fn done(result: Value) -> Answer {
+fn done(mut result: Value) -> Answer {
+    // As Qdrant has it; Weaviate's lists have no room for it.
+    if result.get("result").is_some() {
+        result["status"] = json!("ok");
+    }
     (StatusCode::OK, result.to_string())
 }
 

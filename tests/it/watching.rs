@@ -202,4 +202,12 @@ fn a_saved_plan_is_applied_or_refused() {
     env.write("plan.json", "{ \"sciembed_plan\": 1 }");
     let bad = env.run(&["apply", "plan.json"]);
     assert!(bad.code == Some(1) && bad.err.contains("read the plan plan.json"), "{}", bad.err);
+    // A node that was pending has no key by which its change would be told.
+    let env = TestEnv::of(5);
+    assert_eq!(env.plan(&["--out", "plan.json"]).code, Some(2));
+    env.edit("label = \"minilm\"", "label = \"other\"");
+    let moved = env.run(&["apply", "plan.json"]);
+    assert!(moved.code == Some(1) && moved.err.contains("the workflow itself was changed"), "{}", moved.err);
+    let over = env.plan(&["--out", "workflow.toml"]);
+    assert!(over.code == Some(1) && over.err.contains("is no saved plan"), "{}", over.err);
 }

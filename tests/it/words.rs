@@ -110,3 +110,13 @@ fn an_index_of_words_follows_its_dataset() {
     let told = search(&env, &["neutrino", "--mode", "bm25"]);
     assert!(told.code == Some(1) && told.err.contains("words = true"), "{}", told.err);
 }
+
+/// A dataset that is not published yet has nothing to index, and that is no failure.
+#[test]
+fn what_is_not_published_waits() {
+    let env = project();
+    let told = env.applied(&["--years", "2010"]);
+    assert!(!told.err.contains("was not made"), "{}", told.err);
+    assert_eq!(env.apply(&[]).code, Some(0));
+    assert_eq!(found(&env, &["neutrino", "--mode", "bm25"]).len(), 3);
+}
