@@ -10,7 +10,7 @@ use super::workflow::{Workflow, WorkflowArguments};
 use super::{DoorError, Failure};
 use crate::error::Exit;
 use crate::graph::Graph;
-use crate::history::{PastRun, runs};
+use crate::history::{self, PastRun, runs};
 use crate::report::{self, Dataset};
 use crate::store::{Store, durable};
 
@@ -55,11 +55,10 @@ fn page(run: &PastRun, graph: &Graph, base: &Path, store: &Store) -> String {
 /// Leaves the report of a run in its store, and says where. That it cannot be made takes nothing from the run.
 pub fn leave(id: &str, graph: &Graph, base: &Path) -> Option<PathBuf> {
     let store = Store::open(&base.join(&graph.store)).ok()?;
-    let runs = runs(&store).ok()?;
-    let run = runs.iter().find(|run| run.id == id)?;
+    let run = history::run(&store, id).ok()?;
     let folder = store.root().join("reports");
     let path = folder.join(format!("{id}.html"));
-    fs::create_dir_all(&folder).and_then(|()| write(&path, &page(run, graph, base, &store))).ok()?;
+    fs::create_dir_all(&folder).and_then(|()| write(&path, &page(&run, graph, base, &store))).ok()?;
     forget_old(&folder);
     Some(path)
 }

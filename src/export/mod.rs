@@ -22,7 +22,7 @@ mod qdrant;
 mod server;
 mod weaviate;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -172,7 +172,7 @@ impl Job<'_> {
         match (self.export.dir(), self.export.server()) {
             (Some(dir), _) => folder::place(self.base, dir, dataset).display().to_string(),
             (None, Some(server)) => format!("{} of {}", server::collection(self.export, dataset), server.url),
-            (None, None) => PathBuf::new().display().to_string(),
+            (None, None) => String::new(),
         }
     }
 }

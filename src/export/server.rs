@@ -112,6 +112,8 @@ pub fn export(job: &Job, dataset: &Dataset, lineage: Option<&Lineage>, key: Opti
         // Whatever was sent before is not there any more.
         note = Note::new(description, job.export);
     }
+    // Before anything is sent: a run that is killed now must not be taken for the one that was noted before.
+    note.write(&path)?;
     let resumed = note.rows;
     send(job, dataset, lineage, collection.as_mut(), &mut note, &path)?;
     collection.remove_others(&description.dataset, &description.set.to_string())?;
