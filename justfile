@@ -45,11 +45,15 @@ fmt:
 # what a change must pass before its tests are looked at
 lint:
     cargo fmt --all --check
-    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo clippy --locked --workspace --all-targets --features otlp -- -D warnings
 
 # run the tests: all, or those whose names contain an argument
 test *args:
     cargo test --locked --workspace "$@"
+
+# test what the feature otlp adds, in a build of its own
+test-otlp:
+    cargo test --locked --features otlp --test it -- otlp::
 
 # fill the disk at every size, so that each write of an apply is the one that fails; or at SIZES sizes
 disk-full sizes="100000":
@@ -170,9 +174,14 @@ docs *pages:
 sbom *args:
     @python3 packaging/sbom.py "$@"
 
-# the last stage of packaging/Dockerfile in a clean chroot; takes debootstrap and root
-try-chroot: release
-    packaging/try-in-chroot.sh "$CARGO_TARGET_DIR/release/sciembed"
+# both stages of packaging/Dockerfile and the tutorial on a clean machine, in chroots; takes debootstrap, root and half an hour
+try-chroot:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    made=$(mktemp -d)
+    trap 'rm -rf "$made"' EXIT
+    packaging/try-build-in-chroot.sh "$made/tree"
+    packaging/try-in-chroot.sh "$made/tree"
 
 # licences, bans and sources of all that is built in; takes cargo-deny
 deny:

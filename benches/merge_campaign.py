@@ -3,8 +3,8 @@
 
 Makes synthetic papers, embeds them with the fake embedder (384 half floats), and then, for a few years and for all of them:
 merges again and again under new labels, so that only the merge runs, and copies the published vectors of the years with
-`cp` in turn, with and without a sync. Told are medians; the merge's seconds are those of the run's journal, and its
-memory is the peak of the whole program. Everything happens in a temporary folder on the disk of TMPDIR, and goes away.
+`cp` in turn, with and without a sync. Told are medians; the merge's seconds are those of the run's journal, until all is on
+the disk. Its memory is the program's peak: anonymous, as looked at every 10 ms, and with the mapped pages of its files. Everything happens in a temporary folder on the disk of TMPDIR, and goes away.
 """
 
 import json
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -67,18 +68,36 @@ def write_papers(folder, years, rows):
 
 
 def apply(program, folder, *arguments):
-    """Applies the workflow. Returns the merge's seconds and the program's peak memory in bytes."""
+    """Applies the workflow. Returns the merge's seconds, and the program's peaks of anonymous and of all memory in bytes."""
     command = [program, "apply", "workflow.toml", *arguments]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    anonymous = []
+    watcher = threading.Thread(target=watch, args=(process.pid, anonymous))
+    watcher.start()
     told = process.stderr.read()
     _, status, used = os.wait4(process.pid, 0)
+    watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"merge-campaign: sciembed apply ended with {process.returncode}:\n{told}")
     journal = max((folder / "store/runs").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
     events = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
     ended = [event for event in events if event.get("event") == "step_finished" and event["step"]["kind"] == "merge"]
-    return (ended[-1]["seconds"] if ended else None), used.ru_maxrss * 1024
+    return (ended[-1]["seconds"] if ended else None), max(anonymous, default=0), used.ru_maxrss * 1024
+
+
+def watch(process, anonymous):
+    """Notes how much anonymous memory a process has, until it ends."""
+    while True:
+        try:
+            status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+        except OSError:
+            return
+        sizes = [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:")]
+        if not sizes:
+            return
+        anonymous += sizes
+        time.sleep(0.01)
 
 
 def copy(folder, years, sync):
@@ -123,7 +142,7 @@ def campaign(program, folder, years, rows):
     write_workflow(folder, every, "merged")
     apply(program, folder, "--target", "persist.yearly")
     print(f"{years} years of {rows:,} papers made, embedded and published in {time.monotonic() - begun:.0f} s\n")
-    print("years  merge s    cp s  cp+sync s  cp/merge  cp+sync/merge  peak MB  bytes a row, du")
+    print("years  merge s    cp s  cp+sync s  cp/merge  cp+sync/merge  anonymous MB  peak MB  bytes a row, du")
     for some in sorted({max(1, years // 6), max(1, years // 3), years}):
         print(measure(program, folder, every[:some]), flush=True)
     print("\n" + measure_view(program, folder, every))
@@ -136,13 +155,14 @@ def write_workflow(folder, years, label, view="false"):
 
 def measure(program, folder, years):
     """One line of the table: merge, cp and cp with sync in turn, since a shared disk has its moods."""
-    merges, plain, synced, peaks = [], [], [], []
+    merges, plain, synced, own, peaks = [], [], [], [], []
     for n in range(ROUNDS):
         label = f"merged{len(years)}-{n}"
         write_workflow(folder, years, label)
         os.sync()
-        seconds, peak = apply(program, folder)
+        seconds, anonymous, peak = apply(program, folder)
         merges.append(seconds)
+        own.append(anonymous)
         peaks.append(peak)
         size = disk_bytes(folder, label) / row_count(folder, label)
         forget(folder, label)
@@ -151,15 +171,15 @@ def measure(program, folder, years):
     merge, cp, cp_sync = map(statistics.median, (merges, plain, synced))
     return (
         f"{len(years):5}  {merge:7.2f}  {cp:6.2f}  {cp_sync:9.2f}  {cp / merge:8.2f}  {cp_sync / merge:13.2f}"
-        f"  {max(peaks) / 1e6:7.0f}  {size:15.0f}"
+        f"  {max(own) / 1e6:12.0f}  {max(peaks) / 1e6:7.0f}  {size:15.0f}"
     )
 
 
 def measure_view(program, folder, years):
     write_workflow(folder, years, "view", view="true")
-    seconds, peak = apply(program, folder)
+    seconds, anonymous, peak = apply(program, folder)
     size = own_bytes(folder, "view") / row_count(folder, "view")
-    return f"a view of {len(years)} years: {seconds:.2f} s, peak {peak / 1e6:.0f} MB, {size:.0f} bytes a row of its own"
+    return f"a view of {len(years)} years: {seconds:.2f} s, anonymous {anonymous / 1e6:.0f} MB, peak {peak / 1e6:.0f} MB, {size:.0f} bytes a row of its own"
 
 
 def row_count(folder, name):

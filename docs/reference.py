@@ -30,7 +30,7 @@ SECTIONS = [
     ("[persist.NAME]", "Persist"),
     ("[merge.NAME]", "Merge"),
 ]
-OF_EVERY_COMMAND = ("--log-level", "--log-format", "-h, --help")
+OF_EVERY_COMMAND = ("--color", "--log-level", "--log-format", "-h, --help")
 TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 
 
@@ -218,7 +218,7 @@ def commands_page(program):
         "# Commands",
         "<!-- Written by docs/reference.py from `sciembed help`: do not edit. -->",
         "This is what `sciembed help COMMAND` prints. Results go to standard output, progress and errors to standard error. "
-        "What exit codes mean stands in [Run in CI](../howto/ci.md). `--log-level`, `--log-format` and `--help` belong to every command, and are "
+        "What exit codes mean stands in [Run in CI](../howto/ci.md). `--color`, `--log-level`, `--log-format` and `--help` belong to every command, and are "
         "shown here once.",
     ]
     for path in [(), *below(program, ())]:

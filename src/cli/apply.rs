@@ -13,7 +13,7 @@ use super::catalog::told;
 use super::environment::{Machine, cores};
 use super::metrics::MetricsArguments;
 use super::plan::counted;
-use super::print::{remark, say, shortest};
+use super::print::{remark, shortest, show};
 use super::progress::Progress;
 use super::saved::Saved;
 use super::summary::Summary;
@@ -127,7 +127,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// Leaves the report of a run that did something.
 fn leave_report(run: &str, graph: &Graph, base: &Path) {
     if let Some(path) = report::leave(run, graph, base) {
-        drop(say(format!("  report     {}", shortest(&path).display())));
+        drop(show(format!("  report     {}", shortest(&path).display())));
     }
 }
 
@@ -155,7 +155,7 @@ fn keep_catalogs(dirs: &BTreeSet<PathBuf>, outcome: Outcome) {
     for dir in dirs.iter().filter(shows_any).filter(|dir| is_due(dir)) {
         match catalog::rebuild(dir, None) {
             // If nobody reads it, the work is done all the same.
-            Ok(built) => drop(say(format!("  catalog    {}", told(dir, &built)))),
+            Ok(built) => drop(show(format!("  catalog    {}", told(dir, &built)))),
             Err(error) => {
                 remark(format!("the datasets in {} are published; their catalog was not made:", dir.display()));
                 tell(error);

@@ -10,7 +10,7 @@ use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
 use console::{measure_text_width, truncate_str};
 
-use super::print::{remark, say, shortest};
+use super::print::{remark, shortest, show};
 use super::{DoorError, Failure};
 use crate::catalog::{self, Answer, Built};
 use crate::error::Exit;
@@ -103,7 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn make(dir: &Path, store: Option<&Path>) -> Result<Exit, Failure> {
     let built = catalog::rebuild(dir, store)?;
-    say(told(dir, &built))?;
+    show(told(dir, &built))?;
     Ok(Exit::Done)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Failure;
-use super::print::say;
+use super::print::show;
 use super::workflow::WorkflowArguments;
 use crate::error::Exit;
 
@@ -18,6 +18,6 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let nodes: BTreeSet<_> = graph.steps.iter().map(|step| (step.id.kind, &step.id.node)).collect();
     let path = arguments.workflow.path.display();
     let (nodes, steps) = (nodes.len(), graph.steps.len());
-    say(format!("{path} is in order: workflow {}, {nodes} nodes, {steps} steps", graph.name))?;
+    show(format!("{path} is in order: workflow {}, {nodes} nodes, {steps} steps", graph.name))?;
     Ok(Exit::Done)
 }

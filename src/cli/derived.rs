@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use super::environment::variable;
-use super::print::{duration, remark, say, shortest, size};
+use super::print::{duration, remark, shortest, show, size};
 use crate::ann;
 use crate::dataset::{Dataset, Description};
 use crate::export::{self, ExportError, Job};
@@ -152,7 +152,7 @@ impl Wanted {
             }
         };
         // If nobody reads it, the work is done all the same.
-        drop(say(told));
+        drop(show(told));
         Ok(())
     }
 }

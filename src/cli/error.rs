@@ -138,6 +138,14 @@ pub enum DoorError {
         help("name a level, such as info, or levels by module, such as sciembed=debug,ureq=warn")
     )]
     LogFilter { filter: String, reason: String },
+    /// A collector of spans.
+    #[error("send spans to {endpoint}: {reason}")]
+    #[diagnostic(
+        code(sciembed::cli::otlp),
+        help("give the address of a collector that takes OTLP over HTTP, as in --otlp http://localhost:4318")
+    )]
+    #[cfg(feature = "otlp")]
+    Otlp { endpoint: String, reason: String },
     /// Metrics.
     #[error("tell metrics at {address}: {reason}")]
     #[diagnostic(

@@ -7,7 +7,7 @@ use chrono::DateTime;
 
 use super::datasets::{DatasetArguments, look_up, tell_unknown};
 use super::environment::Machine;
-use super::print::{remark, say};
+use super::print::{remark, say, show};
 use super::workflow::WorkflowArguments;
 use super::{DoorError, Failure, inputs};
 use crate::dataset::Dataset;
@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.json {
         say(serde_json::to_string_pretty(&trace).expect("a trace is plain data"))?;
     } else {
-        say(worded(&trace))?;
+        show(worded(&trace))?;
     }
     Ok(Exit::Done)
 }

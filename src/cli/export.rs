@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Failure;
 use super::datasets::DatasetArguments;
 use super::derived::Wanted;
-use super::print::say;
+use super::print::show;
 use crate::encoding::Dtype;
 use crate::error::Exit;
 use crate::manifest::config::{
@@ -131,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let name = dataset.description().dataset.clone();
         let wanted = Wanted::export(PathBuf::from("."), datasets.dir.clone(), name.clone(), export.clone());
         if !arguments.again && super::derived::due(std::slice::from_ref(&wanted)).is_empty() {
-            say(format!("nothing to do: {name} was exported as it is, to {}", wanted.place()))?;
+            show(format!("nothing to do: {name} was exported as it is, to {}", wanted.place()))?;
         } else {
             wanted.make()?;
         }

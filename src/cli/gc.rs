@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::print::{duration, say, size};
+use super::print::{duration, say, show, size};
 use super::store::StoreArguments;
 use crate::error::Exit;
 use crate::model::graph_folder;
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.json {
         say(as_json(&store, &plan, arguments.delete))?;
     } else {
-        say(worded(&store, &plan, arguments))?;
+        show(worded(&store, &plan, arguments))?;
     }
     Ok(Exit::Done)
 }

@@ -90,6 +90,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             years.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
         ));
     }
+    if let Some(lacking) = options.years.as_deref().and_then(|years| data.lacking(years)) {
+        remark(lacking);
+    }
     let draft = Draft {
         name: "ingest".to_owned(),
         store: out.join("store").display().to_string(),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::environment::Machine;
 use super::log;
 use super::plan::{listed, words};
-use super::print::say;
+use super::print::{say, show};
 use super::workflow::WorkflowArguments;
 use super::{DoorError, Failure};
 use crate::digest::NodeKey;
@@ -104,19 +104,19 @@ fn told(inputs: &Fingerprint) -> Vec<(String, String)> {
 
 fn print(step: &PlannedStep, now: &Side, then: &Side) -> Result<(), DoorError> {
     let (state, detail) = words(step);
-    say(format!("{}  {state}  {detail}", step.step))?;
+    show(format!("{}  {state}  {detail}", step.step))?;
     let key = |side: &Side| side.key.map_or("no key".to_owned(), |key| format!("key {key}"));
-    say(format!("  now: {}", key(now)))?;
-    say(format!("  {}: {}", then.from, key(then)))?;
+    show(format!("  now: {}", key(now)))?;
+    show(format!("  {}: {}", then.from, key(then)))?;
     for (name, then, now) in lines(now, then) {
         let shown = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
         if is_unknown(&now) {
             let before = then.map_or(String::new(), |then| format!(" (then {then})"));
-            say(format!("    {name}: not known until {}{before}", awaited(step)))?;
+            show(format!("    {name}: not known until {}{before}", awaited(step)))?;
         } else if then == now {
-            say(format!("    {name}: {}", shown(&now)))?;
+            show(format!("    {name}: {}", shown(&now)))?;
         } else {
-            say(format!("  - {name}: {}\n  + {name}: {}", shown(&then), shown(&now)))?;
+            show(format!("  - {name}: {}\n  + {name}: {}", shown(&then), shown(&now)))?;
         }
     }
     Ok(())

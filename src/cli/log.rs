@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use serde_json::json;
 
-use super::print::say;
+use super::print::{say, show};
 use super::store::StoreArguments;
 use super::summary::asked_words;
 use super::{DoorError, Failure};
@@ -77,7 +77,7 @@ fn say_run(run: &PastRun, as_json: bool) -> Result<(), DoorError> {
         }));
     }
     let seconds = run.seconds.map_or(String::new(), |seconds| format!(" in {seconds:.1} s"));
-    say(format!("{}  {}  {}  {state}{seconds}: {}", run.id, at(run.started * 1000), run.workflow, told(&counts)))
+    show(format!("{}  {}  {}  {state}{seconds}: {}", run.id, at(run.started * 1000), run.workflow, told(&counts)))
 }
 
 fn told(counts: &BTreeMap<&str, u64>) -> String {
@@ -146,7 +146,7 @@ fn say_entry(entry: &Entry, as_json: bool) -> Result<(), DoorError> {
         return say(serde_json::to_string(entry).expect("an entry is plain data"));
     }
     let time = at(entry.time_ms);
-    worded(&entry.event).into_iter().try_for_each(|line| say(format!("{time}  {line}")))
+    worded(&entry.event).into_iter().try_for_each(|line| show(format!("{time}  {line}")))
 }
 
 /// What is said of an event.

@@ -1,9 +1,14 @@
 //! The log: what `tracing` tells of, for whoever runs this at night. Silent unless asked, since progress and summary say the
 //! same to people.
 
-use std::io;
+use std::io::{self, Stderr};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::Layer;
+use tracing_subscriber::fmt::format::{DefaultFields, Format};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::DoorError;
 
@@ -17,6 +22,9 @@ pub struct LoggingArguments {
     /// How a line of the log is written
     #[arg(long, value_enum, default_value_t = LogFormat::Human, global = true)]
     log_format: LogFormat,
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    otlp: super::otlp::OtlpArguments,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -27,23 +35,65 @@ enum LogFormat {
     Json,
 }
 
+/// A log under way.
+#[derive(Default)]
+#[must_use = "spans that wait are sent at its end"]
+pub struct Log {
+    #[cfg(feature = "otlp")]
+    spans: Option<super::otlp::Spans>,
+}
+
 impl LoggingArguments {
     /// Begins to log, if that is asked for.
     ///
     /// # Errors
-    /// [`DoorError::LogFilter`] if the filter cannot be read.
-    pub fn start(&self) -> Result<(), DoorError> {
-        let Some(filter) = self.log_level.as_deref().filter(|filter| !filter.trim().is_empty()) else { return Ok(()) };
-        let read = EnvFilter::try_new(filter);
-        let filter =
-            read.map_err(|error| DoorError::LogFilter { filter: filter.to_owned(), reason: error.to_string() })?;
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-        let started = match self.log_format {
-            LogFormat::Human => log.with_ansi(console::colors_enabled_stderr()).try_init(),
-            LogFormat::Json => log.json().flatten_event(true).try_init(),
-        };
+    /// [`DoorError::LogFilter`] if the filter cannot be read; of the feature `otlp`, [`DoorError::Otlp`].
+    pub fn start(&self) -> Result<Log, DoorError> {
+        let filter = self.filter()?;
+        #[cfg(feature = "otlp")]
+        let (sent, spans) = self.otlp.start()?.unzip();
+        #[cfg(feature = "otlp")]
+        let log = Log { spans };
+        #[cfg(not(feature = "otlp"))]
+        let (sent, log) = (None::<tracing_subscriber::layer::Identity>, Log::default());
+        if filter.is_none() && sent.is_none() {
+            return Ok(log);
+        }
+        let lines = filter.map(|filter| match self.log_format {
+            LogFormat::Human => lines().with_ansi(console::colors_enabled_stderr()).with_filter(filter).boxed(),
+            LogFormat::Json => lines().json().flatten_event(true).with_filter(filter).boxed(),
+        });
         // Only fails if it was started before, and this is the one place that does.
-        drop(started);
-        Ok(())
+        let _ = tracing_subscriber::registry().with(sent).with(lines).try_init();
+        Ok(log)
+    }
+
+    fn filter(&self) -> Result<Option<EnvFilter>, DoorError> {
+        let Some(filter) = self.log_level.as_deref().filter(|filter| !filter.trim().is_empty()) else {
+            return Ok(None);
+        };
+        let failed = |reason: String| DoorError::LogFilter { filter: filter.to_owned(), reason };
+        // The library would take a mistyped level for a module.
+        if let Some(word) = filter.split(',').map(str::trim).find(|word| is_mistyped(word)) {
+            return Err(failed(format!("{word} is not a level")));
+        }
+        EnvFilter::try_new(filter).map(Some).map_err(|error| failed(error.to_string()))
+    }
+}
+
+fn is_mistyped(directive: &str) -> bool {
+    !directive.is_empty() && !directive.contains(['=', '[']) && directive.parse::<LevelFilter>().is_err()
+}
+
+/// Lines on standard error.
+fn lines<S>() -> Layer<S, DefaultFields, Format, fn() -> Stderr> {
+    tracing_subscriber::fmt::layer().with_writer(io::stderr)
+}
+
+impl Log {
+    /// Sends what waits to be sent.
+    pub fn end(self) {
+        #[cfg(feature = "otlp")]
+        self.spans.into_iter().for_each(super::otlp::Spans::end);
     }
 }

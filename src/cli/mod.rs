@@ -6,6 +6,7 @@
 mod apply;
 mod catalog;
 mod check;
+mod color;
 mod datasets;
 mod derived;
 mod doctor;
@@ -25,6 +26,8 @@ mod log;
 mod logging;
 mod metrics;
 mod model;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod peek;
 mod plan;
 mod print;
@@ -60,6 +63,8 @@ use print::remark;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    color: color::ColorArguments,
     #[command(flatten)]
     logging: logging::LoggingArguments,
 }
@@ -132,7 +137,6 @@ impl From<DoorError> for Failure {
 
 /// Parses the command line, runs the command and gives the exit code.
 pub fn main() -> ExitCode {
-    word_errors();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -143,9 +147,11 @@ pub fn main() -> ExitCode {
     };
     #[cfg(debug_assertions)]
     environment::arm_failpoints();
-    if let Err(error) = cli.logging.start() {
-        return ExitCode::from(Failure::from(error).tell().code());
-    }
+    cli.color.settle();
+    let log = match cli.logging.start() {
+        Ok(log) => log,
+        Err(error) => return ExitCode::from(Failure::from(error).tell().code()),
+    };
     let exit = match cli.command {
         Command::Init(arguments) => init::run(&arguments),
         Command::Ingest(arguments) => ingest::run(&arguments),
@@ -174,6 +180,7 @@ pub fn main() -> ExitCode {
         Command::Help(arguments) => help::run(&arguments),
     };
     let exit = exit.unwrap_or_else(Failure::tell);
+    log.end();
     #[cfg(debug_assertions)]
     environment::tell_failpoints();
     ExitCode::from(exit.code())
@@ -211,12 +218,6 @@ fn is_broken_pipe(error: &std::io::Error) -> bool {
 /// Prints an error to standard error. The library words errors as fragments of what it tried: `read x.json`.
 fn tell(error: impl Diagnostic + Send + Sync + 'static) {
     render(Failed(Box::new(error)));
-}
-
-/// Paths must not be broken in two: whoever reads one wants to copy it.
-fn word_errors() {
-    // Only fails if it was set before, and this is the one place that sets it.
-    let _ = miette::set_hook(Box::new(|_| Box::new(miette::MietteHandlerOpts::new().wrap_lines(false).build())));
 }
 
 /// Prints a diagnostic to standard error as it is worded.

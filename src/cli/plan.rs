@@ -7,7 +7,7 @@ use console::style;
 use serde_json::{Value, json};
 
 use super::environment::Machine;
-use super::print::{duration, remark, say};
+use super::print::{duration, remark, say, show, width};
 use super::saved::Saved;
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure, derived, standard_input};
@@ -21,6 +21,8 @@ use crate::run::RunError;
 
 /// Bytes that a published vector should take at most, with all that belongs to it.
 const ROOMY: u64 = 1024;
+/// Columns of the longest state, `blocked` or `pending`.
+const STATE_WIDTH: usize = 7;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -65,8 +67,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         say(format!("{json:#}"))?;
     } else {
         print(&plan, due.len())?;
-        due.iter().try_for_each(|(wanted, why)| say(derived::told(wanted, why)))?;
-        derived::later(&wanted).iter().try_for_each(|wanted| say(derived::told(wanted, "once it is published")))?;
+        due.iter().try_for_each(|(wanted, why)| show(derived::told(wanted, why)))?;
+        derived::later(&wanted).iter().try_for_each(|wanted| show(derived::told(wanted, "once it is published")))?;
     }
     Ok(if plan.is_fresh() && due.is_empty() { Exit::Done } else { Exit::Stale })
 }
@@ -102,16 +104,24 @@ pub fn count_and_remember(observer: &mut Observer, scope: &Scope, observed: &mut
 }
 
 fn print(plan: &Plan, due: usize) -> Result<(), DoorError> {
-    let width = plan.steps.iter().map(|step| step.step.to_string().chars().count()).max().unwrap_or(0);
+    let names = plan.steps.iter().map(|step| step.step.to_string().chars().count()).max().unwrap_or(0);
+    // Long names leave no room beside them.
+    let is_narrow = width().is_some_and(|columns| names + STATE_WIDTH + 4 > columns / 2);
     for step in &plan.steps {
         let (state, detail) = words(step);
-        let padded = format!("{state:7}");
-        let padded = match step.state {
-            State::Fresh => style(padded).green(),
-            State::Stale(_) => style(padded).yellow(),
-            State::Pending(_) | State::Blocked(_) => style(padded).dim(),
+        let state = format!("{state:STATE_WIDTH$}");
+        let state = match step.state {
+            State::Fresh => style(state).green(),
+            State::Stale(_) => style(state).yellow(),
+            State::Pending(_) | State::Blocked(_) => style(state).dim(),
         };
-        say(format!("{:width$}  {padded}  {detail}", step.step.to_string()))?;
+        let name = step.step.to_string();
+        if is_narrow {
+            show(format!("{state}  {name}"))?;
+            show(format!("{:STATE_WIDTH$}  {detail}", ""))?;
+        } else {
+            show(format!("{name:names$}  {state}  {detail}"))?;
+        }
     }
     for (node, bytes) in sizes(plan) {
         let above = if bytes > ROOMY {
@@ -119,9 +129,9 @@ fn print(plan: &Plan, due: usize) -> Result<(), DoorError> {
         } else {
             String::new()
         };
-        say(format!("{node} takes about {bytes} bytes a vector, all files counted{above}"))?;
+        show(format!("{node} takes about {bytes} bytes a vector, all files counted{above}"))?;
     }
-    say(totals(plan, due))
+    show(totals(plan, due))
 }
 
 /// Bytes a vector of each node that is to publish some.

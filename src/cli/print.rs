@@ -5,6 +5,9 @@ use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
 use std::path::{Component, Path, PathBuf};
 
+use console::{Term, measure_text_width};
+use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
+
 use super::DoorError;
 
 /// Prints a result to standard output, with a newline.
@@ -15,9 +18,51 @@ pub fn say(text: impl Display) -> Result<(), DoorError> {
     writeln!(stdout(), "{text}").map_err(DoorError::Output)
 }
 
+/// Prints a line for people: on a terminal it breaks between words, and goes on below its last column. Elsewhere it stays
+/// whole, for programs that read it.
+///
+/// # Errors
+/// [`DoorError::Output`].
+pub fn show(text: impl Display) -> Result<(), DoorError> {
+    say(fitted(&text.to_string(), width()))
+}
+
 /// Prints a remark to standard error, with a newline. If nobody can read it, that is no reason to stop.
 pub fn remark(text: impl Display) {
-    let _ = writeln!(stderr(), "{text}");
+    let _ = writeln!(stderr(), "{}", fitted(&text.to_string(), columns(&Term::stderr())));
+}
+
+/// The columns of the terminal on standard output; none if it is none.
+pub fn width() -> Option<usize> {
+    columns(&Term::stdout())
+}
+
+fn columns(terminal: &Term) -> Option<usize> {
+    terminal.is_term().then(|| terminal.size().1.into())
+}
+
+fn fitted(text: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else { return text.to_owned() };
+    text.split('\n').map(|line| fitted_line(line, columns)).collect::<Vec<_>>().join("\n")
+}
+
+fn fitted_line(line: &str, columns: usize) -> String {
+    let below = " ".repeat(last_column(line, columns));
+    let options = textwrap::Options::new(columns)
+        .subsequent_indent(&below)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .word_separator(WordSeparator::AsciiSpace)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    textwrap::fill(line, &options)
+}
+
+/// Where the last column of a line begins, which is what follows two spaces; if that leaves no room, a little inside where
+/// the line begins.
+fn last_column(line: &str, columns: usize) -> usize {
+    let start = line.len() - line.trim_start().len();
+    let column = line.rfind("  ").map_or(0, |at| measure_text_width(&line[..at + 2]));
+    if column > start && column <= columns / 2 { column } else { start + 2 }
 }
 
 /// A stretch of time in the unit that fits it.
@@ -67,4 +112,24 @@ pub fn tidy(path: &Path) -> PathBuf {
         }
     }
     tidy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_fit_a_terminal_and_stay_whole_elsewhere() {
+        let text = "  loaded  900 rows in, 897 kept\nand 3 rejected in the year 2012";
+        assert_eq!(fitted(text, None), text);
+        assert_eq!(
+            fitted(text, Some(24)),
+            "  loaded  900 rows in,\n          897 kept\nand 3 rejected in the\n  year 2012"
+        );
+        // A path is broken nowhere, and a column too far on the right leaves no room.
+        assert_eq!(
+            fitted("look:  /a/very/long/path/of/ours.jsonl", Some(12)),
+            "look:\n  /a/very/long/path/of/ours.jsonl"
+        );
+    }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::log::find;
-use super::print::say;
+use super::print::show;
 use super::workflow::{Workflow, WorkflowArguments};
 use super::{DoorError, Failure};
 use crate::error::Exit;
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let page = page(find(&runs, &arguments.run)?, &graph, &base, &store);
     write(&arguments.to, &page)
         .map_err(|error| DoorError::Report { path: arguments.to.clone(), reason: error.to_string() })?;
-    say(format!("{}: {} KB", arguments.to.display(), page.len().div_ceil(1000)))?;
+    show(format!("{}: {} KB", arguments.to.display(), page.len().div_ceil(1000)))?;
     Ok(Exit::Done)
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::datasets::{DatasetArguments, look_up, tell_unknown};
 use super::environment::Machine;
-use super::print::{remark, say};
+use super::print::{remark, say, show};
 use super::workflow::library;
 use super::{DoorError, Failure};
 use crate::ann::{Ann, Effort};
@@ -274,7 +274,7 @@ impl<'a> Open<'a> {
         }
         for (nth, hit) in hits.iter().enumerate() {
             match self.options.format {
-                Format::Table => say(line(nth + 1, hit, &self.about(hit)))?,
+                Format::Table => show(line(nth + 1, hit, &self.about(hit)))?,
                 Format::Json => say(self.as_json(nth + 1, hit, question))?,
                 Format::Bibcodes => say(&hit.bibcode)?,
                 Format::Trec => {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::environment::Machine;
 use super::log::{at, state, with_overrides};
 use super::plan::{count_and_remember, totals, words};
-use super::print::{duration, say};
+use super::print::{duration, say, show};
 use super::workflow::{SelectionArguments, WorkflowArguments};
 use super::{DoorError, Failure};
 use crate::cost::{HandedOver, Spent};
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     } else {
         print(&plan, &runs, &at_work, &faults)?;
         for (node, spending) in &spending {
-            say(format!("spent       embed.{node}: {}", spending_words(spending)))?;
+            show(format!("spent       embed.{node}: {}", spending_words(spending)))?;
         }
         left_out(&plan, &observer.store)?;
         tell_former(&former(&observer))?;
@@ -111,11 +111,11 @@ fn print(
     faults: &[Fault],
 ) -> Result<(), DoorError> {
     for run in runs.iter().filter(|run| run.holder.is_some()) {
-        say(format!("{}  {}, since {}", run.id, state(run), at(run.started * 1000)))?;
-        under_way(run).iter().try_for_each(|step| say(format!("  {}", step.told())))?;
+        show(format!("{}  {}, since {}", run.id, state(run), at(run.started * 1000)))?;
+        under_way(run).iter().try_for_each(|step| show(format!("  {}", step.told())))?;
     }
     if let Some(last) = runs.iter().rev().find(|run| run.holder.is_none()) {
-        say(format!(
+        show(format!(
             "last run {}  {}{}, began {}",
             last.id,
             state(last),
@@ -126,7 +126,7 @@ fn print(
     let publishes = |step: &&PlannedStep| matches!(step.step.kind, NodeKind::Persist | NodeKind::Merge);
     let published: Vec<&PlannedStep> =
         plan.steps.iter().filter(publishes).filter(|step| step.state == State::Fresh).collect();
-    say(format!(
+    show(format!(
         "published   {} of {} datasets are as the workflow says",
         published.len(),
         plan.steps.iter().filter(publishes).count()
@@ -138,9 +138,9 @@ fn print(
             (None, Some(holder)) => ("running", format!("in run {}", holder.run)),
             (None, None) => words(step),
         };
-        say(format!("{state:10}  {}: {detail}", step.step))?;
+        show(format!("{state:10}  {}: {detail}", step.step))?;
     }
-    say(totals(plan, 0))
+    show(totals(plan, 0))
 }
 
 /// Datasets that steps of this workflow published which it has no longer, such as a year that left the matrix.
@@ -165,7 +165,7 @@ fn tell_former(names: &[String]) -> Result<(), DoorError> {
         1 => "1 dataset is".to_owned(),
         count => format!("{count} datasets are"),
     };
-    say(format!("{are} published that no step of this workflow publishes any more: {}", names.join(", ")))
+    show(format!("{are} published that no step of this workflow publishes any more: {}", names.join(", ")))
 }
 
 /// What is published without some papers is as it was accepted, and not whole.
@@ -176,7 +176,7 @@ fn left_out(plan: &Plan, store: &Store) -> Result<(), DoorError> {
             && let Some(failed) = record.outputs.get(FAILED)
         {
             let (step, rows) = (&step.step, failed.rows);
-            say(format!(
+            show(format!(
                 "left out    {step}: {rows} rows failed; an apply without --accept-failures tries them again"
             ))?;
         }

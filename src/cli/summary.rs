@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::{lacking, listed, totals};
-use super::print::say;
+use super::print::show;
 use crate::event::{Detail, Event, Outcome};
 use crate::graph::{NodeKind, StepId};
 use crate::manifest::config::Dollars;
@@ -80,38 +80,38 @@ impl Summary {
     /// Prints the summary to standard output, where so many indexes and exports are to be made yet; if nobody reads it, the work is done all the same.
     pub fn print(&self, report: &Report, workflow: &str, due: usize) {
         match report.outcome {
-            Outcome::NothingToDo => tell(totals(&report.plan, due)),
-            Outcome::Done => tell(format!("done in {:.1} s", self.seconds)),
+            Outcome::NothingToDo => line(totals(&report.plan, due)),
+            Outcome::Done => line(format!("done in {:.1} s", self.seconds)),
             Outcome::Interrupted => {
-                tell(format!("interrupted after {:.1} s: apply again to go on from here", self.seconds))
+                line(format!("interrupted after {:.1} s: apply again to go on from here", self.seconds))
             }
-            Outcome::Failed => tell(self.incomplete(report)),
+            Outcome::Failed => line(self.incomplete(report)),
         }
         self.print_counts();
         if let Some(asked) = self.asked {
-            tell(format!("  asked      {}", asked_words(asked)));
+            line(format!("  asked      {}", asked_words(asked)));
         }
         for (step, (done, total)) in self.under_way.iter().filter(|(_, (done, _))| *done > 0) {
-            tell(format!("  kept       about {done} of {total} vectors of {step}: the next apply reuses them"));
+            line(format!("  kept       about {done} of {total} vectors of {step}: the next apply reuses them"));
         }
         for (step, rejected) in &self.rejecting {
             let (word, table) = match step.kind {
                 NodeKind::Merge => ("left out  ", "superseded"),
                 _ => ("rejected  ", "rejects"),
             };
-            tell(format!("  {word} {rejected} in {step}; list them: sciembed peek {workflow} '{step}' {table}"));
+            line(format!("  {word} {rejected} in {step}; list them: sciembed peek {workflow} '{step}' {table}"));
         }
         for (step, removed) in &self.removing {
-            tell(format!("  removed    {removed} from {step}; list them: sciembed log {workflow} --run {}", self.run));
+            line(format!("  removed    {removed} from {step}; list them: sciembed log {workflow} --run {}", self.run));
         }
         for (note, steps) in &self.noted {
             // They end in any order.
             let mut steps = steps.clone();
             steps.sort_unstable();
-            tell(format!("  note       {}: {note}", listed(&steps)));
+            line(format!("  note       {}: {note}", listed(&steps)));
         }
         for (step, missing) in report.plan.blocked() {
-            tell(format!("  blocked    {step} by {}", lacking(missing)));
+            line(format!("  blocked    {step} by {}", lacking(missing)));
         }
     }
 
@@ -141,7 +141,7 @@ impl Summary {
 
     fn print_counts(&self) {
         for kind in self.steps.keys() {
-            tell(match kind {
+            line(match kind {
                 NodeKind::Load => self.loaded(),
                 NodeKind::Prepare => self.prepared(),
                 NodeKind::Embed => self.embedded(),
@@ -236,6 +236,7 @@ pub fn asked_words([requests, failed, tokens, micro_usd]: [u64; 4]) -> String {
     format!("{requests} requests{failed}; {tokens} tokens{cost}")
 }
 
-fn tell(line: impl std::fmt::Display) {
-    let _ = say(line);
+/// If nobody reads it, the work is done all the same.
+fn line(line: impl std::fmt::Display) {
+    let _ = show(line);
 }

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::environment::{Machine, cores};
-use super::print::{remark, say};
+use super::print::{remark, say, show};
 use super::progress::Progress;
 use super::store::StoreArguments;
 use super::workflow::{SelectionArguments, Workflow};
@@ -147,15 +147,15 @@ fn tell_report(arguments: &Arguments, root: &Path, report: &Report, mended: &[Pa
         say(json!({ "store": root, "report": report, "mended": mended }))?;
     } else {
         for path in mended {
-            say(format!("put out of use: {}", seen_from(root, path)))?;
+            show(format!("put out of use: {}", seen_from(root, path)))?;
         }
         for path in &report.unknown {
-            say(format!("not known here: {}", seen_from(root, path)))?;
+            show(format!("not known here: {}", seen_from(root, path)))?;
         }
         for finding in &report.findings {
-            say(worded(finding, root))?;
+            show(worded(finding, root))?;
         }
-        say(summed(report))?;
+        show(summed(report))?;
     }
     Ok(if report.findings.is_empty() { Exit::Done } else { Exit::Damaged })
 }

@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, StringArray};
+use tracing::field::Empty;
 
 use super::embed::EmbedPlan;
 use super::{Context, NodeError, with_causes};
@@ -208,6 +209,7 @@ impl<'a> Work<'a> {
         done: &mut [bool],
     ) -> Result<(), Ended> {
         let texts: Vec<&str> = part.iter().map(|(_, text)| text.as_str()).collect();
+        let span = tracing::debug_span!("batch", texts = texts.len(), rows = Empty, tokens = Empty).entered();
         let (mut stopped, begun) = (Ok(()), Instant::now());
         let embedded = embedder.embed(&texts, &mut |told| {
             let taken = self.hear(part, done, told);
@@ -219,7 +221,8 @@ impl<'a> Work<'a> {
         self.pace.seconds += seconds;
         let (rows, tokens) = mem::take(&mut self.batch);
         (self.context.detail)(Detail::Batch { rows, tokens, seconds });
-        tracing::debug!(rows, tokens, seconds, "batch");
+        span.record("rows", rows).record("tokens", tokens);
+        tracing::debug!(seconds, "batch embedded");
         stopped.map_err(Ended::Fatal)?;
         embedded.map_err(|error| match error.may_be_of_texts() {
             true => Ended::OfTexts(error),

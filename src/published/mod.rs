@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::PublishError;
+use place::Content;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -244,6 +245,8 @@ pub struct Publication<'a> {
     pub set: NodeKey,
     /// Its files: name -> blob.
     pub outputs: &'a BTreeMap<String, Output>,
+    /// Whether the blobs were just made, or read, and found sound.
+    pub is_verified: bool,
     /// The bytes of the provenance file.
     pub provenance: &'a [u8],
     /// Who publishes.
@@ -282,8 +285,9 @@ impl Publication<'_> {
 
     fn place(&self, layout: &Layout, store: &Store, file: &str, output: &Output) -> io::Result<bool> {
         let (blob, path) = (store.blob_path(&output.digest), layout.set(&self.set).join(file));
+        let content = Content { blob: &blob, digest: &output.digest, is_verified: self.is_verified };
         if !is_part_file(file) {
-            return place::place(&blob, &path, &output.digest);
+            return place::place(&content, &path, || Ok(Vec::new()));
         }
         let folder = path.parent().unwrap_or(&path);
         if !folder.exists() {
@@ -291,8 +295,7 @@ impl Publication<'_> {
             durable::sync_parent(folder)?;
             failpoint::reached("publish: the folder of parts is made");
         }
-        let published = layout.holders(file, output.bytes)?;
-        place::hold(published.into_iter(), &blob, &path, &output.digest)
+        place::place(&content, &path, || layout.holders(file, output.bytes))
     }
 
     fn check_owner(&self, layout: &Layout) -> Result<(), PublishError> {

@@ -1,13 +1,13 @@
-//! How a file of a set comes to stand in a directory: by a reflink, a copy, or a second name of a published file.
+//! How a file of a set comes to stand in a directory: as a reflink of its blob, else as a second name of it, else as a copy.
 //!
-//! Never by a hard link of a blob: whoever damages a published file must not damage the store through it. Among published
-//! files hard links are fine: each is checked by content at every plan, and mended by a file of its own.
+//! A second name costs no bytes, and whoever damages the published file damages the blob too. That is cheap: files are
+//! read-only, each is checked by content at every plan, and a set is made again from its tables, which nobody publishes.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, fadvise, ioctl_ficlone};
 
@@ -22,41 +22,32 @@ const COPY_BYTES: usize = 1 << 18;
 /// machine would otherwise have to ask its host for.
 const FORGET_BYTES: u64 = 1 << 25;
 
-/// Puts a part's vectors at `path`, unless they are there: another name of a published file with the same content, if one
-/// of `published` is one, else as [`place`] does.
-pub(super) fn hold(
-    published: impl Iterator<Item = impl AsRef<Path>>,
-    blob: &Path,
+/// What is to stand somewhere.
+pub(super) struct Content<'a> {
+    /// The blob.
+    pub blob: &'a Path,
+    /// What its bytes should be.
+    pub digest: &'a Digest,
+    /// Whether they were found to be that just now, so that they need not be read again.
+    pub is_verified: bool,
+}
+
+/// Puts a blob's content at `path`, unless it is there. `holders` are published files that may have the same content, of
+/// which a second name is as good where the store is on another file system. Says false, and changes nothing, if the blob's
+/// content is not what its name says.
+///
+/// # Errors
+/// Whatever the file system gives; then `path` is as it was.
+pub(super) fn place(
+    content: &Content,
     path: &Path,
-    digest: &Digest,
+    holders: impl FnOnce() -> io::Result<Vec<PathBuf>>,
 ) -> io::Result<bool> {
-    if is_sound(path, digest) {
-        return Ok(true);
-    }
-    for other in published.filter(|other| is_sound(other.as_ref(), digest)) {
-        let temporary = beside(path);
-        // A file system without hard links, or a file with too many.
-        if fs::hard_link(other, &temporary).is_ok() {
-            failpoint::reached("place: a second name is made beside");
-            durable::make_room(path)?;
-            return durable::rename(&temporary, path).map(|()| true);
-        }
-    }
-    place(blob, path, digest)
-}
-
-fn is_sound(path: &Path, digest: &Digest) -> bool {
-    path.is_file() && Digest::of_file(path).is_ok_and(|found| found == *digest)
-}
-
-/// Puts a blob's content at `path`, unless it is there: a reflink where the file system can, else a synced copy. Says
-/// false, and changes nothing, if the blob's content is not what its name says.
-pub(super) fn place(blob: &Path, path: &Path, digest: &Digest) -> io::Result<bool> {
-    if path.is_file() && Digest::of_file(path)? == *digest {
+    if is_sound(path, content.digest) {
         return Ok(true);
     }
     let temporary = beside(path);
-    let placed = clone_or_copy(blob, &temporary).map(|found| found == *digest);
+    let placed = make(content, &temporary, holders);
     if !matches!(placed, Ok(true)) {
         let _ = fs::remove_file(&temporary);
         return placed;
@@ -65,17 +56,49 @@ pub(super) fn place(blob: &Path, path: &Path, digest: &Digest) -> io::Result<boo
     durable::rename(&temporary, path).map(|()| true)
 }
 
-/// Makes a synced file of a blob's bytes, and digests them on the way.
-fn clone_or_copy(blob: &Path, temporary: &Path) -> io::Result<Digest> {
-    let mut from = File::open(blob)?;
-    let to = OpenOptions::new().write(true).create_new(true).open(temporary)?;
-    failpoint::reached("place: an empty file is made beside");
-    to.set_permissions(Permissions::from_mode(0o444))?;
-    if ioctl_ficlone(&to, &from).is_ok() {
-        to.sync_all()?;
-        return Digest::of_file(temporary);
+/// Makes a synced file with this content.
+fn make(content: &Content, temporary: &Path, holders: impl FnOnce() -> io::Result<Vec<PathBuf>>) -> io::Result<bool> {
+    let Content { blob, digest, is_verified } = *content;
+    if reflink(blob, temporary)? || second_name(blob, temporary) {
+        return Ok(is_verified || Digest::of_file(temporary)? == *digest);
     }
-    let mut to = HashedFile::new(to);
+    if holders()?.iter().any(|holder| is_sound(holder, digest) && second_name(holder, temporary)) {
+        return Ok(true);
+    }
+    Ok(copy(blob, temporary)? == *digest)
+}
+
+fn is_sound(path: &Path, digest: &Digest) -> bool {
+    path.is_file() && Digest::of_file(path).is_ok_and(|found| found == *digest)
+}
+
+/// Says false, and leaves nothing, where the file system has no reflinks.
+fn reflink(blob: &Path, temporary: &Path) -> io::Result<bool> {
+    let (from, to) = (File::open(blob)?, create(temporary)?);
+    failpoint::reached("place: an empty file is made beside");
+    if ioctl_ficlone(&to, &from).is_err() {
+        return fs::remove_file(temporary).map(|()| false);
+    }
+    to.sync_all().map(|()| true)
+}
+
+/// Says false where the file system has no hard links, or is another one, or where the file has too many.
+fn second_name(file: &Path, temporary: &Path) -> bool {
+    let is_linked = fs::hard_link(file, temporary).is_ok();
+    failpoint::reached("place: a second name is made beside");
+    is_linked
+}
+
+fn create(temporary: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).open(temporary)?;
+    file.set_permissions(Permissions::from_mode(0o444))?;
+    Ok(file)
+}
+
+/// Makes a synced copy of a blob, and digests it on the way.
+fn copy(blob: &Path, temporary: &Path) -> io::Result<Digest> {
+    let mut from = File::open(blob)?;
+    let mut to = HashedFile::new(create(temporary)?);
     let mut piece = vec![0; COPY_BYTES];
     loop {
         match from.read(&mut piece)? {

@@ -180,9 +180,11 @@ impl Job {
         }
     }
 
-    /// Runs on a thread of its own and answers through `sender`.
+    /// Runs on a thread of its own and answers through `sender`. Its span is part of the one that this is called in.
     pub fn spawn(mut self, sender: Sender<Message>, cancel: Arc<AtomicBool>) {
+        let span = tracing::info_span!("step", step = %self.id);
         std::thread::spawn(move || {
+            let _entered = span.entered();
             let run = std::panic::AssertUnwindSafe(|| self.run(&sender, &cancel));
             let result = std::panic::catch_unwind(run).unwrap_or(Err(NodeError::Panicked(Panicked)));
             let ended =
@@ -196,7 +198,6 @@ impl Job {
         let (started, at) = (Instant::now(), now_seconds());
         let last = Mutex::new(None::<Instant>);
         let step = self.id.clone();
-        let _span = tracing::info_span!("step", step = %step).entered();
         let progress = |done, total, unit| {
             if is_due(&last, Some(done) == total) {
                 let step = step.clone();

@@ -128,6 +128,7 @@ pub async fn apply(
         held => held,
     };
     let (sender, messages) = mpsc::channel(MESSAGES);
+    let span = tracing::info_span!("run", run = options.run, workflow = plan.workflow);
     let mut dispatcher = Dispatcher {
         observer,
         observed,
@@ -144,6 +145,7 @@ pub async fn apply(
         landed: BTreeSet::new(),
         embedder: None,
         cancel: Arc::new(AtomicBool::new(false)),
+        span,
     };
     dispatcher.begin()?;
     if !idle {
@@ -206,6 +208,8 @@ struct Dispatcher<'a> {
     /// The embedder of the last embed step, kept warm for the next one of the same key.
     embedder: Option<(EmbedderKey, Box<dyn Embedder>)>,
     cancel: Arc<AtomicBool>,
+    /// What the spans of its steps are part of.
+    span: tracing::Span,
 }
 
 impl Dispatcher<'_> {
@@ -323,7 +327,7 @@ impl Dispatcher<'_> {
         let job = Job::new(&self.observer, &self.observed, step, &reason, self.options, embedder);
         self.running.insert(index, lock);
         self.tell(Event::StepStarted { step: id, reason })?;
-        job.spawn(self.sender.clone(), Arc::clone(&self.cancel));
+        self.span.in_scope(|| job.spawn(self.sender.clone(), Arc::clone(&self.cancel)));
         Ok(())
     }
 
@@ -428,7 +432,7 @@ impl Dispatcher<'_> {
     }
 
     fn tell(&mut self, event: Event) -> Result<(), RunError> {
-        trace::trace(&event);
+        self.span.in_scope(|| trace::trace(&event));
         (self.listen)(&event);
         if let Some(journal) = self.journal.as_mut().filter(|_| event.is_kept()) {
             journal.append(&Entry { event, time_ms: clock::now_milliseconds() })?;

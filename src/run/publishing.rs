@@ -73,7 +73,7 @@ impl Publishing {
         run: &str,
         at: u64,
     ) -> Result<(), NodeError> {
-        let Self { dir, name, owner, take_over, embed, origin: (made_of, origin), built: _ } = self;
+        let Self { dir, name, owner, take_over, embed, origin: (made_of, origin), built } = self;
         // What keeps the directory from being made will be told when the set is published in it.
         let store = fs::create_dir_all(dir).and_then(|()| relative(dir, context.store.root())).ok();
         let base = relative(dir, context.base).ok();
@@ -94,6 +94,7 @@ impl Publishing {
             name,
             set: record.key,
             outputs: &record.files(),
+            is_verified: built.is_none(),
             provenance: &pretty_json(&provenance),
             owner,
             take_over: *take_over,

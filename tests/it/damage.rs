@@ -5,7 +5,7 @@ use std::fs;
 
 use sciembed::digest::Digest;
 
-use crate::env::TestEnv;
+use crate::env::{TestEnv, damage};
 
 /// Flips one bit of a file, whatever its mode.
 fn flip(path: &std::path::Path, at: usize) {
@@ -68,4 +68,22 @@ fn a_damaged_set_is_built_again() {
     assert!(told.err.contains("a blob of the store was damaged and is made again"), "{}", told.err);
     assert_eq!(env.keyed(), before);
     assert_eq!(env.plan(&[]).code, Some(0));
+}
+
+/// A published file is the store's under a second name: whoever writes into it damages both, and both are made again from the
+/// tables, without a vector computed anew.
+#[test]
+fn damage_through_a_published_name_is_mended_in_the_store_too() {
+    let env = TestEnv::of(5);
+    env.applied(&[]);
+    let before = env.keyed();
+    let path = fs::canonicalize(env.path("embeddings/embeddings_minilm_2010.f16")).unwrap();
+    let bytes: Vec<u8> = fs::read(&path).unwrap().iter().map(|byte| !byte).collect();
+    damage(&path, &bytes);
+    assert_eq!(env.run(&["verify", "workflow.toml"]).code, Some(4));
+    let told = env.applied(&[]);
+    assert!(told.err.contains("a blob of the store was damaged and is made again"), "{}", told.err);
+    assert_eq!((told.started(), told.embedded_and_reused()), (vec!["persist.yearly[2010]".to_owned()], (0, 0)));
+    assert_eq!(env.keyed(), before);
+    assert_eq!(env.run(&["verify", "workflow.toml"]).code, Some(0));
 }

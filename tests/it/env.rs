@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::Write;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -44,6 +45,9 @@ dir = "embeddings"
 label = "minilm"
 dtype = "f16"
 "#;
+
+/// Rows of a terminal; more than any command here prints.
+const SCREEN_ROWS: u16 = 250;
 
 /// A project: `workflow.toml`, `data/`, and what runs make of them. It goes away with the test.
 pub struct TestEnv {
@@ -158,6 +162,29 @@ impl TestEnv {
             out: steady(&output.stdout),
             err: steady(&output.stderr),
             bytes: output.stdout,
+        }
+    }
+
+    /// What a terminal of so many columns shows once `sciembed` has ended, with these arguments and variables.
+    #[must_use]
+    pub fn screen(&self, columns: u16, arguments: &[&str], variables: &[(&str, &str)]) -> Screen {
+        let arguments: Vec<String> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
+        let program = env!("CARGO_BIN_EXE_sciembed");
+        let line = format!("stty cols {columns} rows {SCREEN_ROWS}; exec {program} {}", arguments.join(" "));
+        let mut command = self.command_of("script", &["--quiet", "--command", &line, "/dev/null"]);
+        // Its own PATH has nothing in it, and a terminal has colours.
+        command
+            .env("PATH", "/usr/bin:/bin")
+            .env("TERM", "xterm-256color")
+            .env("SHELL", "/bin/sh")
+            .env_remove("NO_COLOR");
+        let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        let cells = |count: u16| NonZeroU16::new(count).unwrap();
+        let mut terminal = vt100::Parser::new(cells(SCREEN_ROWS), cells(columns), 0);
+        terminal.process(&output.stdout);
+        Screen {
+            text: self.steady(&terminal.screen().contents()),
+            is_colored: String::from_utf8_lossy(&output.stdout).contains("\x1b[3"),
         }
     }
 
@@ -281,9 +308,10 @@ fn steady_line(line: &str) -> String {
         let number = word.trim_start_matches('(');
         match number.parse::<f64>() {
             Ok(_) if unit || rate || size || kilobytes => word.replace(number, "#"),
-            _ if is_run_id(word) => "$RUN".to_owned(),
-            _ if word.starts_with("store/reports/") => {
-                format!("store/reports/$RUN.html{}", if word.ends_with('\n') { "\n" } else { "" })
+            _ if is_run_id(word) => format!("$RUN{}", if word.ends_with('\n') { "\n" } else { "" }),
+            _ if word.contains("/reports/") => {
+                let (store, _) = word.split_once("/reports/").expect("it was just found");
+                format!("{store}/reports/$RUN.html{}", if word.ends_with('\n') { "\n" } else { "" })
             }
             _ => (*word).to_owned(),
         }
@@ -293,6 +321,14 @@ fn steady_line(line: &str) -> String {
 
 fn is_run_id(word: &str) -> bool {
     word.split_once("Z-").is_some_and(|(time, _)| time.len() == 19 && time.as_bytes()[8] == b'T')
+}
+
+/// What a terminal shows.
+pub struct Screen {
+    /// Its lines, steady.
+    pub text: String,
+    /// Whether any of it was printed in a colour.
+    pub is_colored: bool,
 }
 
 /// What a run of the program said, and how it ended. Who gets one must look at it, unless the run was asserted to end

@@ -36,6 +36,8 @@ mod model_fuzz;
 mod models;
 mod namespace;
 mod oracle;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod peek;
 mod plans;
 mod publish;
@@ -43,6 +45,7 @@ mod resume;
 mod reuse;
 mod rooms;
 mod same_bytes;
+mod screens;
 mod search;
 mod selection;
 mod two_runs;

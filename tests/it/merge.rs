@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use sciembed::dataset::Dataset;
 use serde_json::Value;
 
-use crate::env::{TestEnv, damage, file_name, files, paper, papers};
+use crate::env::{TestEnv, damage, file_name, files, paper, papers, say};
 
 const MERGE: &str = "\n[merge.all]\nfrom = \"yearly\"\nacross = [\"year\"]\ndir = \"embeddings\"\n";
 
@@ -210,11 +210,11 @@ fn a_view_answers_as_a_copy_does_and_holds_what_is_published() {
     assert_eq!(lines(&env, "bibcodes_view.txt"), years, "superseded rows keep their places");
     assert_eq!(open(&env, "view").get(&years[1]).unwrap().row, 4, "the later year's row counts");
 
-    // The vectors are the years' own files; nothing of the view's is shown for them, and none is a blob of the store.
+    // The vectors are the years' own files, which are the store's; nothing of the view's is shown for them.
     for year in [2010, 2011] {
         let own = fs::metadata(env.path(format!("embeddings/embeddings_minilm_{year}.f16"))).unwrap();
         assert_eq!(fs::metadata(held(&env, year)).unwrap().ino(), own.ino());
-        assert_eq!(own.nlink(), 2);
+        assert_eq!(own.nlink(), 3);
     }
     let shown: Vec<String> = files(&env.path("embeddings")).iter().map(|path| file_name(path)).collect();
     let of_view = shown.iter().filter(|name| name.contains("view")).collect::<Vec<_>>();
@@ -239,16 +239,15 @@ fn a_view_outlives_the_years_that_it_was_made_of() {
         assert_eq!(view.get("2011Test..00002A").unwrap().row, 5);
         assert!(view.get("2011Test..00003A").is_none());
     }
-    assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 1);
+    assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 2, "the store's and the view's");
     let told = env.applied(&[]);
     assert_eq!(told.started(), ["merge.all", "merge.view"]);
     assert_view_is_copy(&env);
     assert!(open(&env, "view").get("2011Test..00004A").is_some());
-    assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 2);
+    assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 3);
 }
 
-/// Damage to vectors that a view holds is damage to it, and to the year whose file it is; both are mended, and the store
-/// is never touched.
+/// Damage to vectors that a view holds is damage to it, to the year whose file it is, and to the store's; all are mended.
 #[test]
 fn damage_to_what_a_view_holds_is_mended() {
     let env = with_view();
@@ -262,25 +261,42 @@ fn damage_to_what_a_view_holds_is_mended() {
     assert_eq!(told.started(), ["merge.view", "persist.yearly[2011]"]);
     let reason = "merge.view: starts (publish only: published parts/embeddings_minilm_2011.f16 was changed";
     assert!(told.err.contains(reason), "{}", told.err);
-    assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 2);
+    assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 3);
     assert_eq!(env.keyed(), before);
     assert_view_is_copy(&env);
     fs::remove_file(held(&env, 2010)).unwrap();
     assert_eq!(env.applied(&[]).started(), ["merge.view"]);
-    assert_eq!(fs::metadata(held(&env, 2010)).unwrap().nlink(), 2);
+    assert_eq!(fs::metadata(held(&env, 2010)).unwrap().nlink(), 3);
     assert_eq!(env.plan(&[]).code, Some(0));
 }
 
-/// In another directory there is no published file to share: the view has copies of its own, never the store's blobs.
+/// In another directory the view holds the same files, by the store's names for them.
 #[test]
-fn a_view_elsewhere_has_copies() {
+fn a_view_elsewhere_holds_the_same_files() {
     let env = with_view();
     env.edit("dir = \"embeddings\"\nlabel = \"view\"", "dir = \"elsewhere\"\nlabel = \"view\"");
     env.applied(&[]);
     let part = env.path("elsewhere/.sciembed/links/view/parts/embeddings_minilm_2010.f16");
-    assert_eq!(fs::metadata(part).unwrap().nlink(), 1);
+    assert_eq!(fs::metadata(part).unwrap().nlink(), 3);
     let view = Dataset::open(&env.path("elsewhere"), "view").unwrap();
     assert_eq!(view.get("2010Test..00000A").unwrap().row, 0);
+}
+
+/// From a store on another disk everything is copied once; a view takes what its years have there.
+#[test]
+fn a_store_on_another_disk_is_copied_from() {
+    let env = with_view();
+    let Ok(disk) = tempfile::tempdir_in("/dev/shm") else { return say("no other disk here: not tried") };
+    if fs::metadata(disk.path()).unwrap().dev() == fs::metadata(env.path("")).unwrap().dev() {
+        return say("the temporary folder is on that disk too: not tried");
+    }
+    env.edit("store = \"store\"", &format!("store = \"{}\"", disk.path().join("store").display()));
+    env.applied(&[]);
+    let own = fs::metadata(env.path("embeddings/embeddings_minilm_2010.f16")).unwrap();
+    assert_eq!((own.ino(), own.nlink()), (fs::metadata(held(&env, 2010)).unwrap().ino(), 2));
+    assert_eq!(fs::metadata(env.path("embeddings/embeddings_minilm.f16")).unwrap().nlink(), 1);
+    assert_view_is_copy(&env);
+    assert_eq!(env.plan(&[]).code, Some(0));
 }
 
 /// A flipped bit in vectors that are merged ends the step before anything is recorded, whether they are copied or held.

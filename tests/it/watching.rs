@@ -97,8 +97,11 @@ fn a_log_is_told_when_asked() {
         "{}",
         told.err
     );
-    let batch = of("batch")[0];
-    assert!(batch["rows"] == 1 && batch["span"]["step"] == "embed.minilm[2011]", "{batch}");
+    let batch = of("batch embedded")[0];
+    let spans: Vec<&Value> = batch["spans"].as_array().unwrap().iter().map(|span| &span["name"]).collect();
+    assert_eq!(spans, ["run", "step", "batch"], "{batch}");
+    let (step, rows) = (&batch["spans"][1]["step"], &batch["span"]["rows"]);
+    assert!(step == "embed.minilm[2011]" && rows == 1, "{batch}");
     let bad = env.plan(&["--log-level", "sciembed=loud"]);
     assert!(bad.code == Some(1) && bad.err.contains("log filter"), "{}", bad.err);
 }

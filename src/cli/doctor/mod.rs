@@ -10,7 +10,7 @@ use console::style;
 use serde_json::json;
 
 use super::environment::{Machine, cache_home, variable};
-use super::print::{say, size};
+use super::print::{say, show, size};
 use super::workflow::{Workflow, WorkflowArguments};
 use super::{Failure, hub};
 use crate::embedder;
@@ -105,9 +105,9 @@ fn tell(findings: &[Finding], as_json: bool) -> Result<(), Failure> {
             State::Fair => style("fair").yellow(),
             State::Bad => style("bad ").red(),
         };
-        say(format!("{mark}  {what:10}  {told}"))?;
+        show(format!("{mark}  {what:10}  {told}"))?;
         if let Some(remedy) = remedy {
-            say(format!("                  -> {remedy}"))?;
+            show(format!("                  -> {remedy}"))?;
         }
     }
     Ok(())

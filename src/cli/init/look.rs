@@ -199,6 +199,20 @@ impl Data {
         Ok(chosen)
     }
 
+    /// What an option names and cannot have, in words: years without a file. None where nothing is amiss.
+    pub fn lacking(&self, years: &str) -> Option<String> {
+        let (Some(first), Some(last)) = (self.years.first(), self.years.last()) else {
+            return Some(format!("{} holds no year in its name, so all of it is taken", self.sample.display()));
+        };
+        let selection: Selection = years.parse().ok()?;
+        // An open span ends where the files do.
+        let named = || years.split(|letter: char| !letter.is_ascii_digit()).filter_map(|year| year.parse::<u16>().ok());
+        let span = named().chain([*first]).min()?..=named().chain([*last]).max()?;
+        let is_lacking = |year: &u16| selection.contains(&year.to_string()) && !self.years.contains(year);
+        let lacking: Vec<String> = span.filter(is_lacking).map(|year| year.to_string()).collect();
+        (!lacking.is_empty()).then(|| format!("there is no file of {}", lacking.join(", ")))
+    }
+
     /// The fields that make a good text; without any of those that are known for it, the commonest.
     pub fn proposed_fields(&self) -> Vec<String> {
         let is_there = |name: &&&str| self.fields.iter().any(|(field, _)| field == **name);
@@ -216,6 +230,31 @@ mod tests {
         assert_eq!(yearly("2010.json.gz"), Some(("{year}.json.gz".to_owned(), 2010)));
         assert_eq!(yearly("ads_1998_v2.jsonl"), Some(("ads_{year}_v2.jsonl".to_owned(), 1998)));
         assert_eq!((yearly("20100101.json"), yearly("papers.json"), yearly("9999.json")), (None, None, None));
+    }
+
+    #[test]
+    fn years_without_a_file_are_named() {
+        let data = |years: &[u16]| Data {
+            folder: "data".into(),
+            pattern: "{year}.json".to_owned(),
+            years: years.to_vec(),
+            sample: "data/papers.json".into(),
+            looked_at: 1,
+            key: "bibcode".to_owned(),
+            fields: Vec::new(),
+            aliases: false,
+        };
+        let lacking = |years: &str| data(&[2010, 2011, 2014]).lacking(years).unwrap_or_default();
+        assert_eq!((lacking("2010:2011"), lacking("2014")), (String::new(), String::new()));
+        assert_eq!(lacking("2009:2012"), "there is no file of 2009, 2012");
+        assert_eq!(
+            (lacking("2011:"), lacking("2010,2020")),
+            ("there is no file of 2012, 2013".to_owned(), "there is no file of 2020".to_owned())
+        );
+        assert_eq!(
+            data(&[]).lacking("2010").unwrap(),
+            "data/papers.json holds no year in its name, so all of it is taken"
+        );
     }
 
     #[test]

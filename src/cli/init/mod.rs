@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub use look::{Data, look};
 pub use text::{Draft, text};
 
-use super::print::{remark, say};
+use super::print::{remark, show};
 use super::{DoorError, Failure};
 use crate::error::Exit;
 use crate::graph::resolve;
@@ -59,6 +59,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         None => Ok(proposal.to_owned()),
     };
     let years = answer("years", arguments.years.clone(), &data.years_text())?;
+    if let Some(lacking) = arguments.years.as_deref().and_then(|years| data.lacking(years)) {
+        remark(lacking);
+    }
     let fields = Some(arguments.fields.join(",")).filter(|fields| !fields.is_empty());
     let fields = answer("fields of a paper's text", fields, &data.proposed_fields().join(","))?;
     let model = answer("model", arguments.model.clone(), proposed_model())?;
@@ -74,7 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     };
     write(&arguments.to, &data, &draft)?;
     let path = arguments.to.display();
-    say(format!(
+    show(format!(
         "{path} is written. Look at what it would do, then do it:\n  sciembed plan {path}\n  sciembed apply {path}"
     ))?;
     Ok(Exit::Done)

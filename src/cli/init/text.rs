@@ -52,7 +52,10 @@ pub fn text(data: &Data, draft: &Draft, folder: &Path) -> String {
     if yearly {
         told.push_str(&format!("[matrix]\nyear = {}    # to add a year, add it here\n\n", years(&draft.years)));
     }
-    told.push_str(&format!("[load.records]\ninput = {}\n", path(&input.display().to_string())));
+    told.push_str(&format!(
+        "[load.records]\ninput = {}\n",
+        quoted(&glob::Pattern::escape(&relative(&input, folder).display().to_string()))
+    ));
     if data.key != "bibcode" {
         told.push_str(&format!("key = {}\n", quoted(&data.key)));
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Chosen, Failure, Onnx, ResolvedModel, Runner};
 use crate::api::Settings;
-use crate::cli::print::say;
+use crate::cli::print::{say, show};
 use crate::convert::Stage;
 use crate::error::Exit;
 use crate::model::Graph;
@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        say(format!("{name:<12} {text}"))?;
+        show(format!("{name:<12} {text}"))?;
     }
     Ok(Exit::Done)
 }

@@ -1,0 +1,130 @@
+//! What people see: each command on terminals of 80 and of 120 columns, and without one.
+//!
+//! A pseudo-terminal of that width runs the program (`script`, of util-linux), and an emulator reads what it wrote, so that
+//! bars which were drawn and went away are gone here too. Nothing may be broken by the edge of the terminal but what is
+//! longer than a line by itself.
+
+use serde_json::json;
+
+use crate::env::{TestEnv, papers, titled};
+
+/// A snapshot of a command at both widths and without a terminal.
+fn assert_screens(env: &TestEnv, name: &str, arguments: &[&str]) {
+    for columns in [80, 120] {
+        let shown = env.screen(columns, arguments, &[]).text;
+        insta::with_settings!({ snapshot_suffix => columns.to_string() }, { insta::assert_snapshot!(name, shown) });
+    }
+    let told = env.run(arguments);
+    let shown = format!("{}--- standard error, exit code {:?}\n{}", told.out, told.code, told.err);
+    insta::with_settings!({ snapshot_suffix => "no_terminal" }, { insta::assert_snapshot!(name, shown) });
+}
+
+/// Asserts that what has run ids, times and machines in it, and so no snapshot, says the same on terminals, no word torn.
+fn assert_words(env: &TestEnv, arguments: &[&str]) {
+    let told = env.run(arguments);
+    let text = told.out + &told.err;
+    for columns in [80, 120] {
+        let screen = env.screen(columns, arguments, &[]).text;
+        assert_eq!(sorted_words(&screen), sorted_words(&text), "{columns} columns:\n{screen}");
+    }
+}
+
+fn sorted_words(text: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = text.split_whitespace().collect();
+    words.sort_unstable();
+    words
+}
+
+/// Two years, of which one line cannot be read and one paper moved; a merge of them with an index of words.
+fn project() -> TestEnv {
+    let env = TestEnv::empty();
+    env.write_year(2010, &papers(2010, 30));
+    let mut later = papers(2011, 30);
+    later.push(papers(2010, 1).remove(0));
+    later.push(titled("2011Wrong", json!({ "not": "a title" })));
+    env.write_year(2011, &later);
+    let merge =
+        "\n[merge.all]\nfrom = \"yearly\"\nacross = [\"year\"]\ndir = \"embeddings\"\nlabel = \"all\"\nwords = true\n";
+    env.edit("dtype = \"f16\"\n", &format!("dtype = \"f16\"\n{merge}"));
+    env
+}
+
+#[test]
+fn screens_of_plans() {
+    let env = project();
+    assert_screens(&env, "plan_at_first", &["plan", "workflow.toml"]);
+    assert_screens(&env, "graph_at_first", &["graph", "workflow.toml"]);
+    env.applied(&[]);
+    assert_screens(&env, "plan_of_nothing", &["plan", "workflow.toml"]);
+    assert_screens(&env, "apply_of_nothing", &["apply", "workflow.toml"]);
+    env.edit("prefix = \"\"", "prefix = \"Represent this paper for finding papers like it: \"");
+    assert_screens(&env, "plan_with_a_reason", &["plan", "workflow.toml"]);
+    assert_screens(&env, "explain_a_step", &["explain", "workflow.toml", "prepare.texts[2010]"]);
+}
+
+/// One year, so that one step runs at a time, and its lines come in one order.
+#[test]
+fn screens_of_an_apply() {
+    let env = project();
+    env.edit("year = [2010, 2011]", "year = [2011]");
+    for (columns, store) in [(80, "at80"), (120, "at120")] {
+        let shown = env.screen(columns, &["apply", "workflow.toml", "--set", &format!("store={store}")], &[]).text;
+        insta::with_settings!({ snapshot_suffix => columns.to_string() }, { insta::assert_snapshot!("apply", shown) });
+        std::fs::remove_dir_all(env.path("embeddings")).unwrap();
+    }
+    let told = env.applied(&[]);
+    let shown = format!("{}--- standard error\n{}", told.out, told.err);
+    insta::with_settings!({ snapshot_suffix => "no_terminal" }, { insta::assert_snapshot!("apply", shown) });
+}
+
+#[test]
+fn screens_of_questions() {
+    let env = project();
+    env.applied(&[]);
+    let question = ["search", "paper 7 of 2010 about galaxies", "-k", "3", "--dir", "embeddings", "--dataset", "all"];
+    assert_screens(&env, "search", &question);
+    assert_screens(&env, "search_by_words", &[&question[..], &["--mode", "bm25"]].concat());
+    let known = papers(2010, 2)[1]["bibcode"].as_str().unwrap().to_owned();
+    assert_screens(&env, "similar", &["similar", &known, "-k", "2", "--dir", "embeddings", "--dataset", "all"]);
+    assert_screens(&env, "get", &["get", "--dir", "embeddings", &known]);
+    assert_screens(&env, "get_unknown", &["get", "--dir", "embeddings", &known.replace('2', "3")]);
+    assert_words(&env, &["explain", "--dir", "embeddings", &known]);
+    assert_screens(
+        &env,
+        "catalog",
+        &["catalog", "--dir", "embeddings", "SELECT dataset, \"rows\", label, cells, parts FROM datasets"],
+    );
+    assert_screens(&env, "peek", &["peek", "workflow.toml", "load.records[2011]", "rejects"]);
+    assert_words(&env, &["status", "workflow.toml"]);
+    assert_words(&env, &["log", "workflow.toml"]);
+    assert_words(&env, &["gc", "workflow.toml"]);
+    assert_screens(&env, "verify", &["verify", "workflow.toml"]);
+}
+
+#[test]
+fn screens_of_faults_and_help() {
+    let env = project();
+    env.edit("dtype = \"f16\"", "dtype = \"f15\"\nlable = \"x\"");
+    env.edit("from = \"texts\"", "from = \"text\"");
+    assert_screens(&env, "check_with_faults", &["check", "workflow.toml"]);
+    assert_screens(&env, "no_workflow", &["plan", "workflows/that/does/not/exist/and/has/a/rather/long/name.toml"]);
+    assert_screens(&env, "help", &["--help"]);
+    assert_screens(&env, "help_of_a_command", &["help", "search"]);
+    assert_screens(&env, "help_of_a_code", &["help", "sciembed::cli::log_filter"]);
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_ask() {
+    let env = project();
+    let is_colored = |arguments: &[&str], variables: &[(&str, &str)]| {
+        env.screen(80, &[&["plan", "workflow.toml"], arguments].concat(), variables).is_colored
+    };
+    assert!(is_colored(&[], &[]));
+    assert!(!is_colored(&[], &[("NO_COLOR", "1")]) && !is_colored(&[], &[("CLICOLOR", "0")]));
+    assert!(!is_colored(&["--color", "never"], &[]) && is_colored(&["--color", "always"], &[("NO_COLOR", "1")]));
+    let colored = |told: &str| told.contains("\x1b[3");
+    assert!(!colored(&env.plan(&[]).out) && colored(&env.plan(&["--color", "always"]).out));
+    // Errors alike.
+    let (plain, forced) = (env.run(&["plan", "none.toml"]), env.run(&["plan", "none.toml", "--color", "always"]));
+    assert!(!colored(&plain.err) && colored(&forced.err), "{}", forced.err);
+}
