@@ -155,7 +155,7 @@ try-terminal:
     cargo build --locked --bin sciembed
     python3 tests/terminal/try_terminal.py '{{ sciembed }}'
 
-# the quickstart's report in a real browser, in light and dark, at a desk's width and a phone's; with a folder, pictures of it
+# the quickstart's report in a real browser, in light and dark, at a desk's width and a phone's; with a folder, pictures of it: the book's are made so
 try-report pictures="":
     #!/usr/bin/env bash
     set -euo pipefail
