@@ -133,6 +133,16 @@ pub enum Detail {
         /// How long it took.
         seconds: f64,
     },
+    /// Rows whose vectors stood already, known when an embed step begins. Kept by no journal: counts of the step tell it.
+    Reused {
+        /// How many.
+        rows: u64,
+    },
+    /// Rows that a step has rejected so far. Kept by no journal, likewise.
+    Rejected {
+        /// How many.
+        rows: u64,
+    },
     /// What an API was asked and paid for a step, however it ended.
     Asked {
         /// Requests sent.
@@ -197,6 +207,12 @@ pub enum Outcome {
 impl Event {
     /// Whether the journal keeps it: progress would only drown the rest.
     pub fn is_kept(&self) -> bool {
-        !matches!(self, Self::StepProgress { .. } | Self::StepDetail { detail: Detail::Batch { .. }, .. })
+        match self {
+            Self::StepProgress { .. } => false,
+            Self::StepDetail { detail, .. } => {
+                !matches!(detail, Detail::Batch { .. } | Detail::Reused { .. } | Detail::Rejected { .. })
+            }
+            _ => true,
+        }
     }
 }

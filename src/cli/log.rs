@@ -174,8 +174,8 @@ fn detailed(step: &str, detail: &Detail) -> Vec<String> {
         Detail::Sealed { vectors, done, total } => {
             vec![format!("{step}: sealed {vectors} vectors, {done} of {total} rows have theirs")]
         }
-        // No journal keeps it.
-        Detail::Batch { .. } => Vec::new(),
+        // No journal keeps them.
+        Detail::Batch { .. } | Detail::Reused { .. } | Detail::Rejected { .. } => Vec::new(),
         Detail::Asked { requests, failed, tokens, micro_usd } => {
             vec![format!("{step}: asked {}", asked_words([*requests, *failed, *tokens, *micro_usd]))]
         }

@@ -55,7 +55,7 @@ use crate::error::{Error, Exit};
 use crate::observe::ObserveError;
 use crate::run::RunError;
 use error::DoorError;
-use print::remark;
+use print::{remark, remark_drawn};
 
 /// Turns yearly dumps of bibliographic metadata into embeddings that can be trusted and reused.
 #[derive(Parser)]
@@ -222,7 +222,7 @@ fn tell(error: impl Diagnostic + Send + Sync + 'static) {
 
 /// Prints a diagnostic to standard error as it is worded.
 fn render(error: impl Diagnostic + Send + Sync + 'static) {
-    remark(format!("{:?}", miette::Report::new(error)));
+    remark_drawn(format!("{:?}", miette::Report::new(error)));
 }
 
 /// An error of the library, worded as a sentence; all else is the error's own.

@@ -79,11 +79,11 @@ impl OtlpArguments {
             .with_http_client(Collector { agent, lost: Arc::clone(&lost) })
             .with_endpoint(traces_at(&endpoint))
             .build()
-            .map_err(|error| DoorError::Otlp { endpoint: endpoint.clone(), reason: error.to_string() })?;
+            .map_err(|error| DoorError::Otlp { endpoint: told(&endpoint), reason: error.to_string() })?;
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("sciembed"));
         let layer = layer.with_filter(Targets::new().with_target("sciembed", LevelFilter::DEBUG));
-        Ok(Some((layer, Spans { provider, endpoint, lost })))
+        Ok(Some((layer, Spans { provider, endpoint: told(&endpoint), lost })))
     }
 }
 
@@ -91,6 +91,12 @@ impl OtlpArguments {
 fn traces_at(endpoint: &str) -> String {
     let endpoint = endpoint.trim_end_matches('/');
     if endpoint.ends_with(PATH) { endpoint.to_owned() } else { format!("{endpoint}{PATH}") }
+}
+
+/// An address without the user and password that may stand in it.
+fn told(endpoint: &str) -> String {
+    let (scheme, rest) = endpoint.split_at(endpoint.find("://").map_or(0, |at| at + 3));
+    format!("{scheme}{}", rest.rsplit_once('@').map_or(rest, |(_, place)| place))
 }
 
 /// Who sends: what the usual variables say stands above what is said here.
@@ -162,5 +168,11 @@ mod tests {
         for endpoint in ["http://here:4318", "http://here:4318/", "http://here:4318/v1/traces"] {
             assert_eq!(traces_at(endpoint), "http://here:4318/v1/traces");
         }
+    }
+
+    #[test]
+    fn no_password_is_told() {
+        assert_eq!(told("https://me:secret@here/otlp"), "https://here/otlp");
+        assert_eq!(told("http://here:4318"), "http://here:4318");
     }
 }

@@ -32,6 +32,11 @@ pub fn remark(text: impl Display) {
     let _ = writeln!(stderr(), "{}", fitted(&text.to_string(), columns(&Term::stderr())));
 }
 
+/// Prints what has its lines already to standard error, such as an error with a part of a file.
+pub fn remark_drawn(text: impl Display) {
+    let _ = writeln!(stderr(), "{text}");
+}
+
 /// The columns of the terminal on standard output; none if it is none.
 pub fn width() -> Option<usize> {
     columns(&Term::stdout())

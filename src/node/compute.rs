@@ -73,6 +73,7 @@ fn compute_missing(
     embedder: &mut dyn Embedder,
 ) -> Result<Computed, NodeError> {
     let mut work = Work::start(context, plan, texts, missing.len() as u64, embedder)?;
+    (context.detail)(Detail::Reused { rows: work.done });
     work.standing = keys.iter().position(|key| !missing.contains(key)).map(|row| (texts.digest, row));
     let mut window: Vec<(RowKey, String)> = Vec::new();
     let (mut keys, mut bytes) = (keys.iter(), 0);

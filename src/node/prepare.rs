@@ -17,7 +17,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::rejects::{Reject, Rejects};
 use super::{Context, Made, NodeError};
 use crate::clean::clean;
-use crate::event::Unit;
+use crate::event::{Detail, Unit};
 use crate::manifest::config::{Layout, PrepareConfig, TruncateAt};
 use crate::manifest::{Piece, Placeholder, RecordTemplate};
 use crate::pool::map_ordered;
@@ -50,7 +50,10 @@ pub fn run(context: &Context, config: &PrepareConfig, records: &Output) -> Resul
             done += (prepared.batch.num_rows() + prepared.rejects.len()) as u64;
             truncated += prepared.truncated;
             texts.write(prepared.batch)?;
-            prepared.rejects.into_iter().try_for_each(|reject| rejects.push(reject))?;
+            if !prepared.rejects.is_empty() {
+                prepared.rejects.into_iter().try_for_each(|reject| rejects.push(reject))?;
+                (context.detail)(Detail::Rejected { rows: rejects.count() });
+            }
             (context.progress)(done, Some(records.rows), Unit::Rows);
             Ok::<_, NodeError>(())
         },

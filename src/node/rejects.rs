@@ -72,6 +72,11 @@ impl Rejects {
         self.first.as_deref()
     }
 
+    /// How many there are so far.
+    pub fn count(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
     /// Ends the table, adds its counts to `made`, and gives the number of rejects.
     ///
     /// # Errors
@@ -81,7 +86,7 @@ impl Rejects {
         for (reason, count) in &self.counts {
             made.count(&format!("rejected.{}", reason.name()), *count);
         }
-        made.count("rejected", self.counts.values().sum());
+        made.count("rejected", self.count());
         Ok(self.writer.finish()?)
     }
 

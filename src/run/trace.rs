@@ -23,8 +23,10 @@ pub fn trace(event: &Event) {
         Event::StepDetail { step, detail: Detail::Removed { rows } } => {
             info!(%step, rows = rows.len(), "papers removed");
         }
-        // Told where it happens, within the span of its step.
-        Event::StepDetail { detail: Detail::Batch { .. }, .. } => {}
+        // A batch is told where it happens, within its span; the others come with what the step did.
+        Event::StepDetail {
+            detail: Detail::Batch { .. } | Detail::Reused { .. } | Detail::Rejected { .. }, ..
+        } => {}
         Event::StepFinished { step, counts, run_counts, seconds, .. } => {
             info!(%step, seconds, counts = ?counts, run_counts = ?run_counts, "step finished");
         }

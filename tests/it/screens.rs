@@ -60,6 +60,10 @@ fn screens_of_plans() {
     env.edit("prefix = \"\"", "prefix = \"Represent this paper for finding papers like it: \"");
     assert_screens(&env, "plan_with_a_reason", &["plan", "workflow.toml"]);
     assert_screens(&env, "explain_a_step", &["explain", "workflow.toml", "prepare.texts[2010]"]);
+    // Names that leave no room beside them at 80 columns.
+    env.edit("[embed.minilm]", "[embed.sentence-transformers-all-minilm-l6-v2]");
+    env.edit("from = \"minilm\"", "from = \"sentence-transformers-all-minilm-l6-v2\"");
+    assert_screens(&env, "plan_of_long_names", &["plan", "workflow.toml", "--years", "2010"]);
 }
 
 /// One year, so that one step runs at a time, and its lines come in one order.

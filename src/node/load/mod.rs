@@ -23,7 +23,7 @@ use rayon::slice::ParallelSliceMut;
 use super::rejects::{Reject, Rejects};
 use super::{Context, Made, NodeError};
 use crate::condition::Condition;
-use crate::event::Unit;
+use crate::event::{Detail, Unit};
 use crate::manifest::config::{LoadConfig, Missing};
 use crate::manifest::{hint, listed};
 use crate::pool::map_ordered;
@@ -132,7 +132,10 @@ impl<'a> Loader<'a> {
         }
         self.duplicate_fields += duplicate_fields;
         self.counts.iter_mut().zip(fields).for_each(|(all, counts)| all.add(counts));
-        rejects.into_iter().try_for_each(|reject| self.rejects.push(reject))?;
+        if !rejects.is_empty() {
+            rejects.into_iter().try_for_each(|reject| self.rejects.push(reject))?;
+            (self.context.detail)(Detail::Rejected { rows: self.rejects.count() });
+        }
         if let Some(aliases) = batch.column_by_name(table::ALIASES) {
             self.aliases += aliases.as_list::<i32>().values().len() as u64;
         }
