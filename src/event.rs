@@ -133,6 +133,13 @@ pub enum Detail {
         /// How long it took.
         seconds: f64,
     },
+    /// What the model has read of a step in this run, told about once a second. Kept by no journal.
+    Read {
+        /// Tokens.
+        tokens: u64,
+        /// Seconds that the embedder took for them.
+        seconds: f64,
+    },
     /// Rows whose vectors stood already, known when an embed step begins. Kept by no journal: counts of the step tell it.
     Reused {
         /// How many.
@@ -210,7 +217,8 @@ impl Event {
         match self {
             Self::StepProgress { .. } => false,
             Self::StepDetail { detail, .. } => {
-                !matches!(detail, Detail::Batch { .. } | Detail::Reused { .. } | Detail::Rejected { .. })
+                use Detail::{Batch, Read, Rejected, Reused};
+                !matches!(detail, Batch { .. } | Read { .. } | Reused { .. } | Rejected { .. })
             }
             _ => true,
         }

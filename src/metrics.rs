@@ -172,8 +172,8 @@ impl Metrics {
                 of(&self.failed_requests, step).inc_by(*failed);
                 self.cost.with_label_values(&labels(step)).inc_by(*micro_usd as f64 / 1e6);
             }
-            // Counted when the step has ended, as the summary does.
-            Detail::Reused { .. } | Detail::Rejected { .. } => {}
+            // Counted when batch or step have ended, as the summary does.
+            Detail::Read { .. } | Detail::Reused { .. } | Detail::Rejected { .. } => {}
             Detail::Sealed { .. } | Detail::Failed { .. } | Detail::Removed { .. } => {}
         }
     }

@@ -175,7 +175,7 @@ fn detailed(step: &str, detail: &Detail) -> Vec<String> {
             vec![format!("{step}: sealed {vectors} vectors, {done} of {total} rows have theirs")]
         }
         // No journal keeps them.
-        Detail::Batch { .. } | Detail::Reused { .. } | Detail::Rejected { .. } => Vec::new(),
+        Detail::Batch { .. } | Detail::Read { .. } | Detail::Reused { .. } | Detail::Rejected { .. } => Vec::new(),
         Detail::Asked { requests, failed, tokens, micro_usd } => {
             vec![format!("{step}: asked {}", asked_words([*requests, *failed, *tokens, *micro_usd]))]
         }

@@ -62,12 +62,16 @@ fn fitted_line(line: &str, columns: usize) -> String {
     textwrap::fill(line, &options)
 }
 
-/// Where the last column of a line begins, which is what follows two spaces; if that leaves no room, a little inside where
-/// the line begins.
+/// Where the last column of a line begins, which is what follows two spaces; if that leaves no room, where the line begins,
+/// or a little inside of that where it is not indented much.
 fn last_column(line: &str, columns: usize) -> usize {
     let start = line.len() - line.trim_start().len();
     let column = line.rfind("  ").map_or(0, |at| measure_text_width(&line[..at + 2]));
-    if column > start && column <= columns / 2 { column } else { start + 2 }
+    match column {
+        _ if column > start && column <= columns / 2 => column,
+        _ if start > 2 => start,
+        _ => start + 2,
+    }
 }
 
 /// A stretch of time in the unit that fits it.

@@ -28,6 +28,8 @@ const SEAL_AFTER: Duration = Duration::from_secs(15);
 const DOUBTED_AFTER: usize = 8;
 /// Texts that a doubted embedder is tried at, where it digested none before: as many as raised the doubt.
 const TRIALS: usize = DOUBTED_AFTER;
+/// How often it is told what the model has read.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Before a window is tried again: what passes by itself, such as memory that another program took, needs a moment.
 const BREATH: Duration = Duration::from_millis(200);
 
@@ -115,6 +117,10 @@ struct Work<'a> {
     portions: Portions,
     /// Vectors and tokens since the last batch was told.
     batch: (u64, u64),
+    /// Tokens of all batches, when this one began, and when that was last told.
+    read: u64,
+    begun: Instant,
+    told: Instant,
 }
 
 /// How a call of the embedder ended that did not give every row.
@@ -149,6 +155,9 @@ impl<'a> Work<'a> {
             standing: None,
             portions,
             batch: (0, 0),
+            read: 0,
+            begun: Instant::now(),
+            told: Instant::now(),
         })
     }
 
@@ -211,14 +220,15 @@ impl<'a> Work<'a> {
     ) -> Result<(), Ended> {
         let texts: Vec<&str> = part.iter().map(|(_, text)| text.as_str()).collect();
         let span = tracing::debug_span!("batch", texts = texts.len(), rows = Empty, tokens = Empty).entered();
-        let (mut stopped, begun) = (Ok(()), Instant::now());
+        self.begun = Instant::now();
+        let mut stopped = Ok(());
         let embedded = embedder.embed(&texts, &mut |told| {
             let taken = self.hear(part, done, told);
             // What comes after it was to stop is taken all the same: it is paid for.
             stopped = mem::replace(&mut stopped, Ok(())).and(taken);
             if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        let seconds = begun.elapsed().as_secs_f64();
+        let seconds = self.begun.elapsed().as_secs_f64();
         self.pace.seconds += seconds;
         let (rows, tokens) = mem::take(&mut self.batch);
         (self.context.detail)(Detail::Batch { rows, tokens, seconds });
@@ -259,6 +269,7 @@ impl<'a> Work<'a> {
                 self.pace.rows += 1;
                 self.batch.0 += 1;
                 self.batch.1 += u64::from(tokens);
+                self.tell_read(tokens);
                 self.failures_in_a_row = 0;
                 if self.good.is_none() {
                     self.good = Some(text.clone());
@@ -273,6 +284,15 @@ impl<'a> Work<'a> {
             self.seal()?;
         }
         self.context.check_cancel()
+    }
+
+    fn tell_read(&mut self, tokens: u32) {
+        self.read += u64::from(tokens);
+        if self.told.elapsed() >= TOLD_EVERY {
+            self.told = Instant::now();
+            let seconds = self.pace.seconds + self.begun.elapsed().as_secs_f64();
+            (self.context.detail)(Detail::Read { tokens: self.read, seconds });
+        }
     }
 
     /// Lists a text that failed alone. Where many did in a row, the embedder must show that it still can.

@@ -23,10 +23,10 @@ pub fn trace(event: &Event) {
         Event::StepDetail { step, detail: Detail::Removed { rows } } => {
             info!(%step, rows = rows.len(), "papers removed");
         }
-        // A batch is told where it happens, within its span; the others come with what the step did.
-        Event::StepDetail {
-            detail: Detail::Batch { .. } | Detail::Reused { .. } | Detail::Rejected { .. }, ..
-        } => {}
+        // A batch is told where it happens, within its span.
+        Event::StepDetail { detail: Detail::Batch { .. }, .. } => {}
+        // Progress as well; what comes of it is told when the step has ended.
+        Event::StepDetail { detail: Detail::Read { .. } | Detail::Reused { .. } | Detail::Rejected { .. }, .. } => {}
         Event::StepFinished { step, counts, run_counts, seconds, .. } => {
             info!(%step, seconds, counts = ?counts, run_counts = ?run_counts, "step finished");
         }

@@ -27,13 +27,14 @@ impl Beside {
     /// Takes in what a step tells.
     pub fn add(&mut self, detail: &Detail) {
         match detail {
-            Detail::Batch { tokens, seconds, .. } => {
-                self.tokens += tokens;
-                self.seconds += seconds;
-            }
+            Detail::Read { tokens, seconds } => (self.tokens, self.seconds) = (*tokens, *seconds),
             Detail::Reused { rows } => self.reused = *rows,
             Detail::Rejected { rows } => self.rejected = *rows,
-            Detail::Sealed { .. } | Detail::Asked { .. } | Detail::Failed { .. } | Detail::Removed { .. } => {}
+            Detail::Batch { .. }
+            | Detail::Sealed { .. }
+            | Detail::Asked { .. }
+            | Detail::Failed { .. }
+            | Detail::Removed { .. } => {}
         }
     }
 
@@ -125,7 +126,7 @@ mod tests {
     fn words_beside_a_bar_fit_its_line() {
         let mut beside = Beside::default();
         assert_eq!(beside.fitting(120, 24, "0 of 9"), "");
-        beside.add(&Detail::Batch { rows: 10, tokens: 11_800, seconds: 2.0 });
+        beside.add(&Detail::Read { tokens: 11_800, seconds: 2.0 });
         beside.add(&Detail::Reused { rows: 120 });
         assert_eq!(beside.words(), ["5.9k tokens/s", "120 reused"]);
         assert_eq!(beside.fitting(120, 24, "1000 of 300000"), "  5.9k tokens/s  120 reused");
