@@ -15,5 +15,5 @@ new_chroot() {
 
 end_chroot() {
     umount "$1/proc" 2>/dev/null || true
-    rm -rf --one-file-system "$1"
+    rm -rf --one-file-system "$1" "$1.log"
 }

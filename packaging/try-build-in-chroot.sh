@@ -6,10 +6,10 @@
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . packaging/chroot.sh
-tree=$(realpath -m -- "${1:-}")
+tree=${1:+$(realpath -m -- "$1")}
 root=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'end_chroot "$root"' EXIT
-new_chroot "$root" build-essential,ca-certificates,cmake,curl,git,npm,pkg-config,procps,python3,python3-pip,python3-venv
+new_chroot "$root" ca-certificates
 cp -r "$(rustc --print sysroot)" "$root/opt/rust"
 mount --bind /dev "$root/dev"
 trap 'umount "$root/dev"; end_chroot "$root"' EXIT
@@ -25,6 +25,7 @@ in_it() {
     chroot "$root" /bin/bash -c "set -e; export PATH=/opt/rust/bin:/root/.local/bin:\$PATH HOME=/root CARGO_TARGET_DIR=/opt/target; cd /src; $1"
     printf '%d s\n\n' $((SECONDS - begun))
 }
+in_it 'apt-get -qq update && apt-get -qq install --no-install-recommends build-essential cmake curl git npm pkg-config procps python3-pip python3-venv >/dev/null 2>&1'
 in_it './setup.sh'
 in_it 'just release'
 in_it 'docs/run.py /opt/target/release/sciembed tutorial'

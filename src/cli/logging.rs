@@ -61,7 +61,10 @@ impl LoggingArguments {
         }
         let lines = filter.map(|filter| match self.log_format {
             LogFormat::Human => lines().with_ansi(console::colors_enabled_stderr()).with_filter(filter).boxed(),
-            LogFormat::Json => lines().json().flatten_event(true).with_filter(filter).boxed(),
+            LogFormat::Json => {
+                // The list of all spans holds it.
+                lines().json().flatten_event(true).with_current_span(false).with_filter(filter).boxed()
+            }
         });
         // Only fails if it was started before, and this is the one place that does.
         let _ = tracing_subscriber::registry().with(sent).with(lines).try_init();

@@ -178,7 +178,10 @@ fn summed(report: &Report) -> String {
     let found = match report.findings.len() {
         0 => "all is as it was written".to_owned(),
         count => {
-            format!("{count} damaged: `sciembed verify WORKFLOW --repair` puts it out of use, and applies the workflow")
+            let them = if count == 1 { "it" } else { "them" };
+            format!(
+                "{count} damaged: `sciembed verify WORKFLOW --repair` puts {them} out of use, and applies the workflow"
+            )
         }
     };
     if checked.is_empty() { found } else { format!("checked {}\n{found}", checked.join(", ")) }

@@ -100,7 +100,7 @@ fn a_log_is_told_when_asked() {
     let batch = of("batch embedded")[0];
     let spans: Vec<&Value> = batch["spans"].as_array().unwrap().iter().map(|span| &span["name"]).collect();
     assert_eq!(spans, ["run", "step", "batch"], "{batch}");
-    let (step, rows) = (&batch["spans"][1]["step"], &batch["span"]["rows"]);
+    let (step, rows) = (&batch["spans"][1]["step"], &batch["spans"][2]["rows"]);
     assert!(step == "embed.minilm[2011]" && rows == 1, "{batch}");
     let bad = env.plan(&["--log-level", "sciembed=loud"]);
     assert!(bad.code == Some(1) && bad.err.contains("log filter"), "{}", bad.err);
