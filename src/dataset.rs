@@ -13,7 +13,7 @@ use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::Float32Type;
 use serde::Deserialize;
 
-use crate::digest::{EmbedderKey, MetadataDigest, NodeKey, RowKey};
+use crate::digest::{Digest, EmbedderKey, MetadataDigest, NodeKey, RowKey};
 use crate::encoding::{SetDtype, decode};
 use crate::graph::{embeddings_file, keys_file, manifest_file, part_file};
 use crate::index::flat::Vectors;
@@ -70,6 +70,16 @@ pub enum DatasetError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A file with other bytes.
+    #[error("read {}: its bytes are not those that were published", path.display())]
+    #[diagnostic(
+        code(sciembed::dataset::damaged),
+        help("apply the workflow that publishes this dataset: it will publish it anew")
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of another set.
     #[error("open {}: it belongs to set {found}, not to {expected}", path.display())]
     #[diagnostic(
@@ -88,6 +98,17 @@ pub enum DatasetError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
+}
+
+impl DatasetError {
+    /// Whether files are not what they were.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Mixed { .. } | Self::Incomplete { .. } => true,
+            Self::Store(error) => error.is_damage(),
+            Self::NoDataset { .. } | Self::NoDirectory { .. } | Self::Unknown { .. } => false,
+        }
+    }
 }
 
 /// The description that a dataset carries, as far as readers need it.
@@ -117,6 +138,15 @@ pub struct Description {
     /// The datasets that it was merged from; none if it is no merge.
     #[serde(default)]
     pub parts: Vec<Part>,
+    /// Its files but for this description.
+    #[serde(default)]
+    files: BTreeMap<String, FileDigest>,
+}
+
+/// What a file should be.
+#[derive(Clone, Debug, Deserialize)]
+struct FileDigest {
+    blake3: Digest,
 }
 
 /// A dataset, as a merge of it names it.
@@ -167,6 +197,7 @@ pub struct Row {
 
 /// An open dataset: the set that was published when it was opened, whatever is published later.
 pub struct Dataset {
+    folder: PathBuf,
     description: Description,
     /// Each with its first row: one table, or for a view those of its parts.
     vectors: Vec<(usize, IpcTable)>,
@@ -233,7 +264,22 @@ impl Dataset {
         let path = set.join(keys_file(name));
         let keys = KeyIndex::open(&path)?;
         same_set(&path, &keys.set().to_string(), &expected)?;
-        Ok(Self { description, vectors, keys })
+        Ok(Self { folder: set, description, vectors, keys })
+    }
+
+    /// Reads all its files, and compares them with what was published.
+    ///
+    /// # Errors
+    /// [`DatasetError::Damaged`]; whatever reading gives.
+    pub fn verify(&self) -> Result<(), DatasetError> {
+        self.description.files.iter().try_for_each(|(file, FileDigest { blake3 })| {
+            let path = self.folder.join(file);
+            match Digest::of_file(&path) {
+                Ok(found) if found == *blake3 => Ok(()),
+                Ok(_) => Err(DatasetError::Damaged { path }),
+                Err(error) => Err(StoreError::read(&path, error).into()),
+            }
+        })
     }
 
     /// What the dataset says of itself.

@@ -140,17 +140,15 @@ impl Error {
     /// The exit that this error means.
     pub fn exit(&self) -> Exit {
         let damage = match self {
-            Self::Store(error) | Self::Run(RunError::Store(error)) | Self::Dataset(DatasetError::Store(error)) => {
-                error.is_damage()
-            }
+            Self::Store(error) | Self::Run(RunError::Store(error)) => error.is_damage(),
             Self::Run(RunError::Observe { errors }) => {
                 errors.iter().any(|error| matches!(error, ObserveError::Store(error) if error.is_damage()))
             }
             Self::Lineage(error) => error.is_damage(),
             Self::Catalog(error) => error.is_damage(),
             Self::Stages(StagesError::Store(error)) | Self::Search(SearchError::Store(error)) => error.is_damage(),
-            Self::Dataset(DatasetError::Mixed { .. } | DatasetError::Incomplete { .. }) => true,
-            Self::Manifest(_) | Self::Select(_) | Self::Dataset(_) => false,
+            Self::Dataset(error) | Self::Export(ExportError::Dataset(error)) => error.is_damage(),
+            Self::Manifest(_) | Self::Select(_) => false,
             Self::Run(RunError::Lock(_)) | Self::Hub(_) | Self::Model(_) | Self::Convert(_) => false,
             Self::Embedder(_) | Self::Stages(_) | Self::Search(_) | Self::Ann(_) => false,
             Self::Words(_) | Self::Export(_) => false,

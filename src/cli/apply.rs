@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::saved::Saved;
 use super::summary::Summary;
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure, derived, report, standard_input, tell};
+use super::{DoorError, Failure, derived, logging, report, standard_input, status, tell};
 use crate::catalog;
 use crate::dataset;
 use crate::error::{Exit, exit_of_failures};
@@ -93,7 +93,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let options =
         Options { run: run::run_id(), jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize), accept_failures };
     let mut metrics = arguments.metrics.start()?;
-    let mut progress = Progress::new(std::io::stderr().is_terminal());
+    let former = status::former(&observer);
+    let mut progress = Progress::new(std::io::stderr().is_terminal() && !logging::is_on());
     let mut summary = Summary::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DoorError::Runtime)?;
     let report = runtime.block_on(async {
@@ -110,6 +111,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let outcome = report.outcome;
     let due = if matches!(outcome, Outcome::NothingToDo) { derived::due(&derived).len() } else { 0 };
     let exit = end(report, (&summary, due), &named.path.display().to_string());
+    if outcome == Outcome::Done {
+        // If nobody reads it, the work is done all the same.
+        drop(status::tell_former(&former));
+    }
     let (id, graph, base) = (options.run, workflow.graph.clone(), workflow.base.clone());
     Ok(runtime.block_on(async {
         tokio::select! {

@@ -10,7 +10,7 @@ use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
 use console::{measure_text_width, truncate_str};
 
-use super::print::{remark, shortest, show};
+use super::print::{self, printable, remark, shortest, show};
 use super::{DoorError, Failure};
 use crate::catalog::{self, Answer, Built};
 use crate::error::Exit;
@@ -19,6 +19,8 @@ use crate::error::Exit;
 const TABLE_ROWS: usize = 200;
 /// Columns of the terminal that a value may take in a table: programs take csv or json.
 const CELL_WIDTH: usize = 200;
+/// Columns that a cell keeps on a terminal that is too narrow for all.
+const NARROWEST: usize = 8;
 /// What is told when nothing is asked: the tables with their rows, their columns, and what both mean.
 const OVERVIEW: &str = "\
     SELECT \"table\", \"column\", type, meaning FROM ( \
@@ -121,16 +123,18 @@ fn print_table(out: &mut impl Write, answer: &Answer) -> Result<(), DoorError> {
     for batch in &answer.batches {
         let left = (TABLE_ROWS + 1).saturating_sub(rows.len());
         let shown = cells(&batch.slice(0, batch.num_rows().min(left)), "null")?;
-        // What a file held must not move the cursor.
-        let shortened =
-            |cell: &String| truncate_str(&cell.replace(char::is_control, " "), CELL_WIDTH, "…").into_owned();
+        let shortened = |cell: &String| truncate_str(&printable(cell), CELL_WIDTH, "…").into_owned();
         rows.extend(shown.iter().map(|row| row.iter().map(shortened).collect()));
     }
     let width = |column: usize| rows.iter().map(|row| measure_text_width(&row[column])).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let mut widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    if let Some(columns) = print::width() {
+        narrow(&mut widths, columns);
+    }
     for row in &rows {
         let padded = row.iter().zip(&widths).map(|(cell, width)| {
-            let padding = " ".repeat(width - measure_text_width(cell));
+            let cell = truncate_str(cell, *width, "…");
+            let padding = " ".repeat(width - measure_text_width(&cell));
             format!("{cell}{padding}")
         });
         writeln!(out, "{}", padded.collect::<Vec<_>>().join("  ").trim_end()).map_err(DoorError::Output)?;
@@ -140,6 +144,17 @@ fn print_table(out: &mut impl Write, answer: &Answer) -> Result<(), DoorError> {
         0 => Ok(()),
         more => writeln!(out, "and {more} more rows of {total}: --format csv or json prints them all")
             .map_err(DoorError::Output),
+    }
+}
+
+/// Takes from the widest columns what a terminal has no room for.
+fn narrow(widths: &mut [usize], columns: usize) {
+    let mut excess = (widths.iter().sum::<usize>() + 2 * widths.len()).saturating_sub(columns + 2);
+    while excess > 0
+        && let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROWEST)
+    {
+        *widest -= 1;
+        excess -= 1;
     }
 }
 

@@ -7,7 +7,7 @@ use chrono::DateTime;
 
 use super::datasets::{DatasetArguments, look_up, tell_unknown};
 use super::environment::Machine;
-use super::print::{remark, say, show};
+use super::print::{printable, remark, say, show};
 use super::workflow::WorkflowArguments;
 use super::{DoorError, Failure, inputs};
 use crate::dataset::Dataset;
@@ -200,8 +200,7 @@ fn made(by: &MadeBy) -> String {
 }
 
 fn shortened(text: &str) -> String {
-    // What a file held must not move the cursor.
-    let flat = text.replace(char::is_control, " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let flat = printable(text).split_whitespace().collect::<Vec<_>>().join(" ");
     match flat.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{} … ({} characters in all)", &flat[..end], text.chars().count()),
         None => flat,

@@ -17,7 +17,7 @@ use crate::store::gc::{GcOptions, GcPlan, OnlyCopies, Tally};
 ///
 /// Live is what any workflow last applied: each step's record, all that was made for it, and all that this was made of, so
 /// that every published row can still be traced to its line. What is younger than --keep stays too, and so do journals.
-/// Published directories are not touched: they hold files of their own.
+/// Published directories are not touched: what they show stays.
 ///
 /// Without --delete nothing is deleted: what would go is told, by reason, with its size. Nothing is deleted while a run
 /// lives, or if a reference or a record cannot be read; `sciembed verify --repair` mends those.

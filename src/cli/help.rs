@@ -2,7 +2,7 @@
 
 use clap::CommandFactory;
 
-use super::print::{remark, say};
+use super::print::{remark, show, width};
 use super::{Cli, DoorError, Failure};
 use crate::error::Exit;
 
@@ -32,7 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let code = arguments.topic.join(" ");
     match section(&code) {
-        Some(text) => say(text)?,
+        Some(text) => show(reflowed(&text))?,
         None => {
             let near = near(&code).map_or_else(String::new, |near| format!("; near it: {near}"));
             remark(format!("{code} is neither a command nor the code of an error{near}"));
@@ -53,6 +53,21 @@ fn section(code: &str) -> Option<String> {
     let (_, rest) = ERRORS.split_once(&format!("\n## {whole}\n"))?;
     let text = rest.split("\n## ").next().unwrap_or_default();
     Some(format!("{whole}\n\n{}", text.trim()))
+}
+
+/// Text whose paragraphs are one line each, for a terminal to break where it ends; examples, which are indented, stay.
+/// Elsewhere its lines are as they were written.
+fn reflowed(text: &str) -> String {
+    if width().is_none() {
+        return text.to_owned();
+    }
+    let is_prose = |paragraph: &str| {
+        paragraph.lines().all(|line| line.starts_with(|first: char| first.is_alphabetic() || "`(*".contains(first)))
+    };
+    let paragraph = |paragraph: &str| {
+        if is_prose(paragraph) { paragraph.lines().collect::<Vec<_>>().join(" ") } else { paragraph.to_owned() }
+    };
+    text.split("\n\n").map(paragraph).collect::<Vec<_>>().join("\n\n")
 }
 
 fn near(code: &str) -> Option<&'static str> {

@@ -41,7 +41,7 @@ struct Options {
     #[arg(long, value_name = "YEARS")]
     years: Option<String>,
     /// The fields that make the text of a paper [default: title and abstract]
-    #[arg(long, value_name = "FIELD", num_args = 1..)]
+    #[arg(long, value_name = "FIELD", num_args = 1.., value_delimiter = ',')]
     fields: Option<Vec<String>>,
     /// Put before every text, for models that want an instruction there
     #[arg(long, value_name = "TEXT")]
@@ -85,8 +85,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let years = data.chosen(options.years.as_deref().unwrap_or(&data.years_text()))?;
     if !years.is_empty() {
         remark(format!(
-            "takes {} files, of {}",
+            "takes {} file{}, of {}",
             years.len(),
+            if years.len() == 1 { "" } else { "s" },
             years.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
         ));
     }

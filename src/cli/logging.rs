@@ -2,6 +2,7 @@
 //! same to people.
 
 use std::io::{self, Stderr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -11,6 +12,8 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::DoorError;
+
+static LOGGED: AtomicBool = AtomicBool::new(false);
 
 /// How much is logged, and how. Standard error takes it, as it takes progress.
 #[derive(clap::Args)]
@@ -59,6 +62,7 @@ impl LoggingArguments {
         if filter.is_none() && sent.is_none() {
             return Ok(log);
         }
+        LOGGED.store(filter.is_some(), Ordering::Relaxed);
         let lines = filter.map(|filter| match self.log_format {
             LogFormat::Human => lines().with_ansi(console::colors_enabled_stderr()).with_filter(filter).boxed(),
             LogFormat::Json => {
@@ -80,12 +84,20 @@ impl LoggingArguments {
         if let Some(word) = filter.split(',').map(str::trim).find(|word| is_mistyped(word)) {
             return Err(failed(format!("{word} is not a level")));
         }
-        EnvFilter::try_new(filter).map(Some).map_err(|error| failed(error.to_string()))
+        // The runtime's binding warns of each library that is newer than itself.
+        let names_it = filter.split(',').any(|directive| directive.trim().starts_with("ort"));
+        let quiet = if names_it { "" } else { ",ort=error" };
+        EnvFilter::try_new(format!("{filter}{quiet}")).map(Some).map_err(|error| failed(error.to_string()))
     }
 }
 
 fn is_mistyped(directive: &str) -> bool {
     !directive.is_empty() && !directive.contains(['=', '[']) && directive.parse::<LevelFilter>().is_err()
+}
+
+/// Whether lines of a log go to standard error: bars do not go with them.
+pub fn is_on() -> bool {
+    LOGGED.load(Ordering::Relaxed)
 }
 
 /// Lines on standard error.

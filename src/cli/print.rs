@@ -74,6 +74,12 @@ fn last_column(line: &str, columns: usize) -> usize {
     }
 }
 
+/// Text that a file held, as a line of a terminal: it must move no cursor, and turn no direction.
+pub fn printable(text: &str) -> String {
+    let is_moving = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(is_moving, " ")
+}
+
 /// A stretch of time in the unit that fits it.
 pub fn duration(seconds: f64) -> String {
     match seconds {
@@ -126,6 +132,11 @@ pub fn tidy(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_file_held_moves_no_cursor() {
+        assert_eq!(printable("a\x1b[31mb\u{202e}c\n é"), "a [31mb c  é");
+    }
 
     #[test]
     fn lines_fit_a_terminal_and_stay_whole_elsewhere() {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::datasets::{DatasetArguments, look_up, tell_unknown};
 use super::environment::Machine;
-use super::print::{remark, say, show};
+use super::print::{printable, remark, say, show};
 use super::workflow::library;
 use super::{DoorError, Failure};
 use crate::ann::{Ann, Effort};
@@ -105,7 +105,7 @@ struct Options {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// A line a paper: score, bibcode, first author, year and title
+    /// A line a paper: rank, score, bibcode, first author and title
     Table,
     /// One JSON object a line
     Json,
@@ -378,10 +378,10 @@ fn line(rank: usize, hit: &Hit, about: &About) -> String {
     let About { title, year: _, first_author } = about;
     let mut told = format!("{rank:>3}  {:.4}  {:19}", hit.score, hit.bibcode);
     if let Some(author) = first_author {
-        told.push_str(&format!("  {author}"));
+        told.push_str(&format!("  {}", printable(author)));
     }
     if let Some(title) = title {
-        let title: String = title.split_whitespace().collect::<Vec<_>>().join(" ");
+        let title: String = printable(title).split_whitespace().collect::<Vec<_>>().join(" ");
         let short: String = title.chars().take(SHOWN_CHARACTERS).collect();
         let end = if short.len() < title.len() { "…" } else { "" };
         told.push_str(&format!("  {short}{end}"));

@@ -144,7 +144,7 @@ fn print(
 }
 
 /// Datasets that steps of this workflow published which it has no longer, such as a year that left the matrix.
-fn former(observer: &Observer) -> Vec<String> {
+pub fn former(observer: &Observer) -> Vec<String> {
     let graph = observer.graph;
     let dirs: BTreeSet<PathBuf> =
         graph.steps.iter().filter_map(|step| Some(observer.directory(&step.dataset()?))).collect();
@@ -159,7 +159,11 @@ fn former(observer: &Observer) -> Vec<String> {
     dirs.iter().flat_map(of_dir).collect()
 }
 
-fn tell_former(names: &[String]) -> Result<(), DoorError> {
+/// Says that these are published still: a search of their directory finds them.
+///
+/// # Errors
+/// [`DoorError::Output`].
+pub fn tell_former(names: &[String]) -> Result<(), DoorError> {
     let are = match names.len() {
         0 => return Ok(()),
         1 => "1 dataset is".to_owned(),

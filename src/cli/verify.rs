@@ -13,7 +13,7 @@ use super::print::{remark, say, show};
 use super::progress::Progress;
 use super::store::StoreArguments;
 use super::workflow::{SelectionArguments, Workflow};
-use super::{DoorError, Failure, tell, tell_alike};
+use super::{DoorError, Failure, logging, tell, tell_alike};
 use crate::error::{Exit, exit_of_failures};
 use crate::event::Outcome;
 use crate::observe::ObserveError;
@@ -126,7 +126,7 @@ fn apply(workflow: &Workflow, machine: &Machine) -> Result<Exit, Failure> {
     // What was accepted stands: only an apply without --accept-failures tries it again.
     observer.accept_failures = true;
     let options = Options { run: run_id(), jobs: cores(), accept_failures: false };
-    let mut progress = Progress::new(stderr().is_terminal());
+    let mut progress = Progress::new(stderr().is_terminal() && !logging::is_on());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DoorError::Runtime)?;
     let report = runtime.block_on(run::apply(observer, &scope, &options, &mut |event| progress.show(event), pending()));
     progress.end();

@@ -157,6 +157,8 @@ impl Job<'_> {
         if let Some(field) = self.export.clash() {
             return Err(ExportError::Name { field: field.to_owned() });
         }
+        // What is handed on is out of our hands, and is not looked at again.
+        dataset.verify()?;
         let mut done = match self.export.dir() {
             Some(dir) => {
                 folder::export(self, &folder::place(self.base, dir, &dataset.description().dataset), dataset, lineage)

@@ -277,7 +277,9 @@ impl Publication<'_> {
             }
         }
         let run = layout.set(&self.set).join(run_file(self.name));
-        durable::write(&run, &beside(&run), self.provenance).map_err(at(run))?;
+        durable::make_room(&run)
+            .and_then(|()| durable::write(&run, &beside(&run), self.provenance))
+            .map_err(at(run))?;
         let previous = layout.shown(self.name);
         self.show(&layout)?;
         self.tidy(&layout, previous.as_deref()).map_err(at(layout.sets()))

@@ -59,13 +59,17 @@ pub(super) fn place(
 /// Makes a synced file with this content.
 fn make(content: &Content, temporary: &Path, holders: impl FnOnce() -> io::Result<Vec<PathBuf>>) -> io::Result<bool> {
     let Content { blob, digest, is_verified } = *content;
-    if reflink(blob, temporary)? || second_name(blob, temporary) {
-        return Ok(is_verified || Digest::of_file(temporary)? == *digest);
+    let is_shared = reflink(blob, temporary)? || second_name(blob, temporary);
+    if is_shared && (is_verified || Digest::of_file(temporary)? == *digest) {
+        return Ok(true);
+    }
+    if is_shared {
+        fs::remove_file(temporary)?;
     }
     if holders()?.iter().any(|holder| is_sound(holder, digest) && second_name(holder, temporary)) {
         return Ok(true);
     }
-    Ok(copy(blob, temporary)? == *digest)
+    Ok(!is_shared && copy(blob, temporary)? == *digest)
 }
 
 fn is_sound(path: &Path, digest: &Digest) -> bool {

@@ -70,6 +70,22 @@ fn a_damaged_set_is_built_again() {
     assert_eq!(env.plan(&[]).code, Some(0));
 }
 
+/// Whoever copies with a tool that takes a name for a folder.
+#[test]
+fn a_directory_in_a_published_files_place_makes_room() {
+    let env = TestEnv::of(5);
+    env.applied(&[]);
+    let before = env.keyed();
+    for file in ["run_minilm_2010.json", "keys_minilm_2011.fst"] {
+        let path = fs::canonicalize(env.path("embeddings").join(file)).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+    }
+    env.applied(&[]);
+    assert_eq!(env.keyed(), before);
+    assert_eq!(env.run(&["verify", "workflow.toml"]).code, Some(0));
+}
+
 /// A published file is the store's under a second name: whoever writes into it damages both, and both are made again from the
 /// tables, without a vector computed anew.
 #[test]

@@ -191,6 +191,23 @@ fn an_interrupted_export_goes_on() {
     }
 }
 
+/// What was damaged in a published file would stay in an export, which nobody looks at again.
+#[test]
+fn a_damaged_dataset_is_not_handed_on() {
+    let env = project(10, "");
+    env.applied(&[]);
+    let path = fs::canonicalize(env.path("embeddings/embeddings_minilm.f16")).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    damage(&path, &bytes);
+    let refused = env.run(&["export", "npy", "--to", "out"]);
+    assert!(refused.code == Some(4) && refused.err.contains("not those that were published"), "{}", refused.err);
+    assert!(!env.path("out").exists());
+    env.applied(&[]);
+    assert_eq!(env.run(&["export", "npy", "--to", "out"]).code, Some(0));
+}
+
 /// A part that was damaged meanwhile is not believed; a folder of somebody else is not touched.
 #[test]
 fn what_no_export_wrote_is_left_alone() {

@@ -51,11 +51,25 @@ fn data_of_other_shapes_are_looked_at() {
     assert!(years.code == Some(1) && years.err.contains("there are 2010:2011"), "{}", years.err);
 }
 
+/// What a folder's name holds is its name, whatever globs and templates make of it.
+#[test]
+fn folders_of_any_name_are_taken_as_they_are() {
+    for name in ["d{year}", "in{b}c [1]*?", "open{"] {
+        let env = dumps();
+        fs::rename(env.path("data"), env.path(name)).unwrap();
+        fs::create_dir(env.path("data")).unwrap();
+        fs::create_dir(env.path("d2010")).unwrap();
+        env.write("d2010/2010.json.gz", "no dump");
+        let told = env.run(&["ingest", "--input", name, "--model", "fake://8", "--out", "out"]);
+        assert!(told.code == Some(0) && told.out.contains("24 vectors from 2"), "{name}: {}{}", told.out, told.err);
+    }
+}
+
 #[test]
 fn a_folder_is_embedded_in_one_command() {
     let env = dumps();
     let options =
-        ["ingest", "--input", "data", "--years", "2010:2011", "--fields", "title", "abstract", "--model", "fake://8"];
+        ["ingest", "--input", "data", "--years", "2010:2011", "--fields", "title,abstract", "--model", "fake://8"];
     let arguments = [&options[..], &["--prefix", "read: ", "--batch", "256", "--out", "out"]].concat();
     let emitted = env.run(&[&arguments[..], &["--emit"]].concat());
     assert!(

@@ -140,6 +140,10 @@ fn status_of_a_year_without_its_file() {
     assert_eq!(status.code, Some(0), "{}{}", status.out, status.err);
     let former = "\n1 dataset is published that no step of this workflow publishes any more: minilm_2010\n";
     assert!(status.out.ends_with(former), "{}", status.out);
+    // An apply says it too: a search of the directory finds what it was not asked about.
+    env.write_year(2011, &papers(2011, 4));
+    let told = env.applied(&[]);
+    assert!(told.out.contains(former), "{}", told.out);
 }
 
 /// What is not made yet is not known, and everything else of a pending step is what it was.

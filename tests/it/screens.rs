@@ -98,6 +98,8 @@ fn screens_of_questions() {
         "catalog",
         &["catalog", "--dir", "embeddings", "SELECT dataset, \"rows\", label, cells, parts FROM datasets"],
     );
+    let wide = ["catalog", "--dir", "embeddings", "SELECT * FROM papers LIMIT 3"];
+    assert_eq!(env.screen(80, &wide, &[]).text.lines().count(), 4, "a header, and a line a paper");
     assert_screens(&env, "peek", &["peek", "workflow.toml", "load.records[2011]", "rejects"]);
     assert_words(&env, &["status", "workflow.toml"]);
     assert_words(&env, &["log", "workflow.toml"]);

@@ -12,6 +12,10 @@ use crate::graph::Selection;
 use crate::source::chunks::Chunks;
 use crate::source::codec::decompress;
 
+/// What stands for the year in the name of yearly files.
+pub const YEAR: &str = "{year}";
+/// Years that one line names.
+const NAMED_YEARS: usize = 20;
 /// Records that are looked at.
 const SAMPLE: usize = 1000;
 /// Longest record that is looked at.
@@ -58,7 +62,7 @@ pub fn look(input: &Path) -> Result<Data, DoorError> {
     };
     let files = files(&folder).map_err(|error| failed(error.to_string()))?;
     let (pattern, years) = pattern(&files, name.as_deref()).ok_or_else(|| failed("it holds no files".to_owned()))?;
-    let last = years.last().map_or_else(|| pattern.clone(), |year| pattern.replace("{year}", &year.to_string()));
+    let last = years.last().map_or_else(|| pattern.clone(), |year| pattern.replacen(YEAR, &year.to_string(), 1));
     let sample = folder.join(last);
     let records = records(&sample).map_err(|error| failed(format!("{}: {error}", sample.display())))?;
     if records.is_empty() {
@@ -208,8 +212,11 @@ impl Data {
         let named = || years.split(|letter: char| !letter.is_ascii_digit()).filter_map(|year| year.parse::<u16>().ok());
         let span = named().min()?..=named().max()?;
         let is_lacking = |year: &u16| selection.contains(&year.to_string()) && !self.years.contains(year);
-        let lacking: Vec<String> = span.filter(is_lacking).map(|year| year.to_string()).collect();
-        (!lacking.is_empty()).then(|| format!("there is no file of {}", lacking.join(", ")))
+        let mut lacking: Vec<String> = span.filter(is_lacking).map(|year| year.to_string()).collect();
+        let more = lacking.len().saturating_sub(NAMED_YEARS);
+        lacking.truncate(NAMED_YEARS);
+        let more = if more > 0 { format!(" and {more} more years") } else { String::new() };
+        (!lacking.is_empty()).then(|| format!("there is no file of {}{more}", lacking.join(", ")))
     }
 
     /// The fields that make a good text; without any of those that are known for it, the commonest.

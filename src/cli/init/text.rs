@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use toml::Value;
 
 use super::Data;
+use super::look::YEAR;
 use crate::cli::print::tidy;
 
 /// What was decided.
@@ -34,7 +35,6 @@ pub fn text(data: &Data, draft: &Draft, folder: &Path) -> String {
     let quoted = |text: &str| Value::String(text.to_owned()).to_string();
     let list = |items: &[String]| items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
     let path = |path: &str| quoted(&relative(Path::new(path), folder).display().to_string());
-    let input = data.folder.join(&data.pattern);
     let yearly = !draft.years.is_empty();
     let label = label(&draft.model);
     let mut told = format!(
@@ -45,17 +45,14 @@ pub fn text(data: &Data, draft: &Draft, folder: &Path) -> String {
          version = 1\n\
          name = {}\n\
          store = {}              # where every result is kept, under the digest of what made it\n\n",
-        data.files_text(),
+        data.files_text().replace(char::is_control, " "),
         quoted(&draft.name),
         path(&draft.store)
     );
     if yearly {
         told.push_str(&format!("[matrix]\nyear = {}    # to add a year, add it here\n\n", years(&draft.years)));
     }
-    told.push_str(&format!(
-        "[load.records]\ninput = {}\n",
-        quoted(&glob::Pattern::escape(&relative(&input, folder).display().to_string()))
-    ));
+    told.push_str(&format!("[load.records]\ninput = {}\n", quoted(&input(data, folder))));
     if data.key != "bibcode" {
         told.push_str(&format!("key = {}\n", quoted(&data.key)));
     }
@@ -97,6 +94,17 @@ pub fn text(data: &Data, draft: &Draft, folder: &Path) -> String {
         ));
     }
     told
+}
+
+/// What a load node reads: folder and names as they are, whatever they hold that globs and templates go by.
+fn input(data: &Data, folder: &Path) -> String {
+    let literal = |text: &str| glob::Pattern::escape(text).replace('{', "{{").replace('}', "}}");
+    let file = match data.pattern.split_once(YEAR).filter(|_| !data.years.is_empty()) {
+        Some((before, after)) => format!("{}{YEAR}{}", literal(before), literal(after)),
+        None => literal(&data.pattern),
+    };
+    let folder = relative(&data.folder, folder).display().to_string();
+    if folder == "." { file } else { format!("{}/{file}", literal(folder.trim_end_matches('/'))) }
 }
 
 fn years(years: &[u16]) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cli::DoorError;
-use crate::cli::print::say;
+use crate::cli::print::{printable, show};
 use crate::graph::NodeKind;
 use crate::stages::{Cut, Fate, Pick, Reading, Record, Stages, Step, Text, Window};
 
@@ -17,13 +17,13 @@ const SHOWN_TOKENS: usize = 60;
 /// Prints what became of a record, stage by stage.
 pub fn tell(stages: &Stages, pick: Pick, workflow: &str) -> Result<(), DoorError> {
     let Some(record) = &stages.record else {
-        say(match pick {
+        show(match pick {
             Pick::Named(bibcode) => format!("no record of {} has the bibcode {bibcode}", stages.steps[0].step),
             Pick::First | Pick::Random => format!("{} reads no record", stages.steps[0].step),
         })?;
         return tell_counts(stages, workflow);
     };
-    say(headline(record, pick, stages))?;
+    show(headline(record, pick, stages))?;
     tell_record(record)?;
     if let Some(text) = &stages.text {
         tell_text(text, &step(stages, NodeKind::Prepare).step)?;
@@ -61,10 +61,10 @@ fn counted(counts: &BTreeMap<&str, u64>) -> String {
 
 fn tell_record(record: &Record) -> Result<(), DoorError> {
     let line = &record.line;
-    say(format!("\nline {} of {}, {} bytes", line.line, line.file, line.bytes))?;
-    say(indented(&shortened(&line.text)))?;
+    show(format!("\nline {} of {}, {} bytes", line.line, line.file, line.bytes))?;
+    show(indented(&shortened(&line.text)))?;
     for other in &record.others {
-        say(format!(
+        show(format!(
             "  line {} of {} has this bibcode too, and does not count: {}",
             other.line, other.file, other.why
         ))?;
@@ -72,7 +72,7 @@ fn tell_record(record: &Record) -> Result<(), DoorError> {
     if record.fields.is_empty() {
         return Ok(());
     }
-    say("\nrecord")?;
+    show("\nrecord")?;
     let width = record.fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     for (name, texts) in &record.fields {
         let value = match texts.as_deref() {
@@ -80,21 +80,21 @@ fn tell_record(record: &Record) -> Result<(), DoorError> {
             Some([]) => "(an empty list)".to_owned(),
             Some(texts) => texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "),
         };
-        say(format!("  {name:width$}  {value}"))?;
+        show(format!("  {name:width$}  {value}"))?;
     }
     if !record.aliases.is_empty() {
-        say(format!("  aliases: {}", record.aliases.join(", ")))?;
+        show(format!("  aliases: {}", record.aliases.join(", ")))?;
     }
     Ok(())
 }
 
 fn tell_text(text: &Text, step: &str) -> Result<(), DoorError> {
     let Some(whole) = &text.text else {
-        return say(format!("\ntext of {step}: none, so it is rejected as no_text"));
+        return show(format!("\ntext of {step}: none, so it is rejected as no_text"));
     };
     let cuts: String = text.cuts.iter().map(cut).collect();
-    say(format!("\ntext of {step}, {} characters{cuts}", whole.chars().count()))?;
-    say(indented(&shortened(whole)))
+    show(format!("\ntext of {step}, {} characters{cuts}", whole.chars().count()))?;
+    show(indented(&shortened(whole)))
 }
 
 fn cut(Cut { field, limit }: &Cut) -> String {
@@ -112,14 +112,14 @@ fn tell_reading(text: &str, reading: &Reading, step: &str) -> Result<(), DoorErr
         (1, dropped) => format!("{read} tokens read, {dropped} dropped"),
         (windows, _) => format!("{read} tokens read in {windows} windows"),
     };
-    say(format!("\ntokens of {step}: {told} (at most {max_length} at a time, by {model})"))?;
+    show(format!("\ntokens of {step}: {told} (at most {max_length} at a time, by {model})"))?;
     for window in windows {
-        say(format!("  {}", tokens(window)))?;
+        show(format!("  {}", tokens(window)))?;
         if windows.len() > 1 || *tokens_dropped > 0 {
-            say(format!("  read to here: {}", around(text, window.end)))?;
+            show(format!("  read to here: {}", around(text, window.end)))?;
         }
         if window.start > 0 {
-            say(format!("  read from here: {}", around(text, window.start)))?;
+            show(format!("  read from here: {}", around(text, window.start)))?;
         }
     }
     Ok(())
@@ -147,13 +147,13 @@ fn around(text: &str, at: usize) -> String {
 
 /// What was counted when the steps were applied last.
 fn tell_counts(stages: &Stages, workflow: &str) -> Result<(), DoorError> {
-    say("")?;
+    show("")?;
     if stages.steps.iter().all(|step| step.counts.is_none()) {
-        return say("nothing of this was applied yet, so nothing is counted");
+        return show("nothing of this was applied yet, so nothing is counted");
     }
     for Step { kind, step, counts } in &stages.steps {
         let Some(counts) = counts else {
-            say(format!("{step} was not applied yet"))?;
+            show(format!("{step} was not applied yet"))?;
             continue;
         };
         let count = |name: &str| counts.get(name).copied().unwrap_or(0);
@@ -168,9 +168,9 @@ fn tell_counts(stages: &Stages, workflow: &str) -> Result<(), DoorError> {
                 for (reason, count) in rejected {
                     told.push_str(&format!(", {count} rejected as {reason}"));
                 }
-                say(told)?;
+                show(told)?;
                 if count("rejected") > 0 {
-                    say(format!("  list them: sciembed peek {workflow} '{step}' rejects"))?;
+                    show(format!("  list them: sciembed peek {workflow} '{step}' rejects"))?;
                 }
             }
             NodeKind::Embed => {
@@ -185,7 +185,7 @@ fn tell_counts(stages: &Stages, workflow: &str) -> Result<(), DoorError> {
                     ),
                 };
                 let windowed = some(count("windowed"), "of them in several windows");
-                say(format!("{step}, as applied last: {rows} texts{windowed}, {told}"))?;
+                show(format!("{step}, as applied last: {rows} texts{windowed}, {told}"))?;
             }
             NodeKind::Persist | NodeKind::Merge => {}
         }
@@ -210,9 +210,4 @@ fn shortened(text: &str) -> String {
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {}", printable(line)).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
-}
-
-/// What a file held must not move the cursor.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }

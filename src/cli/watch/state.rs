@@ -52,6 +52,8 @@ struct Step {
     running: bool,
     done: bool,
     failed: bool,
+    /// When it began, in seconds since 1970.
+    began: f64,
     rows: u64,
     total: u64,
     /// Vectors and times of what was sealed.
@@ -68,7 +70,9 @@ impl State {
         for entry in &run.entries {
             let time = entry.time_ms as f64 / 1000.0;
             match &entry.event {
-                Event::StepStarted { step, .. } => steps.entry(step).or_default().running = true,
+                Event::StepStarted { step, .. } => {
+                    steps.insert(step, Step { running: true, began: time, ..Step::default() });
+                }
                 Event::StepDetail { step, detail: Detail::Sealed { vectors, done, total } } => {
                     let step = steps.entry(step).or_default();
                     (step.rows, step.total) = (*done, *total);
@@ -122,7 +126,9 @@ fn nodes(steps: &BTreeMap<&StepId, Step>, now: f64) -> Vec<Node> {
         if step.running {
             let recent = step.sealed.iter().filter(|(time, _)| now - time <= RATE_SECONDS);
             *rows += recent.map(|(_, vectors)| *vectors as f64).sum::<f64>();
-            *seconds = RATE_SECONDS;
+            // A young step has not had a whole minute, and what was not sealed yet is not counted.
+            let last = step.sealed.last().map_or(now, |(time, _)| *time);
+            *seconds = seconds.max((last - step.began.max(now - RATE_SECONDS)).max(1.0));
         } else if step.done {
             *rows += step.rows as f64;
             *seconds += step.seconds;
