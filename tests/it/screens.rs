@@ -101,6 +101,11 @@ fn screens_of_questions() {
     let wide = ["catalog", "--dir", "embeddings", "SELECT * FROM papers LIMIT 3"];
     assert_eq!(env.screen(80, &wide, &[]).text.lines().count(), 4, "a header, and a line a paper");
     assert_screens(&env, "peek", &["peek", "workflow.toml", "load.records[2011]", "rejects"]);
+    let export = ["export", "npy", "--to", "out", "--dir", "embeddings", "--dataset", "all"];
+    assert_eq!(env.run(&export).code, Some(0));
+    assert_screens(&env, "export_of_nothing", &export);
+    assert_screens(&env, "report", &["report", "workflow.toml", "--to", "report.html"]);
+    assert_screens(&env, "ingest", &["ingest", "--input", "data", "--model", "fake://8", "--out", "out2", "--emit"]);
     assert_words(&env, &["status", "workflow.toml"]);
     assert_words(&env, &["log", "workflow.toml"]);
     assert_words(&env, &["gc", "workflow.toml"]);
