@@ -53,7 +53,7 @@ test *args:
 
 # test what the feature otlp adds, in a build of its own
 test-otlp:
-    cargo test --locked --features otlp --test it -- otlp::
+    cargo test --locked --features otlp --lib --test it -- otlp::
 
 # fill the disk at every size, so that each write of an apply is the one that fails; or at SIZES sizes
 disk-full sizes="100000":
