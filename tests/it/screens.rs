@@ -71,16 +71,20 @@ fn screens_of_plans() {
 /// One year, so that one step runs at a time, and its lines come in one order.
 #[test]
 fn screens_of_an_apply() {
+    let assert_steady = |suffix: &str, shown: &str| {
+        let filters = vec![(r"indexed in \d+ s", "indexed in # s")];
+        insta::with_settings!({ snapshot_suffix => suffix, filters => filters }, { insta::assert_snapshot!("apply", shown) });
+    };
     let env = project();
     env.edit("year = [2010, 2011]", "year = [2011]");
     for (columns, store) in [(80, "at80"), (120, "at120")] {
         let shown = env.screen(columns, &["apply", "workflow.toml", "--set", &format!("store={store}")], &[]).text;
-        insta::with_settings!({ snapshot_suffix => columns.to_string() }, { insta::assert_snapshot!("apply", shown) });
+        assert_steady(&columns.to_string(), &shown);
         std::fs::remove_dir_all(env.path("embeddings")).unwrap();
     }
     let told = env.applied(&[]);
     let shown = format!("{}--- standard error\n{}", told.out, told.err);
-    insta::with_settings!({ snapshot_suffix => "no_terminal" }, { insta::assert_snapshot!("apply", shown) });
+    assert_steady("no_terminal", &shown);
 }
 
 #[test]
