@@ -23,7 +23,7 @@ use crate::catalog;
 use crate::dataset;
 use crate::error::{Exit, exit_of_failures};
 use crate::event::Outcome;
-use crate::graph::{Graph, Scope, StepId};
+use crate::graph::{Graph, Step, StepId};
 use crate::node::NodeError;
 use crate::observe::Observer;
 use crate::run::{self, Options, Report};
@@ -89,11 +89,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         observer.accept_failures = accept_failures;
         saved.refuse_if_moved(&workflow.graph, &counted(&mut observer, &scope)?)?;
     }
-    let (dirs, derived) = (directories(&observer, &scope), derived::wanted(&observer, &scope));
+    let steps = &workflow.graph.steps;
+    let dirs = directories(&observer, scope.running().map(|index| &steps[index]));
+    let (every_dir, derived) = (directories(&observer, steps.iter()), derived::wanted(&observer, &scope));
     let options =
         Options { run: run::run_id(), jobs: arguments.jobs.map_or_else(cores, |jobs| jobs as usize), accept_failures };
     let mut metrics = arguments.metrics.start()?;
-    let former = status::former(&observer);
     let mut progress = Progress::new(std::io::stderr().is_terminal() && !logging::is_on());
     let mut summary = Summary::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DoorError::Runtime)?;
@@ -113,7 +114,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let exit = end(report, (&summary, due), &named.path.display().to_string());
     if outcome == Outcome::Done {
         // If nobody reads it, the work is done all the same.
-        drop(status::tell_former(&former));
+        drop(status::tell_former(&status::former(&workflow.graph, &every_dir)));
     }
     let (id, graph, base) = (options.run, workflow.graph.clone(), workflow.base.clone());
     Ok(runtime.block_on(async {
@@ -142,10 +143,9 @@ fn end_at_once() -> ! {
     std::process::exit(i32::from(Exit::Interrupted.code()))
 }
 
-/// The directories that the steps of this run publish into.
-fn directories(observer: &Observer, scope: &Scope) -> BTreeSet<PathBuf> {
-    let runs = scope.steps().iter().filter(|index| scope.runs(**index));
-    runs.filter_map(|&index| Some(observer.directory(&observer.graph.steps[index].dataset()?))).collect()
+/// The directories that these steps publish into.
+pub fn directories<'a>(observer: &Observer, steps: impl Iterator<Item = &'a Step>) -> BTreeSet<PathBuf> {
+    steps.filter_map(|step| Some(observer.directory(&step.dataset()?))).collect()
 }
 
 /// Makes the catalog of each directory anew, where it may have changed. That it cannot be made takes nothing from what

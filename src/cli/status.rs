@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::apply::directories;
 use super::environment::Machine;
 use super::log::{at, state, with_overrides};
 use super::plan::{count_and_remember, totals, words};
@@ -16,10 +17,10 @@ use crate::dataset;
 use crate::embedder::EmbedderError;
 use crate::error::Exit;
 use crate::event::{Detail, Event};
-use crate::graph::{NodeKind, StepId};
+use crate::graph::{Graph, NodeKind, StepId};
 use crate::history::{PastRun, runs};
 use crate::node::with_causes;
-use crate::observe::{ObserveError, Observer};
+use crate::observe::ObserveError;
 use crate::plan::{Plan, PlannedStep, State, plan};
 use crate::published;
 use crate::record::RecordState;
@@ -70,7 +71,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             show(format!("spent       embed.{node}: {}", spending_words(spending)))?;
         }
         left_out(&plan, &observer.store)?;
-        tell_former(&former(&observer))?;
+        tell_former(&former(observer.graph, &directories(&observer, observer.graph.steps.iter())))?;
     }
     Ok(if faults.is_empty() { Exit::Done } else { Exit::Error })
 }
@@ -143,11 +144,9 @@ fn print(
     show(totals(plan, 0))
 }
 
-/// Datasets that steps of this workflow published which it has no longer, such as a year that left the matrix.
-pub fn former(observer: &Observer) -> Vec<String> {
-    let graph = observer.graph;
-    let dirs: BTreeSet<PathBuf> =
-        graph.steps.iter().filter_map(|step| Some(observer.directory(&step.dataset()?))).collect();
+/// Datasets in these directories that steps of this workflow published which it has no longer, such as a year that left the
+/// matrix.
+pub fn former(graph: &Graph, dirs: &BTreeSet<PathBuf>) -> Vec<String> {
     let is_former = |dir: &Path, name: &str| {
         let owner = published::provenance(dir, name).map(|by| by.owner).filter(|owner| owner.workflow == graph.name);
         owner.is_some_and(|owner| graph.steps.iter().all(|step| step.id.to_string() != owner.step))

@@ -8,7 +8,7 @@ use toml::Value;
 
 use super::Data;
 use super::look::YEAR;
-use crate::cli::print::tidy;
+use crate::cli::print::{printable, tidy};
 
 /// What was decided.
 pub struct Draft {
@@ -45,7 +45,7 @@ pub fn text(data: &Data, draft: &Draft, folder: &Path) -> String {
          version = 1\n\
          name = {}\n\
          store = {}              # where every result is kept, under the digest of what made it\n\n",
-        data.files_text().replace(char::is_control, " "),
+        printable(&data.files_text()),
         quoted(&draft.name),
         path(&draft.store)
     );
