@@ -413,6 +413,11 @@ pub enum PublishFault {
         /// Its name.
         file: String,
     },
+    /// A name that only an earlier set of the dataset had is there still: whoever published this one was killed.
+    NameLeft {
+        /// The name.
+        file: String,
+    },
 }
 
 impl fmt::Display for PublishFault {
@@ -422,6 +427,7 @@ impl fmt::Display for PublishFault {
             Self::OtherSet { shown } => write!(f, "set {shown} is published instead"),
             Self::FileMissing { file } => write!(f, "published {file} is missing"),
             Self::FileDiffers { file } => write!(f, "published {file} was changed"),
+            Self::NameLeft { file } => write!(f, "{file} of an earlier set is shown still"),
         }
     }
 }

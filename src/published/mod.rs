@@ -32,8 +32,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, NodeKey};
+use crate::encoding::SetDtype;
 use crate::fingerprint::PublishFault;
-use crate::graph::is_part_file;
+use crate::graph::{embeddings_file, is_part_file};
 use crate::manifest::config::EmbedConfig;
 use crate::record::Output;
 use crate::store::{DigestCache, Store, durable, failpoint};
@@ -138,7 +139,18 @@ pub fn fault(
         }
     }
     let unreadable = || provenance(dir, name).is_none().then(|| PublishFault::FileDiffers { file: run.clone() });
-    file_fault(&layout, name, set, &run, None, digests).or_else(unreadable)
+    let name_left = || name_left(&layout, name, outputs).map(|file| PublishFault::NameLeft { file });
+    file_fault(&layout, name, set, &run, None, digests).or_else(unreadable).or_else(name_left)
+}
+
+/// A name of an earlier set that leads nowhere now. Only that of the vectors differs between the sets of a dataset, by their
+/// type.
+fn name_left(layout: &Layout, name: &str, outputs: &BTreeMap<String, Output>) -> Option<String> {
+    let names = SetDtype::ALL.into_iter().map(|dtype| embeddings_file(name, dtype));
+    let is_ours = |file: &String| {
+        fs::read_link(layout.visible(file)).is_ok_and(|target| target == Layout::visible_target(name, file))
+    };
+    names.filter(|file| !outputs.contains_key(file)).find(is_ours)
 }
 
 fn file_fault(

@@ -236,15 +236,16 @@ impl TestEnv {
     /// provenance. Equal stores give equal maps.
     pub fn keyed(&self) -> BTreeMap<String, Digest> {
         let mut keyed = BTreeMap::new();
+        let digest = |path: &Path| Digest::of_file(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for record in self.records() {
             for (name, output) in &record.outputs {
-                let digest = Digest::of_file(&self.blob(&output.digest)).unwrap();
+                let digest = digest(&self.blob(&output.digest));
                 keyed.insert(format!("{}/{name}", record.key), digest);
             }
         }
         let is_keyed = |path: &PathBuf| !["run_", "catalog.", "."].iter().any(|head| file_name(path).starts_with(head));
         for path in files(&self.path("embeddings")).into_iter().filter(is_keyed) {
-            keyed.insert(file_name(&path), Digest::of_file(&path).unwrap());
+            keyed.insert(file_name(&path), digest(&path));
         }
         assert!(!keyed.is_empty());
         keyed

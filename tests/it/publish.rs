@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -110,6 +111,20 @@ fn another_dtype_and_another_label() {
     for dataset in ["minilm_2010", "other_2010"] {
         assert_eq!(env.run(&["get", "--dataset", dataset, "2010Test..00001A"]).code, Some(0), "{dataset}");
     }
+}
+
+/// Whoever is killed between showing a set and tidying leaves the names of the one before: the next plan says so.
+#[test]
+fn a_name_that_leads_nowhere_goes() {
+    let env = applied();
+    let left = "embeddings/embeddings_minilm_2010.f32";
+    symlink(".sciembed/links/minilm_2010/embeddings_minilm_2010.f32", env.path(left)).unwrap();
+    let told = env.plan(&[]);
+    let reason = "publish only: embeddings_minilm_2010.f32 of an earlier set is shown still";
+    assert!(told.code == Some(2) && told.out.contains(reason), "{}", told.out);
+    env.applied(&[]);
+    assert!(env.path(left).symlink_metadata().is_err());
+    assert_eq!(env.plan(&[]).code, Some(0));
 }
 
 /// A file that people put there is theirs: it is refused and kept.
