@@ -97,7 +97,7 @@ impl Vectors {
         let dim = dataset.description().dim;
         let mut components = Vec::with_capacity(ids.len() * dim);
         for id in &ids {
-            let row = dataset.get(id).ok_or_else(|| format!("find {id} in {name}: it was published anew"))?;
+            let row = dataset.get(id)?.ok_or_else(|| format!("find {id} in {name}: it was published anew"))?;
             components.extend(unit(&row.vector));
         }
         let rows = ids.iter().cloned().enumerate().map(|(row, id)| (id, row)).collect();

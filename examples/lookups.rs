@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use sciembed::dataset::Dataset;
+use sciembed::dataset::{Dataset, DatasetError};
 use sciembed::digest::NodeKey;
 use sciembed::index::keys::{KeyIndex, KeyWriter};
 
@@ -40,18 +40,20 @@ fn rows(dir: &Path, name: &str) -> Result<(), Box<dyn Error>> {
     let dataset = Dataset::open(dir, name)?;
     let all = dataset.description().rows;
     let mut random = fastrand::Rng::with_seed(7);
-    let mut draw = |count: usize| -> Vec<String> {
+    let mut draw = |count: usize| -> Result<Vec<String>, DatasetError> {
         let mut drawn = Vec::with_capacity(count);
         while drawn.len() < count {
-            drawn.extend(dataset.bibcode(random.usize(0..dataset.rows())).map(str::to_owned));
+            drawn.extend(dataset.bibcode(random.usize(0..dataset.rows()))?.map(str::to_owned));
         }
-        drawn
+        Ok(drawn)
     };
-    let (timed, batch) = (draw(TIMED), draw(BATCH));
-    let sum: f32 = timed.iter().filter_map(|bibcode| dataset.get(bibcode)).map(|row| row.vector[0]).sum();
-    tell(&format!("a row of {all}"), timed.iter().map(|bibcode| time(|| dataset.get(bibcode).is_some())).collect());
+    let (timed, batch) = (draw(TIMED)?, draw(BATCH)?);
+    let is_found = |bibcode: &String| dataset.get(bibcode).is_ok_and(|row| row.is_some());
+    let found = timed.iter().filter_map(|bibcode| dataset.get(bibcode).transpose());
+    let sum: f32 = found.map(|row| row.map(|row| row.vector[0])).sum::<Result<f32, DatasetError>>()?;
+    tell(&format!("a row of {all}"), timed.iter().map(|bibcode| time(|| is_found(bibcode))).collect());
     let begun = Instant::now();
-    let found = batch.iter().filter(|bibcode| dataset.get(bibcode).is_some()).count();
+    let found = batch.iter().filter(|bibcode| is_found(bibcode)).count();
     println!("{found} rows in {:.3} s (checked: {sum:.3})", begun.elapsed().as_secs_f64());
     Ok(())
 }
@@ -83,12 +85,12 @@ fn keys(count: usize) -> Result<(), Box<dyn Error>> {
     let drawn: Vec<(usize, &String)> =
         (0..TIMED).map(|_| random.usize(0..names.len())).map(|at| (at, &names[at])).collect();
     for (row, name) in &drawn {
-        assert_eq!(index.row(name), Some(*row), "{name}");
+        assert_eq!(index.row(name)?, Some(*row), "{name}");
     }
     let each = bytes as f64 / names.len() as f64;
     tell(
         &format!("a key of {} ({each:.1} bytes each)", names.len()),
-        drawn.iter().map(|(_, name)| time(|| index.row(name).is_some())).collect(),
+        drawn.iter().map(|(_, name)| time(|| index.row(name).is_ok_and(|row| row.is_some()))).collect(),
     );
     Ok(())
 }

@@ -3,14 +3,17 @@
 //!
 //! [`Dataset::open`] resolves the dataset's one link once and opens everything in the set behind it; every file that
 //! carries a set digest must carry that set's. A publisher may tidy an old set away just then: opening is tried again.
+//!
+//! Opening reads no rows, and a row that is read is held against its check: what is given is what was published. Only
+//! [`Dataset::vectors`] are as they lie.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::Float32Type;
+use arrow::array::{AsArray, RecordBatch};
 use serde::Deserialize;
 
 use crate::digest::{Digest, EmbedderKey, MetadataDigest, NodeKey, RowKey};
@@ -21,7 +24,7 @@ use crate::index::keys::KeyIndex;
 use crate::published::Layout;
 use crate::store::StoreError;
 use crate::store::ipc::IpcTable;
-use crate::table;
+use crate::table::{self, DatasetRows, IPC_BATCH_ROWS};
 
 /// How often opening is tried when sets are swapped underneath: each try sees a newer link.
 const OPEN_TRIES: usize = 10;
@@ -80,6 +83,21 @@ pub enum DatasetError {
         /// The file.
         path: PathBuf,
     },
+    /// A row with other bytes.
+    #[error("read row {row} of {}: it is not what was published", path.display())]
+    #[diagnostic(
+        code(sciembed::dataset::row_damaged),
+        help(
+            "the file is damaged: `sciembed verify WORKFLOW --repair` publishes the dataset anew. If this comes back, suspect \
+             the disk"
+        )
+    )]
+    RowDamaged {
+        /// The file of vectors.
+        path: PathBuf,
+        /// The row in it, from 0.
+        row: usize,
+    },
     /// A file of another set.
     #[error("open {}: it belongs to set {found}, not to {expected}", path.display())]
     #[diagnostic(
@@ -104,7 +122,7 @@ impl DatasetError {
     /// Whether files are not what they were.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Damaged { .. } | Self::Mixed { .. } | Self::Incomplete { .. } => true,
+            Self::Damaged { .. } | Self::RowDamaged { .. } | Self::Mixed { .. } | Self::Incomplete { .. } => true,
             Self::Store(error) => error.is_damage(),
             Self::NoDataset { .. } | Self::NoDirectory { .. } | Self::Unknown { .. } => false,
         }
@@ -200,8 +218,10 @@ pub struct Dataset {
     folder: PathBuf,
     description: Description,
     /// Each with its first row: one table, or for a view those of its parts.
-    vectors: Vec<(usize, IpcTable)>,
+    tables: Vec<(usize, IpcTable)>,
     keys: KeyIndex,
+    /// The columns of vectors alone, once somebody asked for them; each batch with its first row.
+    vectors: OnceLock<Vec<(usize, RecordBatch)>>,
 }
 
 /// The names of the datasets that a directory shows, sorted.
@@ -259,12 +279,12 @@ impl Dataset {
             serde_json::from_slice(&bytes).map_err(|error| StoreError::damaged(&manifest, error))?;
         let expected = set.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         same_set(&manifest, &description.set.to_string(), &expected)?;
-        let vectors = description.vectors(&set).map(|(file, of, first)| Ok((first, open_vectors(&file, &of)?)));
-        let vectors = vectors.collect::<Result<_, DatasetError>>()?;
+        let tables = description.vectors(&set).map(|(file, of, first)| Ok((first, open_vectors(&file, &of)?)));
+        let tables = tables.collect::<Result<_, DatasetError>>()?;
         let path = set.join(keys_file(name));
         let keys = KeyIndex::open(&path)?;
         same_set(&path, &keys.set().to_string(), &expected)?;
-        Ok(Self { folder: set, description, vectors, keys })
+        Ok(Self { folder: set, description, tables, keys, vectors: OnceLock::new() })
     }
 
     /// Reads all its files, and compares them with what was published.
@@ -288,66 +308,133 @@ impl Dataset {
     }
 
     /// The row of a bibcode, or of an alias that is no bibcode here; none if the dataset knows neither.
-    pub fn get(&self, name: &str) -> Option<Row> {
-        let row = self.keys.row(name).or_else(|| self.keys.row_of_alias(name))?;
-        let (bibcode, (batch, at)) = (self.bibcode(row)?, self.locate(row)?);
-        let mut metadata_digest = [0; MetadataDigest::LEN];
-        metadata_digest.copy_from_slice(batch.column_by_name("metadata_digest")?.as_fixed_size_binary_opt()?.value(at));
-        let mut row_key = [0; RowKey::LEN];
-        row_key.copy_from_slice(batch.column_by_name("row_key")?.as_fixed_size_binary_opt()?.value(at));
-        Some(Row {
-            row,
-            bibcode: bibcode.to_owned(),
-            vector: widened(batch, at, &self.description)?,
-            metadata_digest: MetadataDigest::from_bytes(metadata_digest),
-            row_key: RowKey::from_bytes(row_key),
-        })
+    ///
+    /// # Errors
+    /// [`DatasetError`] if the row, or the key index, is not what was published.
+    pub fn get(&self, name: &str) -> Result<Option<Row>, DatasetError> {
+        let (row, alias) = match self.keys.row(name)? {
+            Some(row) => (row, false),
+            None => match self.keys.row_of_alias(name)? {
+                Some(row) => (row, true),
+                None => return Ok(None),
+            },
+        };
+        let (rows, at) = self.sound_row(row)?.ok_or_else(|| self.misled(name))?;
+        if !alias && rows.bibcode(at) != name {
+            return Err(self.misled(name));
+        }
+        let read = || {
+            Some(Row {
+                row,
+                bibcode: rows.bibcode(at).to_owned(),
+                vector: decode(
+                    rows.vector(at),
+                    rows.scale(at).unwrap_or(1.0),
+                    self.description.dtype,
+                    self.description.dim,
+                ),
+                metadata_digest: MetadataDigest::from_bytes(rows.metadata_digest(at).try_into().ok()?),
+                row_key: RowKey::from_bytes(rows.row_key(at).try_into().ok()?),
+            })
+        };
+        read().map(Some).ok_or_else(|| self.misled(name))
     }
 
-    /// The row of a bibcode.
-    pub fn row(&self, bibcode: &str) -> Option<usize> {
-        self.keys.row(bibcode)
+    /// The row of a bibcode, as the key index has it.
+    ///
+    /// # Errors
+    /// [`DatasetError`] if it is not there, and the key index is damaged.
+    pub fn row(&self, bibcode: &str) -> Result<Option<usize>, DatasetError> {
+        Ok(self.keys.row(bibcode)?)
     }
 
     /// How many rows its vectors have; those of a view that are superseded count.
     pub fn rows(&self) -> usize {
-        self.vectors.last().map_or(0, |(first, table)| first + table.rows())
+        self.tables.last().map_or(0, |(first, table)| first + table.rows())
     }
 
     /// The bibcode of a row; none if there is no such row, or if it is superseded.
-    pub fn bibcode(&self, row: usize) -> Option<&str> {
-        let (batch, at) = self.locate(row)?;
-        let bibcodes: &StringArray = batch.column_by_name(table::BIBCODE)?.as_string_opt()?;
-        // An index that points elsewhere is worse than none.
-        Some(bibcodes.value(at)).filter(|bibcode| self.keys.row(bibcode) == Some(row))
+    ///
+    /// # Errors
+    /// [`DatasetError`] if the row, or the key index, is not what was published.
+    pub fn bibcode(&self, row: usize) -> Result<Option<&str>, DatasetError> {
+        let Some((rows, at)) = self.sound_row(row)? else { return Ok(None) };
+        let bibcode = rows.bibcode(at);
+        if self.keys.row(bibcode)? == Some(row) {
+            return Ok(Some(bibcode));
+        }
+        // Of a view it may be superseded.
+        self.keys.check()?;
+        if self.description.view { Ok(None) } else { Err(self.misled(bibcode)) }
     }
 
     /// All rows with their bibcodes, in order; those of a view that are superseded are among them.
-    pub fn bibcodes(&self) -> impl Iterator<Item = (usize, &str)> {
-        let columns = self.batches().filter_map(|batch| batch.column_by_name(table::BIBCODE)?.as_string_opt::<i32>());
-        columns.flat_map(|bibcodes| bibcodes.iter().flatten()).enumerate()
+    ///
+    /// # Errors
+    /// Once for each damaged part of a file.
+    pub fn bibcodes(&self) -> impl Iterator<Item = Result<(usize, &str), DatasetError>> {
+        let batches =
+            self.tables.iter().flat_map(|(first, table)| (*first..).step_by(IPC_BATCH_ROWS).zip(table.batches()));
+        batches.flat_map(|(first, batch)| {
+            let (batch, failed) = batch.map_or_else(|error| (None, Some(error)), |batch| (Some(batch), None));
+            let bibcodes = batch.and_then(|batch| batch.column_by_name(table::BIBCODE)?.as_string_opt::<i32>());
+            let rows = bibcodes.into_iter().flat_map(|bibcodes| bibcodes.iter().flatten());
+            (first..).zip(rows).map(Ok).chain(failed.map(|error| Err(error.into())))
+        })
     }
 
     /// The batches of its rows, in order.
-    pub fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
-        self.vectors.iter().flat_map(|(_, table)| table.batches())
+    ///
+    /// # Errors
+    /// For each, if it is damaged.
+    pub fn batches(&self) -> impl Iterator<Item = Result<&RecordBatch, DatasetError>> {
+        self.tables.iter().flat_map(|(_, table)| table.batches()).map(|batch| Ok(batch?))
     }
 
-    /// Its vectors, to be compared with others.
+    /// Its vectors as they lie, unchecked, to be compared with others.
     ///
     /// # Errors
     /// [`DatasetError::Store`] if they do not lie as the dataset says.
     pub fn vectors(&self) -> Result<Vectors<'_>, DatasetError> {
-        let tables: Vec<_> = self.vectors.iter().map(|(first, table)| (*first, table)).collect();
         let Description { dim, dtype, dataset, .. } = &self.description;
+        let batches = match self.vectors.get() {
+            Some(batches) => batches,
+            None => {
+                let read = self.read_vectors()?;
+                self.vectors.get_or_init(|| read)
+            }
+        };
         let damaged = || StoreError::damaged(Path::new(dataset), "its vectors do not lie as its manifest says");
-        Ok(Vectors::of(&tables, *dim, *dtype).ok_or_else(damaged)?)
+        Ok(Vectors::of(batches, *dim, *dtype).ok_or_else(damaged)?)
     }
 
-    fn locate(&self, row: usize) -> Option<(&RecordBatch, usize)> {
-        let after = self.vectors.partition_point(|(first, _)| *first <= row);
-        let (first, vectors) = &self.vectors[after.checked_sub(1)?];
-        vectors.locate(row - first)
+    fn read_vectors(&self) -> Result<Vec<(usize, RecordBatch)>, DatasetError> {
+        let columns: &[&str] =
+            if self.description.dtype.has_scale() { &[table::EMBEDDING, table::SCALE] } else { &[table::EMBEDDING] };
+        let mut read = Vec::new();
+        for (first, table) in &self.tables {
+            let numbered = (*first..).step_by(IPC_BATCH_ROWS);
+            read.extend(numbered.zip(table.columns(columns)?));
+        }
+        Ok(read)
+    }
+
+    /// A row that has the check that it should have: the rows of its batch, and its place there.
+    fn sound_row(&self, row: usize) -> Result<Option<(DatasetRows<'_>, usize)>, DatasetError> {
+        let after = self.tables.partition_point(|(first, _)| *first <= row);
+        let Some((first, table)) = after.checked_sub(1).and_then(|nth| self.tables.get(nth)) else { return Ok(None) };
+        let row = row - first;
+        let Some((batch, at)) = table.locate(row)? else { return Ok(None) };
+        let width = self.description.dtype.vector_bytes(self.description.dim);
+        let rows = DatasetRows::of(batch).filter(|rows| rows.vector_bytes() == width && rows.is_sound(at));
+        let rows = rows.ok_or_else(|| DatasetError::RowDamaged { path: table.path().to_owned(), row })?;
+        Ok(Some((rows, at)))
+    }
+
+    /// A bibcode leads to a row that is not its own, and the row is sound: it is the index that is not.
+    fn misled(&self, bibcode: &str) -> DatasetError {
+        let path = self.folder.join(keys_file(&self.description.dataset));
+        StoreError::damaged(&path, format!("{bibcode} leads to a row that is not its own")).into()
     }
 
     /// Bibcodes like this one, for a question that found nothing.
@@ -369,16 +456,4 @@ fn same_set(path: &Path, found: &str, expected: &str) -> Result<(), DatasetError
         return Ok(());
     }
     Err(DatasetError::Mixed { path: path.to_owned(), found: found.to_owned(), expected: expected.to_owned() })
-}
-
-/// The components of one row.
-fn widened(batch: &RecordBatch, row: usize, Description { dim, dtype, .. }: &Description) -> Option<Vec<f32>> {
-    let lists = batch.column_by_name(table::EMBEDDING)?.as_fixed_size_list_opt()?;
-    let (data, width) = (lists.values().to_data(), dtype.vector_bytes(*dim));
-    let bytes = data.buffers().first()?.as_slice().get(row * width..(row + 1) * width)?;
-    let scale = match batch.column_by_name(table::SCALE) {
-        Some(scales) => scales.as_primitive_opt::<Float32Type>()?.value(row),
-        None => 1.0,
-    };
-    Some(decode(bytes, scale, *dtype, *dim))
 }

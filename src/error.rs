@@ -145,9 +145,12 @@ impl Error {
                 errors.iter().any(|error| matches!(error, ObserveError::Store(error) if error.is_damage()))
             }
             Self::Lineage(error) => error.is_damage(),
-            Self::Catalog(error) => error.is_damage(),
             Self::Stages(StagesError::Store(error)) | Self::Search(SearchError::Store(error)) => error.is_damage(),
-            Self::Dataset(error) | Self::Export(ExportError::Dataset(error)) => error.is_damage(),
+            Self::Dataset(error)
+            | Self::Export(ExportError::Dataset(error))
+            | Self::Search(SearchError::Dataset(error))
+            | Self::Catalog(CatalogError::Dataset(error)) => error.is_damage(),
+            Self::Catalog(error) => error.is_damage(),
             Self::Manifest(_) | Self::Select(_) => false,
             Self::Run(RunError::Lock(_)) | Self::Hub(_) | Self::Model(_) | Self::Convert(_) => false,
             Self::Embedder(_) | Self::Stages(_) | Self::Search(_) | Self::Ann(_) => false,

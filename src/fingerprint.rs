@@ -61,8 +61,8 @@ pub const fn revision(kind: NodeKind) -> u32 {
         NodeKind::Load => 2,
         // 2: a filled template ends without blanks, and what is cut to blanks is no text.
         NodeKind::Prepare => 2,
-        // 2: key indexes hold every row that lists an alias.
-        NodeKind::Persist => 2,
+        // 2: key indexes hold every row that lists an alias. 3: every row has a check.
+        NodeKind::Persist => 3,
     }
 }
 

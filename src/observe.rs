@@ -276,7 +276,9 @@ impl<'a> Observer<'a> {
             (self.graph.steps[index].dataset(), observed.records.get(&key))
         {
             let dir = self.directory(&dataset);
-            let fault = published::fault(&dir, &dataset.name, &key, &record.files(), &mut self.digests);
+            let files = record.files();
+            let fault = published::fault(&dir, &dataset.name, &key, &files, &mut self.digests);
+            let fault = fault.or_else(|| published::name_left(&dir, &dataset.name, &files));
             if let Some(fault) = fault.or_else(|| self.asked_otherwise(index, &dir, &dataset.name)) {
                 observed.published.insert(index, (key, fault));
             }

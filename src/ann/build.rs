@@ -124,7 +124,7 @@ pub fn build(dir: &Path, dataset: &Dataset, wish: &Wish, tell: &dyn Fn(&str)) ->
         wish: wish.clone(),
         factory: plan.name(),
         rows,
-        row_keys: row_keys(dataset, rows),
+        row_keys: row_keys(dataset, rows)?,
         sample_rows: plan.sample_rows,
         bytes,
         file,
@@ -202,14 +202,16 @@ fn grown(dir: &Path, dataset: &Dataset, wish: &Wish, plan: &Plan) -> Option<usiz
     let is_enough = is_alike && dataset.rows() <= before.rows * 2;
     let is_sound =
         is_enough && Digest::of_file(&path(dir, &before.dataset, wish)).is_ok_and(|found| found == before.file);
-    (is_sound && row_keys(dataset, before.rows) == before.row_keys).then_some(before.rows)
+    // Of what cannot be read nothing can be said; whoever reads it next will tell.
+    (is_sound && row_keys(dataset, before.rows).is_ok_and(|keys| keys == before.row_keys)).then_some(before.rows)
 }
 
 /// The digest of the first rows' keys: of equal keys vectors are equal.
-fn row_keys(dataset: &Dataset, rows: usize) -> Digest {
+fn row_keys(dataset: &Dataset, rows: usize) -> Result<Digest, AnnError> {
     let mut hasher = blake3::Hasher::new();
     let mut left = rows;
     for batch in dataset.batches() {
+        let batch = batch?;
         let Some(keys) = batch.column_by_name("row_key").and_then(|column| column.as_fixed_size_binary_opt()) else {
             break;
         };
@@ -218,7 +220,7 @@ fn row_keys(dataset: &Dataset, rows: usize) -> Digest {
         });
         left = left.saturating_sub(batch.num_rows());
     }
-    Digest::from_bytes(*hasher.finalize().as_bytes())
+    Ok(Digest::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 fn sampled(vectors: &Vectors, plan: &Plan) -> Vec<f32> {

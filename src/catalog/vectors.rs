@@ -80,9 +80,10 @@ impl VTab for ReadVectors {
         // Of a view a whole stretch may be superseded; an empty chunk would be the end.
         loop {
             let first = next.fetch_add(CHUNK_ROWS, Ordering::Relaxed);
-            let rows: Vec<(usize, &str)> = (first..(first + CHUNK_ROWS).min(dataset.rows()))
-                .filter_map(|row| Some((row, dataset.bibcode(row)?)))
-                .collect();
+            let mut rows: Vec<(usize, &str)> = Vec::with_capacity(CHUNK_ROWS);
+            for row in first..(first + CHUNK_ROWS).min(dataset.rows()) {
+                rows.extend(dataset.bibcode(row).map_err(told)?.map(|bibcode| (row, bibcode)));
+            }
             if !rows.is_empty() || first >= dataset.rows() {
                 return opened.fill(&rows, output);
             }

@@ -38,8 +38,10 @@ impl DatasetArguments {
 /// # Errors
 /// If several hold it and none of them is a merge of the others.
 pub fn look_up<'a>(datasets: &'a [Dataset], bibcode: &str) -> Result<Option<(&'a Dataset, Row)>, Failure> {
-    let mut holding: Vec<(&Dataset, Row)> =
-        datasets.iter().filter_map(|dataset| Some((dataset, dataset.get(bibcode)?))).collect();
+    let mut holding: Vec<(&Dataset, Row)> = Vec::new();
+    for dataset in datasets {
+        holding.extend(dataset.get(bibcode)?.map(|row| (dataset, row)));
+    }
     // A merge answers for what was merged into it, while that is still what is published.
     let merged: Vec<bool> = holding
         .iter()

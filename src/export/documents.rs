@@ -64,8 +64,16 @@ fn each_bare(
     each: &mut dyn FnMut(&Document) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let is_view = dataset.description().view;
-    let counts = |(row, bibcode): &(usize, &str)| !is_view || dataset.row(bibcode) == Some(*row);
-    for (row, bibcode) in dataset.bibcodes().filter(counts).skip(skipped as usize) {
+    let mut left = skipped;
+    for found in dataset.bibcodes() {
+        let (row, bibcode) = found?;
+        if is_view && dataset.row(bibcode)? != Some(row) {
+            continue;
+        }
+        if left > 0 {
+            left -= 1;
+            continue;
+        }
         let vector = vectors.floats(row..row + 1);
         each(&Document { bibcode, vector: &vector, fields: Vec::new() })?;
     }

@@ -14,7 +14,6 @@ use sciembed_kernel::scan::{self, Best, Queries};
 pub use sciembed_kernel::scan::{Hit, Rows};
 
 use crate::encoding::{SetDtype, decode};
-use crate::store::ipc::IpcTable;
 use crate::table;
 
 /// Rows that one task looks at: some megabytes.
@@ -29,17 +28,11 @@ pub struct Vectors<'a> {
 }
 
 impl<'a> Vectors<'a> {
-    /// The vectors of these tables, each with its first row; none if they lie otherwise than `dim` and `dtype` say.
-    pub fn of(tables: &[(usize, &'a IpcTable)], dim: usize, dtype: SetDtype) -> Option<Self> {
-        let mut blocks = Vec::new();
-        for (first, table) in tables {
-            let mut first = *first;
-            for batch in table.batches() {
-                blocks.push((first, batch.num_rows(), rows(batch, dim, dtype)?));
-                first += batch.num_rows();
-            }
-        }
-        Some(Self { dim, dtype, blocks })
+    /// The vectors of these batches, each with its first row; none if they lie otherwise than `dim` and `dtype` say.
+    pub fn of(batches: &'a [(usize, RecordBatch)], dim: usize, dtype: SetDtype) -> Option<Self> {
+        let block =
+            |(first, batch): &'a (usize, RecordBatch)| Some((*first, batch.num_rows(), rows(batch, dim, dtype)?));
+        Some(Self { dim, dtype, blocks: batches.iter().map(block).collect::<Option<_>>()? })
     }
 
     /// The `k` rows with the largest inner products with each query, best first, of those whose bits are set.

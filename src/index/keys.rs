@@ -1,7 +1,9 @@
 //! The key index: finite state transducers from bibcode, and from alias, to row, memory-mapped.
 //!
-//! About 13 bytes a name and a few microseconds a lookup at any size. A transducer stands as the `fst` crate writes it;
-//! the set's digest keeps an index from being paired with another set.
+//! About 13 bytes a name and a few microseconds a lookup at any size. A transducer stands as the `fst` crate writes it, with a
+//! checksum; the set's digest keeps an index from being paired with another set. A row that is found says itself whether it
+//! is the right one, since it holds its bibcode; so the checksum, for which the whole file is read, is taken only before an
+//! index is walked, and before a name is said to be unknown or an alias.
 //!
 //! ```text
 //! without aliases   bibcodes | set (32 bytes) | SCIEKEYS
@@ -16,8 +18,8 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use fst::automaton::Levenshtein;
 use fst::map::OpBuilder;
@@ -25,7 +27,7 @@ use fst::{IntoStreamer, Map, MapBuilder, Streamer};
 use memmap2::Mmap;
 
 use crate::digest::NodeKey;
-use crate::store::{StoreError, map_file};
+use crate::store::{StoreError, caught, map_file};
 
 const MAGIC: &[u8; 8] = b"SCIEKEYS";
 /// Of an index with aliases.
@@ -41,9 +43,8 @@ const RIVALS: u64 = 1 << 63;
 const RIVAL: u8 = 0xff;
 /// What stands behind an alias in the name of such a row.
 const RIVAL_BYTES: usize = 1 + size_of::<u64>();
-/// Largest index whose checksum is verified at every opening: some 10 ms, a million bibcodes. A damaged larger one may
-/// panic in a lookup.
-const VERIFIED_BYTES: usize = 1 << 24;
+/// What is wrong with an index of which no more is known.
+const DAMAGED: &str = "it is damaged";
 /// Edits within which an unknown bibcode is thought to be a slip.
 const NEAR_EDITS: u32 = 2;
 
@@ -266,6 +267,9 @@ pub struct KeyIndex {
     /// How many aliases, where the transducer has other rows beside.
     distinct: Option<u64>,
     set: NodeKey,
+    path: PathBuf,
+    /// What is wrong with it, once that was looked for.
+    checked: OnceLock<Option<String>>,
 }
 
 /// A part of the mapped file.
@@ -281,33 +285,59 @@ impl AsRef<[u8]> for Transducer {
 }
 
 impl KeyIndex {
-    /// Opens the index at `path`.
+    /// Opens the index at `path`, to look names up. It is not read for that.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be read or is no key index.
+    /// [`StoreError`] if it cannot be opened or is no key index.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let file = Arc::new(map_file(path)?);
-        let damaged = || StoreError::damaged(path, "it is no key index");
-        let Parts { bibcodes, aliases, distinct } = parts(&file).ok_or_else(damaged)?;
+        let Parts { bibcodes, aliases, distinct } =
+            parts(&file).ok_or_else(|| StoreError::damaged(path, "it is no key index"))?;
         let mut set = [0; NodeKey::LEN];
         set.copy_from_slice(&file[file.len() - TRAILER_BYTES..][..NodeKey::LEN]);
-        let small = file.len() <= VERIFIED_BYTES;
         let open = |bytes: Range<usize>| {
-            let map = Map::new(Transducer { file: Arc::clone(&file), bytes })?;
-            if small {
-                map.as_fst().verify()?;
-            }
-            Ok(map)
+            let map = caught(|| Map::new(Transducer { file: Arc::clone(&file), bytes }));
+            map.ok_or_else(|| DAMAGED.to_owned())?.map_err(|error| error.to_string())
         };
-        let failed = |error: fst::Error| StoreError::damaged(path, error);
-        let aliases = aliases.map(open).transpose().map_err(failed)?;
-        let index =
-            Self { bibcodes: open(bibcodes).map_err(failed)?, aliases, distinct, set: NodeKey::from_bytes(set) };
-        // The transducers' own checks do not cover it.
-        if small && distinct.is_some_and(|distinct| distinct != index.count_aliases()) {
-            return Err(damaged());
-        }
+        let failed = |detail: String| StoreError::damaged(path, detail);
+        Ok(Self {
+            bibcodes: open(bibcodes).map_err(failed)?,
+            aliases: aliases.map(open).transpose().map_err(failed)?,
+            distinct,
+            set: NodeKey::from_bytes(set),
+            path: path.to_owned(),
+            checked: OnceLock::new(),
+        })
+    }
+
+    /// Opens the index at `path` and checks all of it, to walk through it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read, is no key index, or is damaged.
+    pub fn open_checked(path: &Path) -> Result<Self, StoreError> {
+        let index = Self::open(path)?;
+        index.check()?;
         Ok(index)
+    }
+
+    /// Whether it is what was written: read once, a gigabyte a second or two.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let wrong = self.checked.get_or_init(|| caught(|| self.wrong()).unwrap_or_else(|| Some(DAMAGED.to_owned())));
+        wrong.as_ref().map_or(Ok(()), |detail| Err(StoreError::damaged(&self.path, detail)))
+    }
+
+    fn wrong(&self) -> Option<String> {
+        let checked = |map: &Map<Transducer>| map.as_fst().verify();
+        let maps = std::iter::once(&self.bibcodes).chain(&self.aliases);
+        if let Some(error) = maps.map(checked).find_map(Result::err) {
+            return Some(error.to_string());
+        }
+        // The transducers' own checks do not cover it.
+        let counts = self.distinct.is_none_or(|distinct| distinct == self.count_aliases());
+        (!counts).then(|| DAMAGED.to_owned())
     }
 
     fn count_aliases(&self) -> u64 {
@@ -349,19 +379,33 @@ impl KeyIndex {
         self.set
     }
 
-    /// The row of a bibcode.
-    pub fn row(&self, bibcode: &str) -> Option<usize> {
-        self.bibcodes.get(bibcode).and_then(|row| usize::try_from(row).ok())
+    /// The row of a bibcode. The caller holds it against the bibcode that the row has.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it is not there, and the index is damaged.
+    pub fn row(&self, bibcode: &str) -> Result<Option<usize>, StoreError> {
+        match found(&self.bibcodes, bibcode) {
+            Some(row) => Ok(usize::try_from(row).ok()),
+            None => self.check().map(|()| None),
+        }
     }
 
     /// The row of an alias, the last if several list it. One that is a bibcode too leads elsewhere by [`Self::row`], which
     /// is asked first.
-    pub fn row_of_alias(&self, alias: &str) -> Option<usize> {
-        self.aliases.as_ref()?.get(alias).and_then(|row| usize::try_from(row & !RIVALS).ok())
+    ///
+    /// # Errors
+    /// [`StoreError`] if the index is damaged.
+    pub fn row_of_alias(&self, alias: &str) -> Result<Option<usize>, StoreError> {
+        self.check()?;
+        let row = self.aliases.as_ref().and_then(|aliases| found(aliases, alias));
+        Ok(row.and_then(|row| usize::try_from(row & !RIVALS).ok()))
     }
 
-    /// Up to `limit` bibcodes and aliases within two edits of this one, in their own order.
+    /// Up to `limit` bibcodes and aliases within two edits of this one, in their own order. None of a damaged index.
     pub fn near(&self, bibcode: &str, limit: usize) -> Vec<String> {
+        if self.check().is_err() {
+            return Vec::new();
+        }
         let mut near = near(&self.bibcodes, bibcode, limit);
         if let Some(aliases) = &self.aliases {
             near.extend(self::near(aliases, bibcode, limit));
@@ -397,6 +441,11 @@ fn parts(file: &[u8]) -> Option<Parts> {
     Some(Parts { bibcodes: 0..middle, aliases: Some(middle..end), distinct })
 }
 
+/// The value of a name; none if it is unknown, or the transducer is damaged.
+fn found(names: &Map<Transducer>, name: &str) -> Option<u64> {
+    caught(|| names.get(name)).flatten()
+}
+
 fn near(names: &Map<Transducer>, name: &str, limit: usize) -> Vec<String> {
     // A long query would need a huge automaton: it is no bibcode, and nothing is near it.
     let Ok(automaton) = Levenshtein::new(name, NEAR_EDITS) else { return Vec::new() };
@@ -428,7 +477,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
         std::fs::write(&path, bytes).unwrap();
-        KeyIndex::open(&path)
+        KeyIndex::open_checked(&path)
+    }
+
+    fn row(index: &KeyIndex, name: &str) -> Option<usize> {
+        index.row(name).unwrap()
+    }
+
+    fn row_of_alias(index: &KeyIndex, name: &str) -> Option<usize> {
+        index.row_of_alias(name).unwrap()
     }
 
     #[test]
@@ -436,8 +493,8 @@ mod tests {
         let names = ["2012arXiv1201.1234S", "1998A&A...330..453B", "2012arXiv1201.1235S"];
         let index = open(&written(&names, &[])).unwrap();
         let set = NodeKey::from_bytes(SET);
-        assert_eq!((index.set(), index.row("1998A&A...330..453B"), index.row("1998")), (set, Some(1), None));
-        assert_eq!((index.len(), index.aliases(), index.row_of_alias("1998A&A...330..453B")), (3, 0, None));
+        assert_eq!((index.set(), row(&index, "1998A&A...330..453B"), row(&index, "1998")), (set, Some(1), None));
+        assert_eq!((index.len(), index.aliases(), row_of_alias(&index, "1998A&A...330..453B")), (3, 0, None));
         assert_eq!(index.near("2012arXiv1201.1244S", 5), ["2012arXiv1201.1234S", "2012arXiv1201.1235S"]);
         assert!(open(b"short").is_err());
     }
@@ -464,9 +521,9 @@ mod tests {
         .unwrap();
         assert_eq!(claims, [0, 2], "a merge sees both");
         let index = open(&written(&names, &aliases)).unwrap();
-        assert_eq!((index.row(names[1]), index.row_of_alias(names[1])), (Some(1), Some(0)));
-        assert_eq!((index.row(aliases[1].0), index.row_of_alias(aliases[1].0)), (None, Some(2)));
-        assert_eq!(index.row_of_alias(names[0]), None);
+        assert_eq!((row(&index, names[1]), row_of_alias(&index, names[1])), (Some(1), Some(0)));
+        assert_eq!((row(&index, aliases[1].0), row_of_alias(&index, aliases[1].0)), (None, Some(2)));
+        assert_eq!(row_of_alias(&index, names[0]), None);
         assert_eq!(index.near("2019arXiv190100001B", 1), ["2019arXiv190100001A"]);
         assert_eq!(index.near("2020arXiv200100001B", 5), ["2020arXiv200100001A"]);
     }
@@ -497,6 +554,31 @@ mod tests {
                 assert_eq!(open(&changed).is_ok(), of_set, "byte {at}");
             }
         }
+    }
+
+    /// A damaged index that is only looked into never says that a name is unknown. The row that it finds may be another one, which
+    /// the row tells.
+    #[test]
+    fn a_damaged_index_hides_no_name() {
+        let names = ["2021ApJ...900....1A", "2021ApJ...900....2A", "2021A&A...900....2B"];
+        let sound = written(&names, &[("2019arXiv190100001A", 0), ("2019arXiv190100002A", 1)]);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        let mut told = 0;
+        for (at, bit) in (0..sound.len() - 40).flat_map(|at| [0, 3, 7].map(|bit| (at, bit))) {
+            let mut changed = sound.clone();
+            changed[at] ^= 1 << bit;
+            std::fs::write(&path, changed).unwrap();
+            let Ok(index) = KeyIndex::open(&path) else { continue };
+            for name in names.iter().chain(&["2021ApJ...900....3A"]) {
+                match index.row(name) {
+                    Ok(found) => assert!(found.is_some(), "byte {at}: {name}"),
+                    Err(_) => told += 1,
+                }
+            }
+            assert!(index.row_of_alias("2019arXiv190100001A").is_err(), "byte {at}");
+        }
+        assert!(told > 0);
     }
 
     #[test]

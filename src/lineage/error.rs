@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::dataset::DatasetError;
 use crate::digest::{Digest, NodeKey};
 use crate::store::StoreError;
 
@@ -75,10 +76,20 @@ pub enum LineageError {
         /// What does not agree with what.
         detail: String,
     },
+    /// The published dataset.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Dataset(Box<DatasetError>),
     /// The store.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<DatasetError> for LineageError {
+    fn from(error: DatasetError) -> Self {
+        Self::Dataset(Box::new(error))
+    }
 }
 
 impl LineageError {
@@ -86,6 +97,7 @@ impl LineageError {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Broken { .. } => true,
+            Self::Dataset(error) => error.is_damage(),
             Self::Store(error) => error.is_damage(),
             _ => false,
         }

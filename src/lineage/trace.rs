@@ -133,7 +133,7 @@ impl Lineage {
     /// # Errors
     /// [`LineageError`] if something on the way is not there, or does not agree with what it came from.
     pub fn trace(&self, dataset: &Dataset, name: &str) -> Result<Option<Trace>, LineageError> {
-        let Some(published) = dataset.get(name) else { return Ok(None) };
+        let Some(published) = dataset.get(name)? else { return Ok(None) };
         // A row that an alias led to stands under its own bibcode in every table on the way.
         let bibcode = published.bibcode.as_str();
         let asked = Some(name.to_owned()).filter(|name| name != bibcode);
@@ -154,7 +154,7 @@ impl Lineage {
     /// # Errors
     /// [`LineageError`] if something on the way is not there, or the record is another.
     pub fn fields(&self, dataset: &Dataset, bibcode: &str) -> Result<Option<Fields>, LineageError> {
-        let Some(published) = dataset.get(bibcode) else { return Ok(None) };
+        let Some(published) = dataset.get(bibcode)? else { return Ok(None) };
         let bibcode = published.bibcode.as_str();
         let mut path = Path { lineage: self, bibcode, datasets: Vec::new() };
         let (_, _, tables) = path.embedded(&dataset.description().set, published.row)?;
@@ -208,7 +208,7 @@ impl<'a> Path<'a> {
             let record = self.lineage.record(&part.set).ok_or_else(unknown)?;
             let keys = record.outputs.get(&keys_file(&part.dataset)).ok_or_else(unknown)?;
             let index = KeyIndex::open(&self.lineage.store.blob_path(&keys.digest))?;
-            if let Some(row) = index.row(self.bibcode) {
+            if let Some(row) = index.row(self.bibcode)? {
                 return Ok((part.set, row));
             }
         }
@@ -217,7 +217,7 @@ impl<'a> Path<'a> {
 
     fn vector(&self, tables: &Tables, row: usize, published: &Row) -> Result<VectorRow, LineageError> {
         let vectors = self.lineage.store.read_ipc(&tables.vectors)?;
-        let located = vectors.locate(row);
+        let located = vectors.locate(row)?;
         let (batch, at) = located.ok_or_else(|| self.broken(format!("the vectors table has no row {row}")))?;
         self.same_paper(batch, at, "vectors")?;
         let bytes = batch.column_by_name("row_key").and_then(|column| column.as_fixed_size_binary_opt());

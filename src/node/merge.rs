@@ -186,7 +186,7 @@ fn described(context: &Context, part: &Part) -> Result<Description, NodeError> {
 /// twice.
 fn index(context: &Context, says: &Description, part: &Part) -> Result<KeyIndex, NodeError> {
     let path = context.store.blob_path(&part.keys.digest);
-    let keys = KeyIndex::open(&path)?;
+    let keys = KeyIndex::open_checked(&path)?;
     let Description { dataset: _, set, rows, aliases, .. } = says;
     if (keys.set(), keys.len() as u64) != (*set, *rows) {
         return Err(StoreError::damaged(&path, format!("it is not the index of the {rows} rows of set {set}")).into());
@@ -351,7 +351,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+    use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
     use arrow::datatypes::{Float32Type, UInt64Type};
     use proptest::prelude::*;
 
@@ -489,10 +489,10 @@ mod tests {
             for made in [&made, &self.merged(parts, true).unwrap()] {
                 let (index, lines) = (self.index(made), self.lines(made));
                 assert_eq!((index.len(), index.aliases()), (stays.len(), names.len()));
-                assert!(stays.chars().all(|own| lines[index.row(&bibcode(own)).unwrap()] == bibcode(own)));
+                assert!(stays.chars().all(|own| lines[index.row(&bibcode(own)).unwrap().unwrap()] == bibcode(own)));
                 for (name, paper) in names {
-                    assert_eq!(index.row(&bibcode(*name)), None, "{name}");
-                    assert_eq!(lines[index.row_of_alias(&bibcode(*name)).unwrap()], bibcode(*paper), "{name}");
+                    assert_eq!(index.row(&bibcode(*name)).unwrap(), None, "{name}");
+                    assert_eq!(lines[index.row_of_alias(&bibcode(*name)).unwrap().unwrap()], bibcode(*paper), "{name}");
                 }
                 let count = |name: &str| made.counts.get(name).copied().unwrap_or(0);
                 assert_eq!(count("rows_in"), count("rows") + count("rejected"));
@@ -509,11 +509,11 @@ mod tests {
             let table = self.store.read_ipc(&part.embeddings.digest).unwrap();
             let index = KeyIndex::open(&self.store.blob_path(&part.keys.digest)).unwrap();
             let mut rows = Vec::new();
-            for batch in table.batches() {
+            for batch in table.batches().map(Result::unwrap) {
                 let vectors = batch[table::EMBEDDING].as_fixed_size_list();
                 for (at, bibcode) in batch[table::BIBCODE].as_string::<i32>().iter().enumerate() {
                     let bibcode = bibcode.unwrap().to_owned();
-                    assert_eq!(index.row(&bibcode), Some(rows.len()));
+                    assert_eq!(index.row(&bibcode).unwrap(), Some(rows.len()));
                     rows.push((bibcode, vectors.value(at).as_primitive::<Float32Type>().value(0)));
                 }
             }
@@ -545,6 +545,7 @@ mod tests {
             Arc::new(vectors_array(bytes, rows.len(), DIM, SetDtype::F32).unwrap()),
             Arc::new(binary(MetadataDigest::LEN)),
             Arc::new(binary(RowKey::LEN)),
+            Arc::new(UInt32Array::from(vec![0; rows.len()])),
         ]
     }
 
@@ -737,10 +738,10 @@ mod tests {
             let (index, lines) = (world.index(&made), world.lines(&made));
             prop_assert_eq!(lines.len() + world.listed(&made).len(), sets.iter().map(Vec::len).sum::<usize>());
             let stays = |name: char| lines.contains(&bibcode(name));
-            let found = |name: char| index.row(&bibcode(name)).or_else(|| index.row_of_alias(&bibcode(name)));
+            let found = |name: char| index.row(&bibcode(name)).unwrap().or_else(|| index.row_of_alias(&bibcode(name)).unwrap());
             for (n, (own, aliases)) in sets.iter().enumerate().flat_map(|(n, set)| set.iter().map(move |row| (n, row))) {
                 prop_assert!(found(*own).is_some_and(|row| row < lines.len()), "{} is lost", own);
-                prop_assert_eq!(index.row(&bibcode(*own)).is_some(), stays(*own));
+                prop_assert_eq!(index.row(&bibcode(*own)).unwrap().is_some(), stays(*own));
                 let last = !sets[n + 1..].iter().any(|set| set.iter().any(|(other, _)| other == own));
                 for alias in aliases.chars().filter(|_| last) {
                     prop_assert!(found(alias).is_some(), "{} lists {}", own, alias);

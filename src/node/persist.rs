@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray,
+    UInt32Array,
+};
 use arrow::datatypes::{DataType, Float16Type, Float32Type};
 use serde_json::{Value, json};
 
@@ -23,7 +26,7 @@ use crate::record::Output;
 use crate::store::StoreError;
 use crate::store::ipc::IpcTable;
 use crate::store::parquet::RowsBeside;
-use crate::table;
+use crate::table::{self, DatasetRows};
 
 /// What a set is made of.
 pub struct SetInputs<'a> {
@@ -120,6 +123,7 @@ fn write_rows(
     let mut records = Records::new(context, inputs.records)?;
     let (whole, mut done) = (dim(vectors)?, 0);
     for batch in vectors.batches() {
+        let batch = batch?;
         context.check_cancel()?;
         let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
         let (embeddings, scales) = published(batch[table::EMBEDDING].as_fixed_size_list(), identity, whole)?;
@@ -130,11 +134,22 @@ fn write_rows(
             Arc::clone(&batch["row_key"]),
         ];
         columns.extend(scales);
+        columns.push(checks(identity, &columns)?);
         writer.push(columns, std::iter::once(0..batch.num_rows()))?;
         done += batch.num_rows() as u64;
         (context.progress)(done, Some(inputs.vectors.rows), Unit::Rows);
     }
     Ok((writer.finish()?, records.aliases))
+}
+
+/// The checks of rows whose other columns are these.
+fn checks(identity: &SetIdentity, columns: &[ArrayRef]) -> Result<ArrayRef, NodeError> {
+    let others: Vec<usize> = (0..columns.len()).collect();
+    let schema = table::dataset(identity.dim, identity.dtype).project(&others);
+    let rows = schema.and_then(|schema| RecordBatch::try_new(Arc::new(schema), columns.to_vec()));
+    let rows = rows.map_err(NodeError::arrow("dataset"))?;
+    let of_rows = DatasetRows::of(&rows).ok_or_else(|| NodeError::table("dataset", "its rows cannot be checked"))?;
+    Ok(Arc::new(UInt32Array::from_iter_values((0..rows.num_rows()).map(|row| of_rows.check(row)))))
 }
 
 /// Components per vector of a vectors table or a dataset.
@@ -239,7 +254,7 @@ fn write_keys(
 ) -> Result<Keys, NodeError> {
     let mut names: Vec<(&str, u32)> = Vec::with_capacity(vectors.rows());
     for batch in vectors.batches() {
-        let bibcodes: &StringArray = batch[table::BIBCODE].as_string();
+        let bibcodes: &StringArray = batch?[table::BIBCODE].as_string();
         for bibcode in bibcodes.iter().flatten() {
             names.push((bibcode, u32::try_from(names.len()).map_err(|_| too_many_rows())?));
         }

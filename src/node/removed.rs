@@ -37,9 +37,10 @@ pub fn tell(
     let index = KeyIndex::open(&context.store.blob_path(&files.keys.file.digest))?;
     let mut rows = Vec::new();
     each_line(context, &previous.bibcodes, |row, bibcode| {
-        if before.row(&bibcode) == Some(row) && index.row(&bibcode).is_none() {
-            rows.push((index.row_of_alias(&bibcode), bibcode));
+        if before.row(&bibcode)? == Some(row) && index.row(&bibcode)?.is_none() {
+            rows.push((index.row_of_alias(&bibcode)?, bibcode));
         }
+        Ok(())
     })?;
     let names = names(context, &files.bibcodes, rows.iter().filter_map(|(row, _)| *row).collect())?;
     made.run_counts.insert("removed".into(), rows.len() as u64);
@@ -57,17 +58,22 @@ fn names(context: &Context, bibcodes: &Output, rows: BTreeSet<usize>) -> Result<
             if rows.contains(&row) {
                 names.insert(row, bibcode);
             }
+            Ok(())
         })?;
     }
     Ok(names)
 }
 
-fn each_line(context: &Context, list: &Output, mut each: impl FnMut(usize, String)) -> Result<(), NodeError> {
+fn each_line(
+    context: &Context,
+    list: &Output,
+    mut each: impl FnMut(usize, String) -> Result<(), NodeError>,
+) -> Result<(), NodeError> {
     let path = context.store.blob_path(&list.digest);
     let failed = |error| StoreError::read(&path, error);
     let lines = BufReader::new(File::open(&path).map_err(failed)?).lines();
     for (row, line) in lines.enumerate() {
-        each(row, line.map_err(failed)?);
+        each(row, line.map_err(failed)?)?;
     }
     Ok(())
 }

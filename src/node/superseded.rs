@@ -123,8 +123,8 @@ impl Bibcodes<'_> {
             let table = self.context.store.read_ipc(&self.parts[row.index].embeddings.digest)?;
             self.open.insert(row.index, table);
         }
-        let located = usize::try_from(row.row).ok().and_then(|number| self.open[&row.index].locate(number));
-        let bibcode = located.and_then(|(batch, at)| {
+        let located = usize::try_from(row.row).ok().map(|number| self.open[&row.index].locate(number)).transpose()?;
+        let bibcode = located.flatten().and_then(|(batch, at)| {
             let bibcodes = batch.column_by_name(table::BIBCODE)?.as_string_opt::<i32>()?;
             Some(bibcodes.value(at).to_owned())
         });

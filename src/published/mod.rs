@@ -139,18 +139,18 @@ pub fn fault(
         }
     }
     let unreadable = || provenance(dir, name).is_none().then(|| PublishFault::FileDiffers { file: run.clone() });
-    let name_left = || name_left(&layout, name, outputs).map(|file| PublishFault::NameLeft { file });
-    file_fault(&layout, name, set, &run, None, digests).or_else(unreadable).or_else(name_left)
+    file_fault(&layout, name, set, &run, None, digests).or_else(unreadable)
 }
 
-/// A name of an earlier set that leads nowhere now. Only that of the vectors differs between the sets of a dataset, by their
-/// type.
-fn name_left(layout: &Layout, name: &str, outputs: &BTreeMap<String, Output>) -> Option<String> {
+/// Whether the directory shows a name that a set of these files has not, and an earlier one had: it leads nowhere now. Only
+/// that of the vectors differs between the sets of a dataset, by their type.
+pub fn name_left(dir: &Path, name: &str, outputs: &BTreeMap<String, Output>) -> Option<PublishFault> {
+    let layout = Layout::new(dir);
     let names = SetDtype::ALL.into_iter().map(|dtype| embeddings_file(name, dtype));
     let is_ours = |file: &String| {
         fs::read_link(layout.visible(file)).is_ok_and(|target| target == Layout::visible_target(name, file))
     };
-    names.filter(|file| !outputs.contains_key(file)).find(is_ours)
+    names.filter(|file| !outputs.contains_key(file)).find(is_ours).map(|file| PublishFault::NameLeft { file })
 }
 
 fn file_fault(

@@ -24,7 +24,7 @@ pub fn of(dir: &Path, name: &str, lineage: &Lineage) -> Option<Map> {
     let vectors = dataset.vectors().ok()?;
     let step = dataset.rows().div_ceil(SAMPLE).max(1);
     let sampled: Vec<(usize, &str)> =
-        (0..dataset.rows()).step_by(step).filter_map(|row| Some((row, dataset.bibcode(row)?))).collect();
+        (0..dataset.rows()).step_by(step).filter_map(|row| Some((row, dataset.bibcode(row).ok()??))).collect();
     let components: Vec<f32> = sampled.iter().flat_map(|(row, _)| vectors.floats(*row..row + 1)).collect();
     let plane = pca::project(&components, dataset.description().dim)?;
     let every = sampled.len().div_ceil(POINTS).max(1);

@@ -91,7 +91,7 @@ impl Source {
     /// The row of the table for the n-th key, if it really is that key's.
     fn located(&self, nth: usize) -> Option<(&RecordBatch, usize)> {
         let Self::Table(rows, Some(table)) = self else { return None };
-        let (batch, row) = table.locate(rows.place(nth))?;
+        let (batch, row) = table.locate(rows.place(nth)).ok().flatten()?;
         let keys = batch.column_by_name("row_key")?.as_fixed_size_binary_opt()?;
         let key: [u8; RowKey::LEN] = keys.value(row).try_into().ok()?;
         (RowKey::from_bytes(key) == rows.file().key(nth)).then_some((batch, row))

@@ -68,7 +68,7 @@ impl Filter<'_> {
     /// # Errors
     /// [`SearchError::NoField`], and tables that cannot be read.
     pub fn rows(&self, dataset: &Dataset, lineage: Option<&Lineage>) -> Result<Option<Rows>, SearchError> {
-        let of_years = self.years.map(|years| of_years(dataset, years));
+        let of_years = self.years.map(|years| of_years(dataset, years)).transpose()?;
         let (Some(condition), Some(lineage)) = (self.condition, lineage) else { return Ok(of_years) };
         let mut rows = Rows::none(dataset.rows());
         meet(dataset, lineage, &dataset.description().set, condition, &mut rows)?;
@@ -79,13 +79,14 @@ impl Filter<'_> {
     }
 }
 
-fn of_years(dataset: &Dataset, years: &Selection) -> Rows {
+fn of_years(dataset: &Dataset, years: &Selection) -> Result<Rows, SearchError> {
     let mut rows = Rows::none(dataset.rows());
-    for (row, bibcode) in dataset.bibcodes() {
+    for found in dataset.bibcodes() {
+        let (row, bibcode) = found?;
         let year = bibcode.get(..YEAR_DIGITS).unwrap_or_default();
         rows.set(row, years.contains(year));
     }
-    rows
+    Ok(rows)
 }
 
 /// Sets the bits of the rows whose records meet a condition. Of a merge the later sets speak last, as they do for its rows.
@@ -122,7 +123,7 @@ fn meet_in(
             continue;
         };
         for (at, bibcode) in bibcodes.iter().enumerate() {
-            let Some(row) = bibcode.and_then(|bibcode| dataset.row(bibcode)) else { continue };
+            let Some(row) = bibcode.map(|bibcode| dataset.row(bibcode)).transpose()?.flatten() else { continue };
             let texts: Vec<Option<ArrayRef>> =
                 lists.iter().map(|list| list.is_valid(at).then(|| list.value(at))).collect();
             let values: Vec<Value> = texts.iter().map(|texts| value(texts.as_ref())).collect();

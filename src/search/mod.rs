@@ -27,6 +27,7 @@ pub use rank::fuse;
 
 use crate::ann::{Ann, Effort};
 use crate::dataset::Dataset;
+use crate::index::flat;
 use crate::words::Words;
 
 /// A paper that was found.
@@ -101,10 +102,11 @@ pub fn nearest(
                 _ => vectors.nearest(&short, wanted, allowed.as_ref().map(Rows::bits)),
             };
             let is_all = wanted >= dataset.rows();
-            let counted: Vec<Vec<Hit>> = rows
-                .iter()
-                .map(|rows| rows.iter().filter_map(|hit| counted(dataset, nth, hit.row as usize, hit.score)).collect())
-                .collect();
+            let of_query = |rows: &Vec<flat::Hit>| {
+                let hits = rows.iter().filter_map(|hit| counted(dataset, nth, hit.row as usize, hit.score).transpose());
+                hits.collect::<Result<Vec<Hit>, _>>()
+            };
+            let counted: Vec<Vec<Hit>> = rows.iter().map(of_query).collect::<Result<_, _>>()?;
             if is_all || counted.iter().zip(&rows).all(|(hits, rows)| hits.len() >= k || rows.len() < wanted) {
                 found.iter_mut().zip(counted).for_each(|(all, hits)| all.extend(hits));
                 break;
@@ -130,15 +132,17 @@ pub fn matching(
     let mut found = Vec::new();
     for (nth, ((dataset, words), allowed)) in datasets.iter().zip(words).zip(allowed).enumerate() {
         let rows = words.best(question, k, allowed.as_ref().map(Rows::bits))?;
-        found.extend(rows.into_iter().filter_map(|(row, score)| counted(dataset, nth, row, score)));
+        for (row, score) in rows {
+            found.extend(counted(dataset, nth, row, score)?);
+        }
     }
     Ok(best(found, k))
 }
 
 /// The hit of a row, if its bibcode leads to it.
-fn counted(dataset: &Dataset, nth: usize, row: usize, score: f32) -> Option<Hit> {
-    let bibcode = dataset.bibcode(row)?.to_owned();
-    Some(Hit { dataset: nth, row, bibcode, score })
+fn counted(dataset: &Dataset, nth: usize, row: usize, score: f32) -> Result<Option<Hit>, SearchError> {
+    let bibcode = dataset.bibcode(row)?;
+    Ok(bibcode.map(|bibcode| Hit { dataset: nth, row, bibcode: bibcode.to_owned(), score }))
 }
 
 /// The best `k`, each bibcode once.

@@ -1,18 +1,19 @@
 //! Arrow IPC tables: written in batches of a fixed number of rows (`ipc_writer.rs`), read by memory map without a copy.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
-use arrow::ipc::{Block, root_as_footer};
+use arrow::ipc::{Block, MetadataVersion, root_as_footer};
 use bytes::Bytes;
 use memmap2::Mmap;
 
 use super::blob::map_file;
+use super::caught::caught;
 use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::table::IPC_BATCH_ROWS;
@@ -20,11 +21,14 @@ use crate::table::IPC_BATCH_ROWS;
 /// Bytes of the trailer: footer length and magic.
 const TRAILER_BYTES: usize = 10;
 
-/// A memory-mapped Arrow IPC file. Its batches point into the map.
+/// A memory-mapped Arrow IPC file. Its batches point into the map, and each is decoded, which reads and checks its texts, when
+/// it is first asked for: opening takes as long for ten million rows as for ten.
 #[derive(Debug)]
 pub struct IpcTable {
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
+    path: PathBuf,
+    buffer: Buffer,
+    layout: Layout,
+    batches: Vec<OnceLock<RecordBatch>>,
     rows: usize,
 }
 
@@ -49,21 +53,44 @@ impl IpcTable {
 
     fn from_map(map: Mmap, path: &Path) -> Result<Self, StoreError> {
         let buffer = Buffer::from(Bytes::from_owner(map));
-        // Arrow's reader panics on some damaged footers instead of refusing them.
-        let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decode(buffer)));
-        decoded
-            .unwrap_or_else(|_| Err("its footer is damaged".to_owned()))
-            .map_err(|detail| StoreError::damaged(path, detail))
+        let layout = undamaged(path, || Layout::read(&buffer))?;
+        let batches = layout.blocks.iter().map(|_| OnceLock::new()).collect();
+        let mut table = Self { path: path.to_owned(), buffer, layout, batches, rows: 0 };
+        if let Some(last) = table.batches.len().checked_sub(1) {
+            table.rows = last * IPC_BATCH_ROWS + table.batch(last)?.num_rows();
+        }
+        Ok(table)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The schema, with the file's own metadata.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        &self.layout.schema
     }
 
     /// The batches, in order.
-    pub fn batches(&self) -> &[RecordBatch] {
-        &self.batches
+    ///
+    /// # Errors
+    /// For each, if it is damaged.
+    pub fn batches(&self) -> impl Iterator<Item = Result<&RecordBatch, StoreError>> {
+        (0..self.batches.len()).map(|nth| self.batch(nth))
+    }
+
+    /// These columns of all batches, in order. What else is in the file is not read.
+    ///
+    /// # Errors
+    /// If there is no such column, or the file is damaged.
+    pub fn columns(&self, names: &[&str]) -> Result<Vec<RecordBatch>, StoreError> {
+        undamaged(&self.path, || {
+            let layout = self.layout.of_columns(names)?;
+            let batch =
+                |(nth, block)| layout.batch(&self.buffer, block).and_then(|batch| self.of_full_size(nth, batch));
+            layout.blocks.iter().enumerate().map(batch).collect()
+        })
     }
 
     /// The number of rows.
@@ -72,9 +99,41 @@ impl IpcTable {
     }
 
     /// The batch that holds a row, and the row's place in it.
-    pub fn locate(&self, row: usize) -> Option<(&RecordBatch, usize)> {
-        (row < self.rows).then(|| (&self.batches[row / IPC_BATCH_ROWS], row % IPC_BATCH_ROWS))
+    ///
+    /// # Errors
+    /// If that batch is damaged.
+    pub fn locate(&self, row: usize) -> Result<Option<(&RecordBatch, usize)>, StoreError> {
+        if row >= self.rows {
+            return Ok(None);
+        }
+        Ok(Some((self.batch(row / IPC_BATCH_ROWS)?, row % IPC_BATCH_ROWS)))
     }
+
+    fn batch(&self, nth: usize) -> Result<&RecordBatch, StoreError> {
+        if let Some(batch) = self.batches[nth].get() {
+            return Ok(batch);
+        }
+        let decoded = undamaged(&self.path, || {
+            let batch = self.layout.batch(&self.buffer, &self.layout.blocks[nth])?;
+            self.of_full_size(nth, batch)
+        })?;
+        Ok(self.batches[nth].get_or_init(|| decoded))
+    }
+
+    /// Row lookup divides by the batch size, so every batch but the last must be full.
+    fn of_full_size(&self, nth: usize, batch: RecordBatch) -> Result<RecordBatch, String> {
+        let is_last = nth + 1 == self.batches.len();
+        if batch.num_rows() == IPC_BATCH_ROWS || (is_last && batch.num_rows() <= IPC_BATCH_ROWS) {
+            return Ok(batch);
+        }
+        Err(format!("its batches do not have {IPC_BATCH_ROWS} rows each"))
+    }
+}
+
+/// Arrow's reader panics on some damaged footers and batches instead of refusing them.
+fn undamaged<T>(path: &Path, decode: impl FnOnce() -> Result<T, String>) -> Result<T, StoreError> {
+    let decoded = caught(decode).unwrap_or_else(|| Err("it is damaged".to_owned()));
+    decoded.map_err(|detail| StoreError::damaged(path, detail))
 }
 
 /// The batches of an Arrow IPC file one by one, each through a map of its own: pages stay counted as ours for as long as
@@ -93,7 +152,7 @@ impl Store {
     pub fn read_ipc_batches(&self, digest: &Digest) -> Result<IpcBatches, StoreError> {
         let buffer = Buffer::from(Bytes::from_owner(self.map_blob(digest)?));
         let path = self.blob_path(digest);
-        let layout = Layout::read(&buffer).map_err(|detail| StoreError::damaged(&path, detail))?;
+        let layout = undamaged(&path, || Layout::read(&buffer))?;
         Ok(IpcBatches { path, layout, next: 0 })
     }
 }
@@ -105,13 +164,13 @@ impl IpcBatches {
     /// If it cannot be read, or is not what `ipc_writer.rs` writes.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let buffer = Buffer::from(Bytes::from_owner(map_file(path)?));
-        let layout = Layout::read(&buffer).map_err(|detail| StoreError::damaged(path, detail))?;
+        let layout = undamaged(path, || Layout::read(&buffer))?;
         Ok(Self { path: path.to_owned(), layout, next: 0 })
     }
 
     fn batch(&self, block: &Block) -> Result<RecordBatch, StoreError> {
         let buffer = Buffer::from(Bytes::from_owner(map_file(&self.path)?));
-        self.layout.batch(&buffer, block).map_err(|detail| StoreError::damaged(&self.path, detail))
+        undamaged(&self.path, || self.layout.batch(&buffer, block))
     }
 }
 
@@ -126,19 +185,12 @@ impl Iterator for IpcBatches {
 }
 
 /// What the footer says: the columns, and where the batches are.
+#[derive(Debug)]
 struct Layout {
     schema: SchemaRef,
+    version: MetadataVersion,
     decoder: FileDecoder,
     blocks: Vec<Block>,
-}
-
-fn decode(buffer: Buffer) -> Result<IpcTable, String> {
-    let layout = Layout::read(&buffer)?;
-    let batches: Vec<RecordBatch> =
-        layout.blocks.iter().map(|block| layout.batch(&buffer, block)).collect::<Result<_, _>>()?;
-    check_batches(&batches)?;
-    let rows = batches.iter().map(RecordBatch::num_rows).sum();
-    Ok(IpcTable { schema: layout.schema, batches, rows })
 }
 
 impl Layout {
@@ -149,9 +201,21 @@ impl Layout {
         let footer_start = trailer_start.checked_sub(footer_bytes).ok_or("the footer is longer than the file")?;
         let footer = root_as_footer(&buffer[footer_start..trailer_start]).map_err(|error| error.to_string())?;
         let schema: SchemaRef = Arc::new(fb_to_schema(footer.schema().ok_or("the footer has no schema")?));
-        let decoder = FileDecoder::new(schema.clone(), footer.version()).with_require_alignment(true);
+        let version = footer.version();
+        let decoder = FileDecoder::new(Arc::clone(&schema), version).with_require_alignment(true);
         let blocks = footer.recordBatches().into_iter().flatten().copied().collect();
-        Ok(Self { schema, decoder, blocks })
+        Ok(Self { schema, version, decoder, blocks })
+    }
+
+    /// The same for these columns alone, in this order.
+    fn of_columns(&self, names: &[&str]) -> Result<Self, String> {
+        let places: Vec<usize> = names
+            .iter()
+            .map(|name| self.schema.index_of(name).map_err(|error| error.to_string()))
+            .collect::<Result<_, _>>()?;
+        let decoder = FileDecoder::new(Arc::clone(&self.schema), self.version);
+        let decoder = decoder.with_require_alignment(true).with_projection(places);
+        Ok(Self { schema: Arc::clone(&self.schema), version: self.version, decoder, blocks: self.blocks.clone() })
     }
 
     fn batch(&self, buffer: &Buffer, block: &Block) -> Result<RecordBatch, String> {
@@ -165,10 +229,4 @@ impl Layout {
         let batch = self.decoder.read_record_batch(block, &data).map_err(|error| error.to_string())?;
         batch.ok_or_else(|| "a block holds no rows".to_owned())
     }
-}
-
-/// Row lookup divides by the batch size, so every batch but the last must be full.
-fn check_batches(batches: &[RecordBatch]) -> Result<(), String> {
-    let full = batches.iter().rev().skip(1).all(|batch| batch.num_rows() == IPC_BATCH_ROWS);
-    full.then_some(()).ok_or_else(|| format!("its batches do not have {IPC_BATCH_ROWS} rows each"))
 }

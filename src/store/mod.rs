@@ -21,6 +21,7 @@
 //! present means that its outputs are whole. This room does synchronous I/O and knows nothing of nodes.
 
 mod blob;
+mod caught;
 mod checked;
 mod compact;
 mod digest_cache;
@@ -45,6 +46,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use blob::{BlobWriter, map_file};
+pub use caught::caught;
 pub use checked::{is_sealed_json, seal_json};
 pub use compact::Compacted;
 pub use digest_cache::DigestCache;

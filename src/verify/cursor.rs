@@ -11,7 +11,7 @@ use crate::encoding::{Dtype, SetDtype, publish};
 use crate::store::ipc::IpcBatches;
 use crate::store::segment::decode_vector;
 use crate::store::{Store, StoreError};
-use crate::table;
+use crate::table::{self, DatasetRows};
 
 /// A row of a vectors table or a dataset, where the walk is.
 pub struct Cursor {
@@ -83,6 +83,12 @@ impl Cursor {
             bytes.extend(scales.as_primitive_opt::<Float32Type>()?.value(self.at).to_le_bytes());
         }
         Some(bytes)
+    }
+
+    /// Whether the row of a dataset has the check that it should have.
+    pub fn is_sound(&self) -> bool {
+        let rows = self.batch.as_ref().and_then(|batch| DatasetRows::of(&batch.rows));
+        rows.is_some_and(|rows| rows.is_sound(self.at))
     }
 
     /// What [`Cursor::vector`] is of this row of a vectors table, once it is published so.

@@ -49,7 +49,7 @@ impl Verifier<'_> {
     pub(super) fn merged(&self, set: &Set) -> Result<u64, Fault> {
         let Some(parts) = self.parts(set)? else { return Ok(0) };
         let (view, dtype) = (set.manifest.view, set.manifest.dtype);
-        let index = KeyIndex::open(&set.folder.join(keys_file(set.name)))?;
+        let index = KeyIndex::open_checked(&set.folder.join(keys_file(set.name)))?;
         let list = set.folder.join(bibcodes_file(set.name));
         let mut listed = Listed::open(&list)?;
         let copy = (!view).then(|| Cursor::of_file(&set.folder.join(embeddings_file(set.name, dtype))));
@@ -67,7 +67,7 @@ impl Verifier<'_> {
                     Err(Fault::Row { wrong, by: Vec::new() })
                 };
                 let left_out = part.left_out.has(own);
-                if !leads(&index, bibcode, (!left_out).then_some(row)) {
+                if !leads(&index, bibcode, (!left_out).then_some(row))? {
                     return wrong("the key index does not lead there");
                 }
                 if left_out && !view {
@@ -139,12 +139,12 @@ impl Verifier<'_> {
 
 /// Whether a bibcode leads to its row, or, where its row was left out, to the one that stands for it: a later one of the
 /// same bibcode, or the paper that it is an alias of.
-fn leads(index: &KeyIndex, bibcode: &str, row: Option<usize>) -> bool {
-    let found = index.row(bibcode);
-    match row {
+fn leads(index: &KeyIndex, bibcode: &str, row: Option<usize>) -> Result<bool, StoreError> {
+    let found = index.row(bibcode)?;
+    Ok(match row {
         Some(_) => found == row,
-        None => found.or_else(|| index.row_of_alias(bibcode)).is_some(),
-    }
+        None => found.is_some() || index.row_of_alias(bibcode)?.is_some(),
+    })
 }
 
 /// What is wrong with the next row of a copy, which came from the given one.
@@ -153,7 +153,8 @@ fn differs(copy: &mut Cursor, came_from: &Cursor) -> Result<Option<&'static str>
         return Ok(Some("another paper is there"));
     }
     let same = ["metadata_digest", "row_key"].iter().all(|name| copy.bytes(name) == came_from.bytes(name));
-    Ok((!same || copy.vector() != came_from.vector()).then_some("it is not the row that it came from"))
+    Ok((!same || copy.vector() != came_from.vector() || !copy.is_sound())
+        .then_some("it is not the row that it came from"))
 }
 
 /// The datasets and rows that a table of rows that were left out names.

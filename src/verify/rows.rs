@@ -33,7 +33,7 @@ impl Verifier<'_> {
         let mut digests = Digests::open(self.store, &records)?;
         let list = set.folder.join(bibcodes_file(set.name));
         let mut listed = Listed::open(&list)?;
-        let index = KeyIndex::open(&set.folder.join(keys_file(set.name)))?;
+        let index = KeyIndex::open_checked(&set.folder.join(keys_file(set.name)))?;
         let mut row = 0;
         while published.advance()? {
             let bibcode = published.bibcode().unwrap_or_default();
@@ -60,10 +60,13 @@ impl Verifier<'_> {
             if digests.of(bibcode)?.as_deref() != published.bytes("metadata_digest") {
                 return wrong("its metadata digest is not that of its record", &[]);
             }
+            if !published.is_sound() {
+                return wrong("its check is not that of the row", &[]);
+            }
             if listed.advance()?.as_deref() != Some(bibcode) {
                 return wrong("the list of bibcodes has another paper there", &[]);
             }
-            if index.row(bibcode) != usize::try_from(row).ok() {
+            if index.row(bibcode)? != usize::try_from(row).ok() {
                 return wrong("the key index does not lead there", &[]);
             }
             row += 1;

@@ -60,7 +60,7 @@ pub fn assert_complete(env: &TestEnv, papers: usize) {
     let dataset = Dataset::open(&env.path("embeddings"), "minilm_2010").unwrap();
     assert_eq!(dataset.description().rows, papers);
     for (bibcode, text) in texts {
-        let row = dataset.get(&bibcode).unwrap();
+        let row = dataset.get(&bibcode).unwrap().unwrap();
         let expected: Vec<f32> = vector(&text, DIM).into_iter().map(|it| f16::from_f32(it).to_f32()).collect();
         assert_eq!(row.vector, expected, "{bibcode}");
     }

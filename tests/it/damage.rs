@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use sciembed::dataset::{Dataset, Row};
 use sciembed::digest::Digest;
 
-use crate::env::{TestEnv, damage};
+use crate::env::{TestEnv, damage, files};
 
 /// Flips one bit of a file, whatever its mode.
 fn flip(path: &std::path::Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     let at = at % bytes.len();
     bytes[at] ^= 1;
+    replace(path, &bytes);
+}
+
+/// Puts a file with these bytes in another one's place.
+fn replace(path: &std::path::Path, bytes: &[u8]) {
     fs::remove_file(path).unwrap();
     fs::write(path, bytes).unwrap();
 }
@@ -102,4 +108,56 @@ fn damage_through_a_published_name_is_mended_in_the_store_too() {
     assert_eq!((told.started(), told.embedded_and_reused()), (vec!["persist.yearly[2010]".to_owned()], (0, 0)));
     assert_eq!(env.keyed(), before);
     assert_eq!(env.run(&["verify", "workflow.toml"]).code, Some(0));
+}
+
+/// Whatever bit of a published file changes, a reader gets the row that was published, or an error that says so.
+#[test]
+fn a_published_row_is_right_or_an_error() {
+    for (dtype, dataset) in [("f16", "minilm_2010"), ("i8", "minilm_2010"), ("f16", "minilm")] {
+        let env = TestEnv::of(5);
+        env.edit("dtype = \"f16\"", &format!("dtype = \"{dtype}\""));
+        if dataset == "minilm" {
+            let view = "[merge.all]\nfrom = \"yearly\"\nacross = [\"year\"]\ndir = \"embeddings\"\nview = true\n\n";
+            env.edit("[persist.yearly]", &format!("{view}[persist.yearly]"));
+        }
+        env.applied(&[]);
+        let open = || Dataset::open(&env.path("embeddings"), dataset);
+        let sound: Vec<Row> = {
+            let whole = open().unwrap();
+            let bibcodes: Vec<String> = whole.bibcodes().map(|row| row.unwrap().1.to_owned()).collect();
+            bibcodes.iter().map(|bibcode| whole.get(bibcode).unwrap().unwrap()).collect()
+        };
+        let (mut right, mut refused) = (0, 0);
+        let set = fs::canonicalize(env.path("embeddings/.sciembed/links").join(dataset)).unwrap();
+        for path in files(&set).into_iter().chain(files(&set.join("parts"))) {
+            if !path.is_file() || path.extension().is_some_and(|it| it == "json") {
+                continue;
+            }
+            let whole = fs::read(&path).unwrap();
+            for (at, bit) in (0..whole.len()).map(|at| (at, at % 8)) {
+                let mut changed = whole.clone();
+                changed[at] ^= 1 << bit;
+                replace(&path, &changed);
+                let Ok(dataset) = open() else {
+                    refused += 1;
+                    continue;
+                };
+                let unknown = dataset.get("2010Test..99999A");
+                assert!(unknown.is_err() || unknown.is_ok_and(|row| row.is_none()), "{} byte {at}", path.display());
+                for row in &sound {
+                    match dataset.get(&row.bibcode) {
+                        Ok(found) => assert_eq!(found.as_ref(), Some(row), "{} byte {at}", path.display()),
+                        Err(error) => assert!(error.is_damage(), "{} byte {at}: {error}", path.display()),
+                    }
+                    match dataset.bibcode(row.row) {
+                        Ok(found) => assert_eq!(found, Some(&*row.bibcode), "{} byte {at}", path.display()),
+                        Err(_) => refused += 1,
+                    }
+                    right += 1;
+                }
+            }
+            replace(&path, &whole);
+        }
+        assert!(right > 100 && refused > 100, "{right} {refused}");
+    }
 }

@@ -53,7 +53,11 @@ fn each_element_type_is_published_merged_and_verified() {
                 let whole = if dim == 16 { whole.clone() } else { shortened(whole, dim) };
                 let mut bytes = Vec::new();
                 let scale = encode(&whole, dtype, &mut bytes);
-                assert_eq!(dataset.get(bibcode).unwrap().vector, decode(&bytes, scale, dtype, dim), "{dtype} {name}");
+                assert_eq!(
+                    dataset.get(bibcode).unwrap().unwrap().vector,
+                    decode(&bytes, scale, dtype, dim),
+                    "{dtype} {name}"
+                );
             }
         }
         let verified = env.run(&["verify", "workflow.toml"]);

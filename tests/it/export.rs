@@ -39,8 +39,8 @@ fn project(papers_a_year: usize, exports: &str) -> TestEnv {
 /// The vectors of the merged dataset, by bibcode, read by the library.
 fn vectors(env: &TestEnv) -> BTreeMap<String, Vec<f32>> {
     let dataset = Dataset::open(&env.path("embeddings"), "minilm").unwrap();
-    let all = dataset.bibcodes().map(|(_, bibcode)| bibcode.to_owned());
-    all.map(|bibcode| (bibcode.clone(), dataset.get(&bibcode).unwrap().vector)).collect()
+    let all = dataset.bibcodes().map(|row| row.unwrap().1.to_owned());
+    all.map(|bibcode| (bibcode.clone(), dataset.get(&bibcode).unwrap().unwrap().vector)).collect()
 }
 
 fn floats(vector: &Value) -> Vec<f32> {

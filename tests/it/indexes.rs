@@ -171,7 +171,7 @@ fn searches_beside_many_publications() {
         while !done.load(Ordering::Relaxed) {
             let dataset = Dataset::open(&dir, "minilm").unwrap();
             let vectors = dataset.vectors().unwrap();
-            let queries = [dataset.get("2010Test..00007A").unwrap().vector];
+            let queries = [dataset.get("2010Test..00007A").unwrap().unwrap().vector];
             match Ann::open(&dir, &dataset, &mut digests) {
                 Ok(Some(mut ann)) => {
                     let found = ann.nearest(&vectors, &queries, 5, Effort::default()).unwrap();

@@ -191,12 +191,12 @@ fn assert_view_is_copy(env: &TestEnv) {
     assert_eq!(view.description().rows, copy.description().rows);
     let listed = lines(env, "bibcodes_view.txt");
     for bibcode in lines(env, "bibcodes_minilm.txt") {
-        let (of_view, of_copy) = (view.get(&bibcode).unwrap(), copy.get(&bibcode).unwrap());
+        let (of_view, of_copy) = (view.get(&bibcode).unwrap().unwrap(), copy.get(&bibcode).unwrap().unwrap());
         assert_eq!(of_view.vector, of_copy.vector, "{bibcode}");
         assert_eq!((of_view.row_key, of_view.metadata_digest), (of_copy.row_key, of_copy.metadata_digest));
         assert_eq!(listed[of_view.row], bibcode);
     }
-    assert!(view.get("unknown").is_none());
+    assert!(view.get("unknown").unwrap().is_none());
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_view_answers_as_a_copy_does_and_holds_what_is_published() {
     assert_eq!(env.peek("merge.view", "superseded"), env.peek("merge.all", "superseded"));
     let years = [lines(&env, "bibcodes_minilm_2010.txt"), lines(&env, "bibcodes_minilm_2011.txt")].concat();
     assert_eq!(lines(&env, "bibcodes_view.txt"), years, "superseded rows keep their places");
-    assert_eq!(open(&env, "view").get(&years[1]).unwrap().row, 4, "the later year's row counts");
+    assert_eq!(open(&env, "view").get(&years[1]).unwrap().unwrap().row, 4, "the later year's row counts");
 
     // The vectors are the years' own files, which are the store's; nothing of the view's is shown for them.
     for year in [2010, 2011] {
@@ -236,14 +236,14 @@ fn a_view_outlives_the_years_that_it_was_made_of() {
         env.applied(&["--target", "persist.yearly"]);
         let view = open(&env, "view");
         assert_eq!(view.description().set, before);
-        assert_eq!(view.get("2011Test..00002A").unwrap().row, 5);
-        assert!(view.get("2011Test..00003A").is_none());
+        assert_eq!(view.get("2011Test..00002A").unwrap().unwrap().row, 5);
+        assert!(view.get("2011Test..00003A").unwrap().is_none());
     }
     assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 2, "the store's and the view's");
     let told = env.applied(&[]);
     assert_eq!(told.started(), ["merge.all", "merge.view"]);
     assert_view_is_copy(&env);
-    assert!(open(&env, "view").get("2011Test..00004A").is_some());
+    assert!(open(&env, "view").get("2011Test..00004A").unwrap().is_some());
     assert_eq!(fs::metadata(held(&env, 2011)).unwrap().nlink(), 3);
 }
 
@@ -279,7 +279,7 @@ fn a_view_elsewhere_holds_the_same_files() {
     let part = env.path("elsewhere/.sciembed/links/view/parts/embeddings_minilm_2010.f16");
     assert_eq!(fs::metadata(part).unwrap().nlink(), 3);
     let view = Dataset::open(&env.path("elsewhere"), "view").unwrap();
-    assert_eq!(view.get("2010Test..00000A").unwrap().row, 0);
+    assert_eq!(view.get("2010Test..00000A").unwrap().unwrap().row, 0);
 }
 
 /// From a store on another disk everything is copied once; a view takes what its years have there.

@@ -37,7 +37,7 @@ fn at_first_everything_then_nothing() {
         embed.minilm[2011]    pending  on prepare.texts[2011]
         persist.yearly[2010]  pending  on embed.minilm[2010]
         persist.yearly[2011]  pending  on embed.minilm[2011]
-        persist.yearly takes about 118 bytes a vector, all files counted
+        persist.yearly takes about 122 bytes a vector, all files counted
         8 steps: 0 fresh, 2 stale, 6 pending
         ");
     assert!(!env.path("store").exists(), "a plan writes nothing");
@@ -84,7 +84,7 @@ fn a_changed_prefix() {
         embed.minilm[2011]    pending  on prepare.texts[2011] (0 to 3 new, as load.records[2011] has 3 rows; at most about # s at the # rows/s of the last time)
         persist.yearly[2010]  pending  on embed.minilm[2010] (3 rows when last applied)
         persist.yearly[2011]  pending  on embed.minilm[2011] (3 rows when last applied)
-        persist.yearly takes about 118 bytes a vector, all files counted
+        persist.yearly takes about 122 bytes a vector, all files counted
         8 steps: 2 fresh, 2 stale, 4 pending
         "#);
     let apply = env.applied(&[]);
@@ -120,7 +120,7 @@ fn an_override_that_is_gone() {
         embed.minilm[2011]    pending  on prepare.texts[2011] (0 to 3 new, as load.records[2011] has 3 rows; at most about # s at the # rows/s of the last time)
         persist.yearly[2010]  pending  on embed.minilm[2010] (3 rows when last applied)
         persist.yearly[2011]  pending  on embed.minilm[2011] (3 rows when last applied)
-        persist.yearly takes about 118 bytes a vector, all files counted
+        persist.yearly takes about 122 bytes a vector, all files counted
         8 steps: 2 fresh, 2 stale, 4 pending
         "#);
 }
@@ -181,7 +181,7 @@ fn one_edited_title() {
         prepare.texts[2011]   pending  on load.records[2011] (3 rows when last applied)
         embed.minilm[2011]    pending  on prepare.texts[2011] (0 to about 4 new, by the size of the files of load.records[2011]; at most about # s at the # rows/s of the last time)
         persist.yearly[2011]  pending  on embed.minilm[2011] (3 rows when last applied)
-        persist.yearly takes about 118 bytes a vector, all files counted
+        persist.yearly takes about 122 bytes a vector, all files counted
         8 steps: 4 fresh, 1 stale, 3 pending
         ");
     let apply = env.applied(&[]);
@@ -261,7 +261,7 @@ fn a_part_of_the_workflow() {
         prepare.texts[2011]   pending  on load.records[2011]
         embed.minilm[2011]    pending  on prepare.texts[2011]
         persist.yearly[2011]  pending  on embed.minilm[2011]
-        persist.yearly takes about 118 bytes a vector, all files counted
+        persist.yearly takes about 122 bytes a vector, all files counted
         4 steps: 0 fresh, 1 stale, 3 pending
         ");
     let apply = env.applied(&["--years", "2011"]);
@@ -323,7 +323,7 @@ fn json_agrees_with_the_lines() {
         assert!(line.contains(told), "{line}: {told}");
     }
     assert_eq!(lines.out.lines().count(), steps.len() + 2);
-    assert_eq!((&steps[6]["bytes_each"], &steps[4]["bytes_each"]), (&json!(118), &Value::Null));
+    assert_eq!((&steps[6]["bytes_each"], &steps[4]["bytes_each"]), (&json!(122), &Value::Null));
     insta::assert_snapshot!(steps[2]["reason"].to_string(), @r#"{"changed":[{"new":"\"x\"","old":"\"\"","old_was_override":false,"what":"prefix"}]}"#);
 }
 

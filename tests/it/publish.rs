@@ -89,7 +89,7 @@ fn rows_line_up_with_bibcodes() {
     let bibcodes = fs::read_to_string(env.path("embeddings/bibcodes_minilm_2010.txt")).unwrap();
     assert_eq!((bibcodes.lines().count(), dataset.description().rows), (299, 299));
     for (number, (bibcode, text)) in bibcodes.lines().zip(&texts).enumerate() {
-        let row = dataset.get(bibcode).unwrap();
+        let row = dataset.get(bibcode).unwrap().unwrap();
         assert_eq!((row.row, row.bibcode.as_str(), &text["bibcode"]), (number, bibcode, &json!(bibcode)));
         assert_eq!(row.row_key, RowKey::of(&embedder, text["text"].as_str().unwrap()));
     }
@@ -206,7 +206,7 @@ fn a_reader_beside_many_publications() {
         let mut seen = Vec::new();
         while !done.load(Ordering::Relaxed) {
             let dataset = Dataset::open(&dir, "minilm_2010").unwrap();
-            let row = |paper: usize| dataset.get(&format!("paper {paper}")).unwrap();
+            let row = |paper: usize| dataset.get(&format!("paper {paper}")).unwrap().unwrap();
             let version = keys.iter().position(|keys| keys[0] == row(0).row_key).expect("it is of some version");
             for (paper, key) in keys[version].iter().enumerate() {
                 let row = row(paper);

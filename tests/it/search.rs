@@ -48,9 +48,9 @@ fn bibcodes(answers: &[Value]) -> Vec<&str> {
 fn nearest(env: &TestEnv, query: &[f32], may: impl Fn(&str) -> bool) -> Vec<String> {
     let dataset = Dataset::open(&env.path("embeddings"), "minilm").unwrap();
     let product = |vector: &[f32]| vector.iter().zip(query).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    let all = dataset.bibcodes().filter(|(_, bibcode)| may(bibcode));
+    let all = dataset.bibcodes().map(Result::unwrap).filter(|(_, bibcode)| may(bibcode));
     let mut scored: Vec<(f64, String)> =
-        all.map(|(_, bibcode)| (product(&dataset.get(bibcode).unwrap().vector), bibcode.to_owned())).collect();
+        all.map(|(_, bibcode)| (product(&dataset.get(bibcode).unwrap().unwrap().vector), bibcode.to_owned())).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     scored.into_iter().map(|(_, bibcode)| bibcode).collect()
 }
@@ -62,7 +62,7 @@ fn a_text_finds_its_paper_and_what_is_near() {
     let rows = env.peek("prepare.texts[2011]", "texts");
     let (bibcode, text) = (rows[7]["bibcode"].as_str().unwrap(), rows[7]["text"].as_str().unwrap());
     let found = answers(&env, &["search", text, "-k", "6"]);
-    let vector = Dataset::open(&env.path("embeddings"), "minilm").unwrap().get(bibcode).unwrap().vector;
+    let vector = Dataset::open(&env.path("embeddings"), "minilm").unwrap().get(bibcode).unwrap().unwrap().vector;
     assert_eq!(bibcodes(&found), nearest(&env, &vector, |_| true)[..6]);
     assert_eq!(
         (&found[0]["bibcode"], &found[0]["rank"], &found[0]["dataset"]),
@@ -87,7 +87,7 @@ fn a_text_finds_its_paper_and_what_is_near() {
 fn what_may_be_found_is_filtered() {
     let env = published(20);
     let bibcode = "2010Test..00003A";
-    let vector = Dataset::open(&env.path("embeddings"), "minilm").unwrap().get(bibcode).unwrap().vector;
+    let vector = Dataset::open(&env.path("embeddings"), "minilm").unwrap().get(bibcode).unwrap().unwrap().vector;
     let doctypes: BTreeMap<String, String> = ["load.records[2010]", "load.records[2011]"]
         .iter()
         .flat_map(|step| env.peek(step, "records"))

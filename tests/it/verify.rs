@@ -268,7 +268,7 @@ fn falsify(env: &TestEnv, file: &str, change: Change) {
 /// Flips the sign of the first component of the last row.
 fn turn(path: &Path, bytes: &mut [u8]) {
     let table = IpcTable::open(path).unwrap();
-    let batch = table.batches().last().unwrap();
+    let batch = table.batches().last().unwrap().unwrap();
     let last = batch["embedding"].as_fixed_size_list().value(batch.num_rows() - 1);
     let components = last.as_primitive::<Float16Type>().values().inner().as_slice().to_vec();
     let at = bytes.windows(components.len()).rposition(|part| part == components).unwrap();

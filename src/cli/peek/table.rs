@@ -82,7 +82,9 @@ fn rows(store: &Store, output: Output, limit: usize, files: &[String]) -> Result
         with_files(&batch.slice(0, rows), files).and_then(|batch| writer.write(&batch)).map_err(output_error)
     };
     if let Ok(table) = store.read_ipc(&output.digest) {
-        table.batches().iter().try_for_each(&mut write)?;
+        for batch in table.batches() {
+            write(batch?)?;
+        }
     } else {
         for batch in store.read_parquet(&output.digest)? {
             write(&batch.map_err(output_error)?)?;

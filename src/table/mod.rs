@@ -8,14 +8,18 @@
 //! | superseded | merge | bibcode, dataset, row, winner; `alias_of` where a set has aliases | Parquet, zstd |
 //! | failed | embed | bibcode, row_key, reason | Parquet, zstd |
 //! | vectors | embed | bibcode, embedding, row_key, tokens, tokens_dropped | Arrow IPC, memory-mapped |
-//! | dataset | persist, merge | bibcode, embedding, metadata_digest, row_key; `scale` where vectors are `i8` | Arrow IPC, memory-mapped |
+//! | dataset | persist, merge | bibcode, embedding, metadata_digest, row_key; `scale` where vectors are `i8`; check | Arrow IPC, memory-mapped |
 //!
-//! Rows in = rows out + rejects, for every node. This file knows shapes only; `store/parquet.rs` and `store/ipc.rs`
-//! write and read them.
+//! Rows in = rows out + rejects, for every node. This file knows shapes only; `rows.rs` looks at the rows of a dataset,
+//! `store/parquet.rs` and `store/ipc.rs` write and read tables.
+
+mod rows;
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+pub use rows::DatasetRows;
 
 use crate::digest::{MetadataDigest, RowKey};
 use crate::encoding::{Dtype, SetDtype};
@@ -26,6 +30,8 @@ pub const BIBCODE: &str = "bibcode";
 pub const EMBEDDING: &str = "embedding";
 /// Name of the column of what an `i8` row's components are multiplied by.
 pub const SCALE: &str = "scale";
+/// Name of the column of checks of published rows, which `rows.rs` defines.
+pub const CHECK: &str = "check";
 /// Name of the records table's column of metadata digests; the underscore keeps it apart from users' fields.
 pub const METADATA_DIGEST: &str = "_metadata_digest";
 /// Name of the records table's column of source ordinals.
@@ -121,9 +127,9 @@ pub fn failed() -> SchemaRef {
     ]))
 }
 
-/// Bytes of a row of a set beside its vector, in all files: a bibcode and its offset 23, two digests 32, the line in the
-/// list 20, the key index about 11.
-const BYTES_BESIDE_VECTOR: usize = 86;
+/// Bytes of a row of a set beside its vector, in all files: a bibcode and its offset 23, two digests 32, the check 4, the line
+/// in the list 20, the key index about 11.
+const BYTES_BESIDE_VECTOR: usize = 90;
 
 /// Bytes of a row of a set, about, all its files counted.
 pub fn set_bytes_each(dim: usize, dtype: SetDtype) -> u64 {
@@ -140,6 +146,7 @@ pub fn dataset(dim: usize, dtype: SetDtype) -> Schema {
         Field::new("row_key", binary(RowKey::LEN), false),
     ];
     columns.extend(dtype.has_scale().then(|| Field::new(SCALE, DataType::Float32, false)));
+    columns.push(Field::new(CHECK, DataType::UInt32, false));
     Schema::new(columns)
 }
 
