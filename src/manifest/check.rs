@@ -12,7 +12,7 @@ use super::spec::{Embed, Load, Prepare, VERSION, Workflow};
 use super::text::{Span, Text};
 use crate::condition::Condition;
 
-/// Columns that the records table has besides the fields; see `table.rs`.
+/// Columns that the records table has besides the fields; see `table`.
 const RESERVED_COLUMNS: [&str; 4] = ["_metadata_digest", "_source", "_line", "_aliases"];
 
 /// Reports what is wrong within single sections.

@@ -33,7 +33,7 @@ pub enum Missing {
 }
 
 /// The field that a record's key is read from, where a load node names none. The tables call the key's column so,
-/// whatever it was read from: `table.rs`.
+/// whatever it was read from: `table`.
 pub const DEFAULT_KEY: &str = "bibcode";
 
 /// The most bytes that a record may have, where a load node says nothing.

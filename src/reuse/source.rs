@@ -16,7 +16,7 @@ pub enum Source {
     /// A sealed segment.
     Segment(Segment),
     /// The rows of a finished table, and the table once something is to be taken from it.
-    Table(TableRows, Option<IpcTable>),
+    Table(TableRows, Option<Box<IpcTable>>),
 }
 
 impl Source {
@@ -49,7 +49,7 @@ impl Source {
                 if crate::digest::Digest::of_file(&store.blob_path(&digest)).ok() != Some(digest) {
                     return Err(StoreError::damaged(&store.blob_path(&digest), "it is no whole vectors table"));
                 }
-                *table = Some(store.read_ipc(&digest)?);
+                *table = Some(Box::new(store.read_ipc(&digest)?));
                 Ok(())
             }
         }
