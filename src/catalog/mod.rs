@@ -3,9 +3,10 @@
 //! It is derived: nothing reads it to decide anything, and it can be made anew from store and directory at any time. It is
 //! made in a temporary file beside and renamed over, so whoever holds it open goes on reading the one they opened, and
 //! no reader ever keeps a run from ending. `schema.sql` is its tables; `tables.rs` fills the small ones, `rows.rs` those
-//! that have a row for each paper; `query.rs` asks, of the vectors by `vectors.rs`, where they lie.
+//! that have a row for each paper; `mark.rs` notes what it describes; `query.rs` asks, of the vectors by `vectors.rs`, where they lie.
 
 mod error;
+mod mark;
 mod query;
 mod reading;
 mod rows;
@@ -20,6 +21,7 @@ use arrow::error::ArrowError;
 use duckdb::{Config, Connection};
 
 pub use error::CatalogError;
+use mark::Sets;
 pub use query::{Answer, query};
 
 use crate::dataset;
@@ -30,8 +32,6 @@ use crate::store::{StoreError, durable, failpoint};
 
 /// The tables and what their columns mean.
 const SCHEMA: &str = include_str!("schema.sql");
-/// Version of the tables: raised when they change, so that older catalogs are made anew.
-const VERSION: u32 = 1;
 /// Held while a catalog is made.
 const LOCK: &str = "catalog.lock";
 /// What DuckDB may hold in memory while a catalog is made.
@@ -74,6 +74,18 @@ struct Shelf {
 /// # Errors
 /// [`CatalogError`]; then the catalog is as it was.
 pub fn rebuild(dir: &Path, store: Option<&Path>) -> Result<Built, CatalogError> {
+    make(dir, store, |_| None)
+}
+
+/// Makes the catalog of a directory anew, but takes over from the one that stands what it has of sets that are shown still.
+///
+/// # Errors
+/// [`CatalogError`]; then the catalog is as it was.
+pub fn refresh(dir: &Path) -> Result<Built, CatalogError> {
+    make(dir, None, mark::described)
+}
+
+fn make(dir: &Path, store: Option<&Path>, standing: impl Fn(&Path) -> Option<Sets>) -> Result<Built, CatalogError> {
     dataset::names(dir)?;
     // One at a time, and what is shown is read under the lock: the last catalog to land is never an older view.
     let home = Layout::new(dir).home();
@@ -82,27 +94,35 @@ pub fn rebuild(dir: &Path, store: Option<&Path>) -> Result<Built, CatalogError> 
     // What a rebuild left that was killed. What cannot be removed is no reason to stop.
     let _ = published::sweep(&home);
     let shelf = Shelf::of(dir, store)?;
-    let temporary = Temporary(home.join(format!(".{}", durable::unique_name())));
-    let papers = fill(&temporary.0, &shelf).map_err(|error| error.at(&path(dir)))?;
+    let (temporary, papers) = filled(dir, &home, &shelf, &standing(dir).unwrap_or_default())?;
     failpoint::reached("catalog: filled");
     let failed = |source| CatalogError::Write { path: path(dir), source };
     File::open(&temporary.0).and_then(|file| file.sync_all()).map_err(failed)?;
     let bytes = fs::metadata(&temporary.0).map_err(failed)?.len();
-    let mark = mark_path(dir);
-    // First, so that it never stands beside another catalog than the one that it describes.
-    durable::forget(&mark).and_then(|()| durable::rename(&temporary.0, &path(dir))).map_err(failed)?;
-    durable::write(&mark, &mark.with_file_name(format!(".{}", durable::unique_name())), shelf.mark().as_bytes())
-        .map_err(failed)?;
+    mark::forget(dir).and_then(|()| durable::rename(&temporary.0, &path(dir))).map_err(failed)?;
+    mark::note(dir, &shelf.sets()).map_err(failed)?;
     Ok(Built { datasets: shelf.datasets.len(), papers, bytes })
+}
+
+/// A new database beside the catalog, and how many papers are in it. Where the one that stands cannot be read, nothing is taken
+/// over from it.
+fn filled(dir: &Path, home: &Path, shelf: &Shelf, standing: &Sets) -> Result<(Temporary, u64), CatalogError> {
+    let fill = |taken: &[&Shown]| {
+        let temporary = Temporary(home.join(format!(".{}", durable::unique_name())));
+        let papers = fill(&temporary.0, shelf, &path(dir), taken).map_err(|error| error.at(&path(dir)))?;
+        Ok((temporary, papers))
+    };
+    let taken: Vec<&Shown> =
+        shelf.datasets.iter().filter(|shown| standing.get(&shown.name) == Some(&shown.set)).collect();
+    if taken.is_empty() { fill(&[]) } else { fill(&taken).or_else(|_| fill(&[])) }
 }
 
 /// Whether a directory's catalog is there and describes what the directory shows now. Opens no database.
 pub fn is_current(dir: &Path) -> bool {
-    let shown: Option<Vec<(String, NodeKey)>> = dataset::names(dir)
+    let shown: Option<Sets> = dataset::names(dir)
         .ok()
         .and_then(|names| names.into_iter().map(|name| lineage::shown(dir, &name).map(|set| (name, set))).collect());
-    path(dir).is_file()
-        && shown.is_some_and(|shown| fs::read_to_string(mark_path(dir)).is_ok_and(|mark| mark == mark_of(&shown)))
+    shown.is_some() && mark::described(dir) == shown
 }
 
 /// Extensions are not fetched behind people's backs.
@@ -139,23 +159,31 @@ impl Shelf {
         &self.lineages[&shown.origin]
     }
 
-    fn mark(&self) -> String {
-        let shown: Vec<_> = self.datasets.iter().map(|shown| (shown.name.clone(), shown.set)).collect();
-        mark_of(&shown)
+    fn sets(&self) -> Sets {
+        self.datasets.iter().map(|shown| (shown.name.clone(), shown.set)).collect()
     }
 }
 
-/// Fills a new database, and says how many papers are in it.
-fn fill(path: &Path, shelf: &Shelf) -> Result<u64, FillError> {
+/// Fills a new database, and says how many papers are in it. The rows of papers, rejects and truncations of these datasets are
+/// taken over from the catalog that stands.
+fn fill(path: &Path, shelf: &Shelf, standing: &Path, taken: &[&Shown]) -> Result<u64, FillError> {
     let config = configured(Config::default(), MEMORY)?.with("temp_directory", "")?;
     let connection = Connection::open_with_flags(path, config)?;
+    if !taken.is_empty() {
+        connection.execute_batch(&format!("ATTACH {} AS standing (READ_ONLY)", quoted(&standing.to_string_lossy())))?;
+    }
     connection.execute_batch("BEGIN")?;
     connection.execute_batch(SCHEMA)?;
     tables::fill(&connection, shelf)?;
-    let papers = rows::fill(&connection, shelf)?;
+    let papers = rows::take_over(&connection, taken)? + rows::fill(&connection, shelf, taken)?;
     connection.execute_batch("COMMIT; CHECKPOINT")?;
     connection.close().map_err(|(_, error)| error)?;
     Ok(papers)
+}
+
+/// A text as SQL has it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// What can go wrong while a catalog is filled.
@@ -208,14 +236,4 @@ impl Drop for Temporary {
         let _ = fs::remove_file(&self.0);
         let _ = fs::remove_file(log);
     }
-}
-
-/// Tells which sets the catalog describes.
-fn mark_path(dir: &Path) -> PathBuf {
-    Layout::new(dir).home().join("catalog")
-}
-
-fn mark_of(shown: &[(String, NodeKey)]) -> String {
-    let lines: String = shown.iter().map(|(name, set)| format!("{set} {name}\n")).collect();
-    format!("version {VERSION}\n{lines}")
 }

@@ -13,17 +13,35 @@ use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
 use arrow::error::ArrowError;
 use duckdb::{Appender, Connection};
 
-use super::{FillError, Shelf, Shown};
+use super::{FillError, Shelf, Shown, quoted};
 use crate::digest::Digest;
 use crate::lineage::{Beside, Lineage, Origin, Tables, Walked};
 use crate::record::Record;
 use crate::table;
 
-/// Fills them, and says how many papers there are.
-pub fn fill(connection: &Connection, shelf: &Shelf) -> Result<u64, FillError> {
+/// Takes over the rows of some datasets from the catalog that is attached as `standing`, and says how many papers they are.
+pub fn take_over(connection: &Connection, taken: &[&Shown]) -> Result<u64, FillError> {
+    let mut papers = 0;
+    if !taken.is_empty() {
+        let names: Vec<String> = taken.iter().map(|shown| quoted(&shown.name)).collect();
+        let copy = |table: &str| {
+            let names = names.join(", ");
+            connection
+                .execute(&format!("INSERT INTO {table} SELECT * FROM standing.{table} WHERE dataset IN ({names})"), [])
+        };
+        papers = copy("papers")? as u64;
+        copy("rejects")?;
+        copy("truncations")?;
+    }
+    Ok(papers)
+}
+
+/// Fills them with the rows of all datasets but those that were taken over, and says how many papers those are.
+pub fn fill(connection: &Connection, shelf: &Shelf, taken: &[&Shown]) -> Result<u64, FillError> {
+    let left = || shelf.datasets.iter().filter(|shown| !taken.iter().any(|taken| taken.name == shown.name));
     let mut appender = connection.appender("papers")?;
     let mut count = 0;
-    for shown in &shelf.datasets {
+    for shown in left() {
         let lineage = shelf.lineage(shown);
         lineage.walk::<FillError>(&shown.set, PLACE, &mut |rows| {
             count += rows.batch.num_rows() as u64;
@@ -32,7 +50,7 @@ pub fn fill(connection: &Connection, shelf: &Shelf) -> Result<u64, FillError> {
     }
     appender.flush()?;
     let (mut rejects, mut truncations) = (connection.appender("rejects")?, connection.appender("truncations")?);
-    for shown in &shelf.datasets {
+    for shown in left() {
         let lineage = shelf.lineage(shown);
         let set = lineage.set(&shown.set)?;
         match &set.origin {

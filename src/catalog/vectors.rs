@@ -17,6 +17,7 @@ use duckdb::vtab::{
 };
 use miette::Diagnostic;
 
+use super::quoted;
 use crate::dataset::{Dataset, DatasetError};
 use crate::table;
 
@@ -29,9 +30,9 @@ const CHUNK_ROWS: usize = 2048;
 /// Whatever DuckDB gives.
 pub fn register(connection: &Connection, dir: &std::path::Path) -> duckdb::Result<()> {
     connection.register_table_function::<ReadVectors>("read_vectors_in")?;
-    let dir = dir.to_string_lossy().replace('\'', "''");
+    let dir = quoted(&dir.to_string_lossy());
     connection.execute_batch(&format!(
-        "CREATE TEMP MACRO read_vectors(dataset) AS TABLE SELECT * FROM read_vectors_in('{dir}', dataset)"
+        "CREATE TEMP MACRO read_vectors(dataset) AS TABLE SELECT * FROM read_vectors_in({dir}, dataset)"
     ))
 }
 

@@ -158,7 +158,7 @@ fn keep_catalogs(dirs: &BTreeSet<PathBuf>, outcome: Outcome) {
     };
     let shows_any = |dir: &&PathBuf| dataset::names(dir).is_ok();
     for dir in dirs.iter().filter(shows_any).filter(|dir| is_due(dir)) {
-        match catalog::rebuild(dir, None) {
+        match catalog::refresh(dir) {
             // If nobody reads it, the work is done all the same.
             Ok(built) => drop(show(format!("  catalog    {}", told(dir, &built)))),
             Err(error) => {

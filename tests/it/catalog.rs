@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use sciembed::catalog;
 use serde_json::{Value, json};
 
 use crate::env::{TestEnv, Told, paper, papers};
@@ -156,6 +157,33 @@ fn it_is_made_anew_when_it_must_be() {
     fs::remove_file(&path).unwrap();
     assert!(env.applied(&[]).out.contains("catalog    embeddings/catalog.duckdb"));
     assert_eq!(asked(&env, "SELECT count(*) AS papers FROM papers WHERE dataset = 'minilm_2011'"), count);
+}
+
+/// Rows of sets that are shown still are taken over from the catalog that stands, and are those that would be made anew; from
+/// one that somebody wrote into nothing is.
+#[test]
+fn what_stands_is_taken_over() {
+    let env = project();
+    env.applied(&[]);
+    env.write_year(2011, &papers(2011, 5));
+    env.applied(&[]);
+    let tables = ["papers", "rejects", "truncations", "datasets"];
+    let all = || tables.map(|table| asked(&env, &format!("SELECT * FROM {table} ORDER BY ALL")));
+    let dir = env.path("embeddings");
+    let taken_over = all();
+    catalog::rebuild(&dir, None).unwrap();
+    assert_eq!(all(), taken_over);
+    // Nothing of the store's tables is read for what is taken over.
+    let records = env.records().into_iter().filter_map(|record| record.outputs.get("records").copied());
+    records.for_each(|records| fs::remove_file(env.blob(&records.digest)).unwrap());
+    catalog::refresh(&dir).unwrap();
+    assert_eq!(all(), taken_over);
+    assert!(catalog::rebuild(&dir, None).unwrap_err().to_string().contains("find blob"));
+    let written = duckdb::Connection::open(dir.join("catalog.duckdb")).unwrap();
+    written.execute("UPDATE papers SET line = 7", []).unwrap();
+    written.close().unwrap();
+    assert!(!catalog::is_current(&dir));
+    assert!(catalog::refresh(&dir).is_err());
 }
 
 /// Whoever has it open reads on in what they opened, and the run knows nothing of it.
