@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -48,6 +48,8 @@ dtype = "f16"
 
 /// Rows of a terminal; more than any command here prints.
 const SCREEN_ROWS: u16 = 250;
+/// What a program prints that gives back the screen which it filled.
+const LEAVES_SCREEN: &[u8] = b"\x1b[?1049l";
 
 /// A project: `workflow.toml`, `data/`, and what runs make of them. It goes away with the test.
 pub struct TestEnv {
@@ -168,6 +170,18 @@ impl TestEnv {
     /// What a terminal of so many columns shows once `sciembed` has ended, with these arguments and variables.
     #[must_use]
     pub fn screen(&self, columns: u16, arguments: &[&str], variables: &[(&str, &str)]) -> Screen {
+        self.dialogue(columns, arguments, variables, &[])
+    }
+
+    /// The same, where these are typed, each once the cursor stands behind what ends so.
+    #[must_use]
+    pub fn dialogue(
+        &self,
+        columns: u16,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        typed: &[(&str, &str)],
+    ) -> Screen {
         let arguments: Vec<String> = arguments.iter().map(|argument| format!("'{argument}'")).collect();
         let program = env!("CARGO_BIN_EXE_sciembed");
         let line = format!("stty cols {columns} rows {SCREEN_ROWS}; exec {program} {}", arguments.join(" "));
@@ -178,13 +192,33 @@ impl TestEnv {
             .env("TERM", "xterm-256color")
             .env("SHELL", "/bin/sh")
             .env_remove("NO_COLOR");
-        let output = command.envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        let mut child = command.envs(variables.iter().copied()).stdin(Stdio::piped()).spawn().unwrap();
+        let (mut keyboard, mut screen) = (child.stdin.take(), child.stdout.take().unwrap());
+        let (mut shown, mut piece, mut typed) = (Vec::new(), [0; 4096], typed.iter());
+        let mut next = typed.next();
+        loop {
+            if next.is_none() {
+                keyboard = None;
+            }
+            match screen.read(&mut piece).unwrap() {
+                0 => break,
+                bytes => shown.extend_from_slice(&piece[..bytes]),
+            }
+            if let Some((_, keys)) = next.filter(|(after, _)| String::from_utf8_lossy(&shown).ends_with(after)) {
+                keyboard.as_mut().unwrap().write_all(keys.as_bytes()).unwrap();
+                next = typed.next();
+            }
+        }
+        child.wait().unwrap();
+        // What filled the whole screen, before it went away.
+        let end = shown.windows(LEAVES_SCREEN.len()).position(|bytes| bytes == LEAVES_SCREEN);
+        let shown = &shown[..end.unwrap_or(shown.len())];
         let cells = |count: u16| NonZeroU16::new(count).unwrap();
         let mut terminal = vt100::Parser::new(cells(SCREEN_ROWS), cells(columns), 0);
-        terminal.process(&output.stdout);
+        terminal.process(shown);
         Screen {
-            text: self.steady(&terminal.screen().contents()),
-            is_colored: String::from_utf8_lossy(&output.stdout).contains("\x1b[3"),
+            text: self.steady(&terminal.screen().contents().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")),
+            is_colored: String::from_utf8_lossy(shown).contains("\x1b[3"),
         }
     }
 

@@ -18,7 +18,7 @@ const MEGABYTES: usize = 256;
 type Fault = (&'static str, fn(&Path));
 
 /// A small model's folder of a test's own, `model` in the project.
-fn copy(name: &str) -> (TestEnv, PathBuf) {
+pub fn copy(name: &str) -> (TestEnv, PathBuf) {
     let env = TestEnv::empty();
     let (from, to) = (fixture(name), env.path("model"));
     for path in glob::glob(from.join("**/*.*").to_str().unwrap()).unwrap().flatten() {

@@ -117,6 +117,51 @@ fn screens_of_questions() {
     assert_words(&env, &["log", "workflow.toml"]);
     assert_words(&env, &["gc", "workflow.toml"]);
     assert_screens(&env, "verify", &["verify", "workflow.toml"]);
+    let (of_model, _) = crate::model_faults::copy("xlmr-prompts");
+    assert_screens(&of_model, "model_inspect", &["model", "inspect", "model", "--device", "cpu"]);
+}
+
+/// What `init` asks, and what it writes of the answers.
+#[test]
+fn screens_of_a_dialogue() {
+    let env = project();
+    for columns in [80, 120] {
+        let to = format!("at{columns}.toml");
+        let typed = [("]: ", "2011\n"), ("]: ", "\n"), ("]: ", "fake://8\n")];
+        let screen = env.dialogue(columns, &["init", "--input", "data", "--to", &to], &[], &typed);
+        insta::with_settings!({ snapshot_suffix => columns.to_string() }, { insta::assert_snapshot!("init", screen.text) });
+        let written = std::fs::read_to_string(env.path(&to)).unwrap();
+        assert!(written.contains("year = [2011]") && written.contains("model = \"fake://8\""), "{written}");
+    }
+    let told = env.run(&["init", "--input", "data", "--model", "fake://8", "--to", "of_nobody.toml"]);
+    insta::with_settings!({ snapshot_suffix => "no_terminal" }, { insta::assert_snapshot!("init", told.err + &told.out) });
+}
+
+/// The whole screen of a watch, and its one frame where nobody watches.
+#[test]
+fn screens_of_a_watch() {
+    let assert_steady = |suffix: &str, shown: &str| {
+        let filters = vec![
+            (r"\d{8}T\d{6}\.\d+Z-\d+", "$$RUN"),
+            (r"\d\d:\d\d:\d\d", "##:##:##"),
+            (r"   \d:\d\d   ", "   #:##   "),
+            (r"(\d+ of )?(\d+) +\d+\n", "$1$2   #\n"),
+            (r"\d+\.\d s", "# s"),
+        ];
+        insta::with_settings!({ snapshot_suffix => suffix, filters => filters }, { insta::assert_snapshot!("watch", shown) });
+    };
+    let env = project();
+    env.edit("year = [2010, 2011]", "year = [2011]");
+    env.applied(&[]);
+    for columns in [80, 120] {
+        let screen = env.dialogue(columns, &["watch", "workflow.toml"], &[], &[("", "q")]);
+        assert_steady(&columns.to_string(), &screen.text);
+        let frame = env.screen(columns, &["watch", "workflow.toml", "--once"], &[]).text;
+        assert!(frame.lines().all(|line| line.chars().count() <= usize::from(columns)), "{frame}");
+        let head = |text: &str| text.lines().take(6).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(head(&frame), head(&screen.text));
+    }
+    assert_steady("no_terminal", &env.run(&["watch", "workflow.toml"]).out);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{Chosen, Failure, Onnx, ResolvedModel, Runner};
 use crate::api::Settings;
 use crate::cli::print::{say, show};
 use crate::convert::Stage;
+use crate::digest::Digest;
 use crate::error::Exit;
 use crate::model::Graph;
 use crate::store::pretty_json;
@@ -29,13 +30,29 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     for (name, value) in facts {
-        let text = match value {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        show(format!("{name:<12} {text}"))?;
+        let mut name = name.as_str();
+        for line in lines(&value) {
+            show(format!("{name:<12} {line}"))?;
+            name = "";
+        }
     }
     Ok(Exit::Done)
+}
+
+/// A value as people read it: of a digest its beginning, and a line for each of what has names.
+fn lines(value: &Value) -> Vec<String> {
+    let line = |value: &Value| match value {
+        Value::String(text) => text.parse::<Digest>().map_or_else(|_| text.clone(), |digest| digest.short()),
+        other => other.to_string(),
+    };
+    let lines: Vec<String> = match value {
+        Value::Object(named) => named.iter().map(|(name, value)| format!("{name}: {}", line(value))).collect(),
+        Value::Array(values) if !values.is_empty() => vec![values.iter().map(line).collect::<Vec<_>>().join(", ")],
+        Value::String(text) if !text.is_empty() => vec![text.clone()],
+        Value::Array(_) | Value::String(_) => Vec::new(),
+        other => vec![other.to_string()],
+    };
+    if lines.is_empty() { vec!["none".to_owned()] } else { lines }
 }
 
 /// What there is to say, in the order in which people look for it.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
 use super::log::find;
-use super::print::say;
+use super::print::{say, width};
 use super::store::StoreArguments;
 use super::{DoorError, Failure};
 use crate::error::Exit;
@@ -19,7 +19,7 @@ use state::State;
 
 /// How often the journal is read.
 const EVERY: Duration = Duration::from_millis(500);
-/// Columns and lines of a frame where there is no terminal.
+/// Columns where there is no terminal, and lines, of a frame that is printed.
 const FRAME: (u16, u16) = (100, 30);
 
 /// Watch a run: its nodes, how fast they are, what failed, and the last lines of its journal. `q` ends it; the run goes on.
@@ -47,7 +47,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     all.retain(|run| workflow.as_ref().is_none_or(|workflow| run.workflow == workflow.graph.name));
     let first = find(&all, &arguments.run)?.clone();
     if arguments.once || !io::stdout().is_terminal() {
-        say(screen::text(&State::of(&first), FRAME))?;
+        let columns = width().and_then(|columns| u16::try_from(columns).ok()).unwrap_or(FRAME.0);
+        say(screen::text(&State::of(&first), (columns, FRAME.1)))?;
         return Ok(Exit::Done);
     }
     let mut terminal = ratatui::try_init().map_err(DoorError::Output)?;
