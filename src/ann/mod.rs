@@ -214,6 +214,18 @@ impl Ann {
         &self.described
     }
 
+    /// What it is, as Faiss names it.
+    pub fn factory(&self) -> &str {
+        &self.described.factory
+    }
+
+    /// Which of these parameters change nothing, since it has no lists, or no graph.
+    pub fn unheeded(&self, effort: Effort) -> Vec<&'static str> {
+        let has = |part: &str| self.described.factory.contains(part);
+        let given = [("nprobe", effort.nprobe, "IVF"), ("ef", effort.ef, "HNSW")];
+        given.into_iter().filter(|(_, given, part)| given.is_some() && !has(part)).map(|(name, ..)| name).collect()
+    }
+
     /// About the `k` rows with the largest inner products with each query, best first, scored by the vectors themselves.
     ///
     /// # Errors

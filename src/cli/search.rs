@@ -123,6 +123,9 @@ fn condition(text: &str) -> Result<Condition, String> {
 }
 
 pub fn search(arguments: &SearchArguments) -> Result<Exit, Failure> {
+    if arguments.text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+        return Err(SearchError::Empty.into());
+    }
     let mut asked = Open::new(&arguments.options, arguments.mode)?;
     let mut querier = match arguments.mode {
         Mode::Bm25 => None,
@@ -325,7 +328,13 @@ fn finder(options: &Options, dataset: &Dataset, digests: &mut DigestCache) -> Re
     }
     let effort = Effort { nprobe: options.nprobe.map(Into::into), ef: options.ef.map(Into::into) };
     match Ann::open(&options.datasets.dir, dataset, digests) {
-        Ok(Some(ann)) => Ok(Finder::Ann(Box::new(ann), effort)),
+        Ok(Some(ann)) => {
+            for option in ann.unheeded(effort) {
+                let name = &dataset.description().dataset;
+                remark(format!("the index of {name} is {}: --{option} changes nothing", ann.factory()));
+            }
+            Ok(Finder::Ann(Box::new(ann), effort))
+        }
         Ok(None) => Ok(Finder::Exact),
         Err(error) if effort == Effort::default() => {
             remark(format!(

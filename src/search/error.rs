@@ -18,6 +18,13 @@ pub enum SearchError {
         /// Their names.
         datasets: Vec<String>,
     },
+    /// A question that says nothing.
+    #[error("search for papers: the question is empty")]
+    #[diagnostic(
+        code(sciembed::search::empty),
+        help("ask in words, as in `sciembed search \"tidal disruption events\"`, or one question a line on standard input")
+    )]
+    Empty,
     /// A dataset that does not say what embedded it.
     #[error("embed the query as {dataset} was embedded: nothing says by which model")]
     #[diagnostic(

@@ -212,7 +212,9 @@ fn an_index_that_nobody_asks_for_goes() {
     let told = env.applied(&[]);
     assert!(told.out.contains("  index      minilm: signs, 800 vectors, built anew in "), "{}", told.out);
     let exact = similar(&env, &["--exact"]);
-    assert_eq!(similar(&env, &[]).out, exact.out);
+    let more = similar(&env, &["--nprobe", "4"]);
+    assert_eq!((similar(&env, &[]).out, &more.out), (exact.out.clone(), &exact.out));
+    assert!(more.err.contains("the index of minilm is signs: --nprobe changes nothing"), "{}", more.err);
     assert!(described(&env)["recall_at_10"].as_f64().unwrap() > 0.99);
     env.edit("[merge.all.index.signs]\n", "[merge.all.index.ivf_sq8]\nnlist = 16\n");
     env.applied(&[]);

@@ -114,6 +114,8 @@ fn what_may_be_found_is_filtered() {
         "{}",
         unknown.err
     );
+    let empty = env.run(&["search", " "]);
+    assert!(empty.code == Some(1) && empty.err.contains("the question is empty"), "{}", empty.err);
     let mistake = env.run(&["search", "x", "--where", "doctype in"]);
     assert!(mistake.code == Some(1) && mistake.err.contains("belongs after this"), "{}", mistake.err);
 }
