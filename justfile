@@ -65,10 +65,12 @@ crash kills="200":
 
 # random stories of a project, so many, against an oracle: only new texts are embedded, and the past changes no byte
 reuse cases="500":
+    export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-$(date +%s)}"; echo "PROPTEST_RNG_SEED=$PROPTEST_RNG_SEED"; \
     SCIEMBED_REUSE="$1" cargo test --locked --test it reuse::
 
 # read model folders that lie and are damaged, as many of each kind as CASES, and convert MODELS of any size
 fuzz cases="20000" models="500":
+    export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-$(date +%s)}"; echo "PROPTEST_RNG_SEED=$PROPTEST_RNG_SEED"; \
     SCIEMBED_FUZZ="$1" SCIEMBED_MODELS="$2" cargo test --locked --test it -- model_fuzz any_size
 
 # feed any bytes to TARGET (array_reader, html, latex, record or splitter) for so many SECONDS, watched by libFuzzer; takes g++ or clang++

@@ -3,19 +3,20 @@
 
 Usage: read_with_pyarrow.py [FOLDER [BIBCODE]]
 
-Memory-maps every FOLDER/embeddings_*.f16 (an Arrow IPC file), makes sure that nothing was copied and that row n is
-line n of bibcodes_*.txt, and shows the papers nearest to BIBCODE. A merge that is a view has no vectors of its own: those of
+Memory-maps every FOLDER/embeddings_*.f16 (an Arrow IPC file), makes sure that nothing was copied, that every row has the check
+(CRC-32) that it was published with and that row n is line n of bibcodes_*.txt, and shows the papers nearest to BIBCODE. A merge that is a view has no vectors of its own: those of
 its parts stand in `parts/` beside its manifest, one below the other. Exits with 1, and says why, if anything is off.
 """
 
 import json
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-COLUMNS = ["bibcode", "embedding", "metadata_digest", "row_key"]
+COLUMNS = ["bibcode", "embedding", "metadata_digest", "row_key", "check"]
 ALLOWED_BYTES = 1 << 20  # for the file's footer and schema; vectors must stay in the map
 
 
@@ -60,7 +61,16 @@ def read_dataset(path):
 
     # One record batch is used where it lies; several are gathered here, after the check that none was copied above.
     matrix = matrices[0] if len(matrices) == 1 else np.concatenate([np.empty((0, kind.list_size), "f2"), *matrices])
+    check_rows(path, table, matrix)
     return table["bibcode"].to_pylist(), matrix
+
+
+def check_rows(path, table, matrix):
+    """Requires that each row has its check: the CRC-32 of bibcode, vector as it lies, metadata digest and row key."""
+    columns = (table[name].to_pylist() for name in ["bibcode", "metadata_digest", "row_key", "check"])
+    for row, (bibcode, digest, key, check) in enumerate(zip(*columns)):
+        found = zlib.crc32(bibcode.encode() + matrix[row].tobytes() + digest + key)
+        require(found == check, f"{path}: row {row} ({bibcode}) is not what was published")
 
 
 def check_lines(path, bibcodes):

@@ -2,7 +2,7 @@
 //! exactly the texts that are new were computed, and in the end the published bytes are those of a project that never
 //! had a past.
 //!
-//! A few stories at every run of the tests; `just reuse` asks for more.
+//! A few stories, the same ones, at every run of the tests; `just reuse` tells many others.
 
 mod world;
 
