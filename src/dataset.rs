@@ -22,8 +22,8 @@ use crate::graph::{embeddings_file, keys_file, manifest_file, part_file};
 use crate::index::flat::Vectors;
 use crate::index::keys::KeyIndex;
 use crate::published::Layout;
-use crate::store::StoreError;
 use crate::store::ipc::IpcTable;
+use crate::store::{StoreError, is_sealed_json};
 use crate::table::{self, DatasetRows, IPC_BATCH_ROWS};
 
 /// How often opening is tried when sets are swapped underneath: each try sees a newer link.
@@ -67,7 +67,7 @@ pub enum DatasetError {
     #[error("find a dataset in {}: there is no such directory", dir.display())]
     #[diagnostic(
         code(sciembed::dataset::no_dir),
-        help("name the directory that a persist node publishes into: its `dir`")
+        help("apply a workflow first, or name the directory that one publishes into: the `dir` of its persist nodes")
     )]
     NoDirectory {
         /// The directory.
@@ -134,6 +134,8 @@ impl DatasetError {
 pub struct Description {
     /// The dataset's name.
     pub dataset: String,
+    /// The label in it. Manifests of older programs tell it too.
+    label: String,
     /// The set.
     pub set: NodeKey,
     /// The model's short name.
@@ -177,6 +179,32 @@ pub struct Part {
     /// Its first row in a view.
     #[serde(default)]
     pub offset: usize,
+    /// Its rows.
+    rows: usize,
+    /// Those of them that do not count.
+    superseded: usize,
+}
+
+/// A file of vectors, as the description of its dataset has it.
+struct VectorsFile {
+    path: PathBuf,
+    /// The set that it says it is of.
+    set: NodeKey,
+    /// Its first row in the dataset.
+    first: usize,
+    rows: usize,
+}
+
+impl VectorsFile {
+    fn open(&self) -> Result<IpcTable, DatasetError> {
+        let vectors = IpcTable::open(&self.path)?;
+        let found = vectors.schema().metadata().get("sciembed.set").cloned().unwrap_or_default();
+        same_set(&self.path, &found, &self.set.to_string())?;
+        if vectors.rows() != self.rows {
+            return Err(DatasetError::Damaged { path: self.path.clone() });
+        }
+        Ok(vectors)
+    }
 }
 
 impl Description {
@@ -185,16 +213,30 @@ impl Description {
         self.parts.iter().any(|part| part.dataset == other.dataset && part.set == other.set)
     }
 
-    /// The files of vectors in its folder, each with the set that it says it is of and its first row.
-    fn vectors(&self, folder: &Path) -> Box<dyn Iterator<Item = (PathBuf, NodeKey, usize)>> {
-        let (folder, dtype) = (folder.to_owned(), self.dtype);
+    /// What its name begins with, whichever cells follow.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The files of vectors in its folder.
+    fn vectors(&self, folder: &Path) -> Vec<VectorsFile> {
+        let dtype = self.dtype;
+        let of_part = |part: &Part| VectorsFile {
+            path: folder.join(part_file(&part.dataset, dtype)),
+            set: part.set,
+            first: part.offset,
+            rows: part.rows,
+        };
         if self.view {
-            let parts = self.parts.clone().into_iter();
-            return Box::new(
-                parts.map(move |part| (folder.join(part_file(&part.dataset, dtype)), part.set, part.offset)),
-            );
+            return self.parts.iter().map(of_part).collect();
         }
-        Box::new(std::iter::once((folder.join(embeddings_file(&self.dataset, dtype)), self.set, 0)))
+        let path = folder.join(embeddings_file(&self.dataset, dtype));
+        vec![VectorsFile { path, set: self.set, first: 0, rows: self.rows }]
+    }
+
+    /// Whether several of its rows may have one bibcode, of which the key index leads to the one that counts.
+    fn has_superseded(&self) -> bool {
+        self.view && self.parts.iter().any(|part| part.superseded > 0)
     }
 }
 
@@ -275,11 +317,14 @@ impl Dataset {
         let set = fs::canonicalize(&link).map_err(|error| StoreError::read(&link, error))?;
         let manifest = set.join(manifest_file(name));
         let bytes = fs::read(&manifest).map_err(|error| StoreError::read(&manifest, error))?;
+        if !is_sealed_json(&bytes) {
+            return Err(DatasetError::Damaged { path: manifest });
+        }
         let description: Description =
             serde_json::from_slice(&bytes).map_err(|error| StoreError::damaged(&manifest, error))?;
         let expected = set.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         same_set(&manifest, &description.set.to_string(), &expected)?;
-        let tables = description.vectors(&set).map(|(file, of, first)| Ok((first, open_vectors(&file, &of)?)));
+        let tables = description.vectors(&set).into_iter().map(|file| Ok((file.first, file.open()?)));
         let tables = tables.collect::<Result<_, DatasetError>>()?;
         let path = set.join(keys_file(name));
         let keys = KeyIndex::open(&path)?;
@@ -312,6 +357,10 @@ impl Dataset {
     /// # Errors
     /// [`DatasetError`] if the row, or the key index, is not what was published.
     pub fn get(&self, name: &str) -> Result<Option<Row>, DatasetError> {
+        // The row of a bibcode says itself whether it is the right one, but for those that have it in common.
+        if self.description.has_superseded() {
+            self.keys.check()?;
+        }
         let (row, alias) = match self.keys.row(name)? {
             Some(row) => (row, false),
             None => match self.keys.row_of_alias(name)? {
@@ -340,12 +389,13 @@ impl Dataset {
         read().map(Some).ok_or_else(|| self.misled(name))
     }
 
-    /// The row of a bibcode, as the key index has it.
+    /// The row of a bibcode. No row is looked at for it, so the key index is.
     ///
     /// # Errors
-    /// [`DatasetError`] if it is not there, and the key index is damaged.
+    /// [`DatasetError`] if the key index is damaged.
     pub fn row(&self, bibcode: &str) -> Result<Option<usize>, DatasetError> {
-        Ok(self.keys.row(bibcode)?)
+        self.keys.check()?;
+        Ok(self.keys.row(bibcode)?.filter(|row| *row < self.rows()))
     }
 
     /// How many rows its vectors have; those of a view that are superseded count.
@@ -360,12 +410,13 @@ impl Dataset {
     pub fn bibcode(&self, row: usize) -> Result<Option<&str>, DatasetError> {
         let Some((rows, at)) = self.sound_row(row)? else { return Ok(None) };
         let bibcode = rows.bibcode(at);
+        if self.description.has_superseded() {
+            self.keys.check()?;
+        }
         if self.keys.row(bibcode)? == Some(row) {
             return Ok(Some(bibcode));
         }
-        // Of a view it may be superseded.
-        self.keys.check()?;
-        if self.description.view { Ok(None) } else { Err(self.misled(bibcode)) }
+        if self.description.has_superseded() { Ok(None) } else { Err(self.misled(bibcode)) }
     }
 
     /// All rows with their bibcodes, in order; those of a view that are superseded are among them.
@@ -441,14 +492,6 @@ impl Dataset {
     pub fn near(&self, bibcode: &str, limit: usize) -> Vec<String> {
         self.keys.near(bibcode, limit)
     }
-}
-
-/// Opens vectors, which must say that they are of this set.
-fn open_vectors(path: &Path, set: &NodeKey) -> Result<IpcTable, DatasetError> {
-    let vectors = IpcTable::open(path)?;
-    let found = vectors.schema().metadata().get("sciembed.set").cloned().unwrap_or_default();
-    same_set(path, &found, &set.to_string())?;
-    Ok(vectors)
 }
 
 fn same_set(path: &Path, found: &str, expected: &str) -> Result<(), DatasetError> {

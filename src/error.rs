@@ -24,6 +24,7 @@ use crate::manifest::Faults;
 use crate::model::ModelError;
 use crate::node::NodeError;
 use crate::observe::ObserveError;
+use crate::published::PublishError;
 use crate::run::RunError;
 use crate::search::SearchError;
 use crate::stages::StagesError;
@@ -97,6 +98,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Catalog(#[from] CatalogError),
+    /// A published directory.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Publish(#[from] PublishError),
 }
 
 /// How the program ends.
@@ -150,11 +155,12 @@ impl Error {
             | Self::Export(ExportError::Dataset(error))
             | Self::Search(SearchError::Dataset(error))
             | Self::Catalog(CatalogError::Dataset(error)) => error.is_damage(),
+            Self::Search(SearchError::Words(WordsError::Damaged { .. })) => true,
             Self::Catalog(error) => error.is_damage(),
             Self::Manifest(_) | Self::Select(_) => false,
             Self::Run(RunError::Lock(_)) | Self::Hub(_) | Self::Model(_) | Self::Convert(_) => false,
             Self::Embedder(_) | Self::Stages(_) | Self::Search(_) | Self::Ann(_) => false,
-            Self::Words(_) | Self::Export(_) => false,
+            Self::Words(_) | Self::Export(_) | Self::Publish(_) => false,
         };
         if damage { Exit::Damaged } else { Exit::Error }
     }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::{Dataset, DatasetError, Description};
 use crate::digest::{Digest, NodeKey};
 use crate::lineage::{Beside, Lineage, LineageError};
-use crate::published::Layout;
+use crate::published::{DerivedFiles, Layout};
 use crate::store::{DigestCache, StoreError, durable, failpoint, is_sealed_json, pretty_json, seal_json};
 
 /// Raised when descriptions change; `sciembed_words::VERSION` when indexes do.
@@ -152,6 +152,17 @@ pub fn is_there(dir: &Path, dataset: &str) -> bool {
     description_path(dir, dataset).exists() || folder(dir, dataset).exists()
 }
 
+/// What stands of the index of a dataset's words; none if there is none.
+pub fn standing(dir: &Path, dataset: &str) -> Option<DerivedFiles> {
+    let description = description_path(dir, dataset);
+    let text = fs::read(&description).ok()?;
+    let files = is_sealed_json(&text).then(|| {
+        let files = described(dir, dataset).map(|described| described.files).unwrap_or_default();
+        files.into_iter().map(|file| (folder(dir, dataset).join(&file.name), file.digest)).collect()
+    });
+    Some(DerivedFiles { description, files })
+}
+
 /// Removes the index of the words of a dataset.
 ///
 /// # Errors
@@ -278,7 +289,12 @@ impl Words {
     /// [`WordsError::None`], [`WordsError::OtherSet`] and [`WordsError::Damaged`] if it may not be asked.
     pub fn open(dir: &Path, dataset: &Dataset, digests: &mut DigestCache) -> Result<Self, WordsError> {
         let name = &dataset.description().dataset;
-        let Some(described) = described(dir, name) else { return Err(WordsError::None { dataset: name.clone() }) };
+        let Some(described) = described(dir, name) else {
+            return Err(match standing(dir, name) {
+                Some(DerivedFiles { description: path, files: None }) => WordsError::Damaged { path },
+                _ => WordsError::None { dataset: name.clone() },
+            });
+        };
         if described.set != dataset.description().set {
             return Err(WordsError::OtherSet { dataset: name.clone() });
         }

@@ -26,6 +26,7 @@ use crate::dataset::{Dataset, Description};
 use crate::digest::{Digest, NodeKey};
 use crate::index::flat::{Hit, Vectors};
 use crate::manifest::config::Index as Wish;
+use crate::published::DerivedFiles;
 use crate::store::{DigestCache, StoreError, durable, is_sealed_json};
 use signs::Signs;
 
@@ -106,7 +107,7 @@ pub fn due(dir: &Path, dataset: &Description, wish: &Wish, digests: &mut DigestC
         return Some("its index is of another set".to_owned());
     }
     if found.wish != *wish {
-        return Some(format!("its index is {}, and something else is asked for", found.factory));
+        return Some(format!("its index is {}, and {} is asked for", found.factory, wish.name()));
     }
     let is_whole = digests.digest(&path(dir, &dataset.dataset, wish)).is_ok_and(|digest| digest == found.file);
     (!is_whole).then(|| "the file of its index is missing or damaged".to_owned())
@@ -115,6 +116,17 @@ pub fn due(dir: &Path, dataset: &Description, wish: &Wish, digests: &mut DigestC
 /// Whether a dataset has an index, of whatever set.
 pub fn is_there(dir: &Path, dataset: &str) -> bool {
     description_path(dir, dataset).exists()
+}
+
+/// What stands of a dataset's index; none if there is none.
+pub fn standing(dir: &Path, dataset: &str) -> Option<DerivedFiles> {
+    let description = description_path(dir, dataset);
+    let text = fs::read(&description).ok()?;
+    let files = is_sealed_json(&text).then(|| {
+        let described = described(dir, dataset).into_iter();
+        described.map(|described| (path(dir, dataset, &described.wish), described.file)).collect()
+    });
+    Some(DerivedFiles { description, files })
 }
 
 /// Removes the index of a dataset, which has none then.
@@ -193,7 +205,12 @@ impl Ann {
     /// [`AnnError::OtherSet`] and [`AnnError::Damaged`] if it may not be asked.
     pub fn open(dir: &Path, dataset: &Dataset, digests: &mut DigestCache) -> Result<Option<Self>, AnnError> {
         let name = &dataset.description().dataset;
-        let Some(described) = described(dir, name) else { return Ok(None) };
+        let Some(described) = described(dir, name) else {
+            return match standing(dir, name) {
+                Some(DerivedFiles { description: path, files: None }) => Err(AnnError::Damaged { path }),
+                _ => Ok(None),
+            };
+        };
         if described.set != dataset.description().set || described.rows != dataset.rows() {
             return Err(AnnError::OtherSet { dataset: name.clone() });
         }

@@ -21,11 +21,11 @@ use arrow::error::ArrowError;
 use duckdb::{Config, Connection};
 
 pub use error::CatalogError;
-use mark::Sets;
+use mark::{Datasets, Said};
 pub use query::{Answer, query};
 
 use crate::dataset;
-use crate::digest::NodeKey;
+use crate::digest::{Digest, NodeKey};
 use crate::lineage::{self, Lineage, LineageError};
 use crate::published::{self, Layout, PublishedBy};
 use crate::store::{StoreError, durable, failpoint};
@@ -58,8 +58,16 @@ struct Shown {
     name: String,
     set: NodeKey,
     by: PublishedBy,
+    /// Digest of the names of the files that it was read from.
+    sources: Digest,
     /// Key into [`Shelf::lineages`].
     origin: (PathBuf, String),
+}
+
+impl Shown {
+    fn says(&self) -> Said {
+        Said { set: self.set, sources: self.sources }
+    }
 }
 
 /// What a directory shows, with the records of every store and workflow behind it.
@@ -85,7 +93,7 @@ pub fn refresh(dir: &Path) -> Result<Built, CatalogError> {
     make(dir, None, mark::described)
 }
 
-fn make(dir: &Path, store: Option<&Path>, standing: impl Fn(&Path) -> Option<Sets>) -> Result<Built, CatalogError> {
+fn make(dir: &Path, store: Option<&Path>, standing: impl Fn(&Path) -> Option<Datasets>) -> Result<Built, CatalogError> {
     dataset::names(dir)?;
     // One at a time, and what is shown is read under the lock: the last catalog to land is never an older view.
     let home = Layout::new(dir).home();
@@ -99,30 +107,35 @@ fn make(dir: &Path, store: Option<&Path>, standing: impl Fn(&Path) -> Option<Set
     let failed = |source| CatalogError::Write { path: path(dir), source };
     File::open(&temporary.0).and_then(|file| file.sync_all()).map_err(failed)?;
     let bytes = fs::metadata(&temporary.0).map_err(failed)?.len();
-    mark::forget(dir).and_then(|()| durable::rename(&temporary.0, &path(dir))).map_err(failed)?;
-    mark::note(dir, &shelf.sets()).map_err(failed)?;
+    mark::forget(dir)
+        .and_then(|()| durable::forget(&mark::foreign_log(dir)))
+        .and_then(|()| durable::rename(&temporary.0, &path(dir)))
+        .and_then(|()| mark::note(dir, &shelf.says()))
+        .map_err(failed)?;
     Ok(Built { datasets: shelf.datasets.len(), papers, bytes })
 }
 
 /// A new database beside the catalog, and how many papers are in it. Where the one that stands cannot be read, nothing is taken
 /// over from it.
-fn filled(dir: &Path, home: &Path, shelf: &Shelf, standing: &Sets) -> Result<(Temporary, u64), CatalogError> {
+fn filled(dir: &Path, home: &Path, shelf: &Shelf, standing: &Datasets) -> Result<(Temporary, u64), CatalogError> {
     let fill = |taken: &[&Shown]| {
         let temporary = Temporary(home.join(format!(".{}", durable::unique_name())));
         let papers = fill(&temporary.0, shelf, &path(dir), taken).map_err(|error| error.at(&path(dir)))?;
         Ok((temporary, papers))
     };
     let taken: Vec<&Shown> =
-        shelf.datasets.iter().filter(|shown| standing.get(&shown.name) == Some(&shown.set)).collect();
+        shelf.datasets.iter().filter(|shown| standing.get(&shown.name) == Some(&shown.says())).collect();
     if taken.is_empty() { fill(&[]) } else { fill(&taken).or_else(|_| fill(&[])) }
 }
 
 /// Whether a directory's catalog is there and describes what the directory shows now. Opens no database.
 pub fn is_current(dir: &Path) -> bool {
-    let shown: Option<Sets> = dataset::names(dir)
+    let shown: Option<BTreeMap<String, NodeKey>> = dataset::names(dir)
         .ok()
         .and_then(|names| names.into_iter().map(|name| lineage::shown(dir, &name).map(|set| (name, set))).collect());
-    shown.is_some() && mark::described(dir) == shown
+    let described = mark::described(dir);
+    let described = described.map(|datasets| datasets.into_iter().map(|(name, said)| (name, said.set)).collect());
+    shown.is_some() && described == shown
 }
 
 /// Extensions are not fetched behind people's backs.
@@ -150,7 +163,8 @@ impl Shelf {
             if !shelf.lineages.contains_key(&origin) {
                 shelf.lineages.insert(origin.clone(), Lineage::open(store, &by.owner.workflow)?);
             }
-            shelf.datasets.push(Shown { name, set, by, origin });
+            let sources = rows::sources_of(&shelf.lineages[&origin], &set)?;
+            shelf.datasets.push(Shown { name, set, by, sources, origin });
         }
         Ok(shelf)
     }
@@ -159,8 +173,8 @@ impl Shelf {
         &self.lineages[&shown.origin]
     }
 
-    fn sets(&self) -> Sets {
-        self.datasets.iter().map(|shown| (shown.name.clone(), shown.set)).collect()
+    fn says(&self) -> Datasets {
+        self.datasets.iter().map(|shown| (shown.name.clone(), shown.says())).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Asking a catalog: what comes out is what DuckDB has, or an error that says how to have it as text.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, make_array};
 use arrow::datatypes::{DataType, Decimal128Type, Schema, SchemaRef};
@@ -42,7 +42,10 @@ pub fn query(dir: &Path, sql: &str) -> Result<Answer, CatalogError> {
         .map_err(|error| CatalogError::Open { path, detail: worded(&error) })?;
     vectors::register(&connection, dir)
         .map_err(|error| CatalogError::Open { path: super::path(dir), detail: worded(&error) })?;
-    let refused = |error: duckdb::Error| CatalogError::Query { detail: worded(&error) };
+    let refused = |error: duckdb::Error| {
+        let failure = vectors::failure().lock().unwrap_or_else(PoisonError::into_inner).take();
+        failure.map_or_else(|| CatalogError::Query { detail: worded(&error) }, CatalogError::Dataset)
+    };
     let mut statement = connection.prepare(sql).map_err(refused)?;
     statement.execute([]).map_err(refused)?;
     check_types(&statement)?;

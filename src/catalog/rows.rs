@@ -14,8 +14,8 @@ use arrow::error::ArrowError;
 use duckdb::{Appender, Connection};
 
 use super::{FillError, Shelf, Shown, quoted};
-use crate::digest::Digest;
-use crate::lineage::{Beside, Lineage, Origin, Tables, Walked};
+use crate::digest::{Digest, NodeKey};
+use crate::lineage::{Beside, Lineage, LineageError, Origin, Tables, Walked};
 use crate::record::Record;
 use crate::table;
 
@@ -87,6 +87,25 @@ fn papers(rows: &Walked, dataset: &str) -> Result<RecordBatch, ArrowError> {
 
 /// The columns of records that tell file and line.
 const PLACE: Beside<'_> = Beside { records: &[table::SOURCE, table::LINE], text: false };
+
+/// A digest of what the rows of a set tell and its own digest does not: the names of the files that they were read from.
+///
+/// # Errors
+/// If the set, or what it was made of, is not there.
+pub fn sources_of(lineage: &Lineage, set: &NodeKey) -> Result<Digest, LineageError> {
+    let mut names = blake3::Hasher::new();
+    match lineage.set(set)?.origin {
+        Origin::Embedded(tables) => tables.load.sources.iter().for_each(|source| {
+            names.update(source.name.as_bytes()).update(&[0]);
+        }),
+        Origin::Merged(parts) => {
+            for part in parts {
+                names.update(sources_of(lineage, &part.set)?.as_bytes());
+            }
+        }
+    }
+    Ok(Digest::from_bytes(*names.finalize().as_bytes()))
+}
 
 /// The names of the files that these ordinals stand for.
 fn sources(load: &Record, ordinals: &ArrayRef) -> ArrayRef {

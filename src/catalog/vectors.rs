@@ -5,8 +5,8 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{FixedSizeListArray, Float32Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -117,8 +117,16 @@ impl Opened {
     }
 }
 
-/// What DuckDB is to say, the remedy with it.
+/// What DuckDB is to say, the remedy with it. The error itself is kept, since DuckDB passes on words alone.
 fn told(error: DatasetError) -> String {
     let help = error.help().map_or_else(String::new, |help| format!("; {help}"));
-    format!("failed to {error}{help}")
+    let told = format!("failed to {error}{help}");
+    *failure().lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    told
+}
+
+/// What kept a dataset from being read last, in whichever question of this process.
+pub fn failure() -> &'static Mutex<Option<DatasetError>> {
+    static FAILURE: Mutex<Option<DatasetError>> = Mutex::new(None);
+    &FAILURE
 }

@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::saved::Saved;
 use super::summary::Summary;
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure, derived, logging, report, standard_input, status, tell};
+use super::{DoorError, Failure, derived, former, logging, report, standard_input, tell};
 use crate::catalog;
 use crate::dataset;
 use crate::error::{Exit, exit_of_failures};
@@ -45,6 +45,9 @@ pub struct Arguments {
     /// Publish without the papers whose texts could not be embedded, and list them in the dataset's manifest
     #[arg(long)]
     accept_failures: bool,
+    /// Remove datasets that steps of this workflow published which it has no longer, such as a year that left the matrix
+    #[arg(long)]
+    prune: bool,
     /// Hand batches over to an API (`mode = "batch"`) and leave them to a later apply
     #[arg(long)]
     no_wait: bool,
@@ -62,6 +65,7 @@ impl Arguments {
             jobs: None,
             take_over: false,
             accept_failures: false,
+            prune: false,
             no_wait: false,
             metrics: MetricsArguments::default(),
         }
@@ -112,16 +116,18 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let outcome = report.outcome;
     let due = if matches!(outcome, Outcome::NothingToDo) { derived::due(&derived).len() } else { 0 };
     let exit = end(report, (&summary, due), &named.path.display().to_string());
-    if outcome == Outcome::Done {
+    let is_pruning = arguments.prune && matches!(outcome, Outcome::Done | Outcome::NothingToDo);
+    if outcome == Outcome::Done && !is_pruning {
         // If nobody reads it, the work is done all the same.
-        drop(status::tell_former(&status::former(&workflow.graph, &every_dir)));
+        drop(former::tell(&former::former(&workflow.graph, &every_dir)));
     }
     let (id, graph, base) = (options.run, workflow.graph.clone(), workflow.base.clone());
     Ok(runtime.block_on(async {
         tokio::select! {
             built = tokio::task::spawn_blocking(move || {
-                keep_catalogs(&dirs, outcome);
-                let all = matches!(outcome, Outcome::Interrupted) || derived::keep(&derived);
+                let is_pruned = !is_pruning || former::prune(&former::former(&graph, &every_dir));
+                keep_catalogs(if is_pruning { &every_dir } else { &dirs }, outcome);
+                let all = (matches!(outcome, Outcome::Interrupted) || derived::keep(&derived)) && is_pruned;
                 leave_report(&id, &graph, &base);
                 all
             }) => if built.unwrap_or(false) || exit != Exit::Done { exit } else { Exit::Incomplete },

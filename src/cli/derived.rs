@@ -52,6 +52,11 @@ pub fn wanted(observer: &Observer, scope: &Scope) -> Vec<Wanted> {
     wanted
 }
 
+/// The indexes among them: what an apply makes of datasets on this machine, and hands on to nobody.
+pub fn indexes(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    wanted.into_iter().filter(|wanted| !matches!(wanted.what, What::Export(_))).collect()
+}
+
 /// What does not stand as it should, each with the reason, of datasets that are published.
 pub fn due(wanted: &[Wanted]) -> Vec<(&Wanted, String)> {
     wanted.iter().filter_map(|wanted| Some((wanted, wanted.why_due()?))).collect()

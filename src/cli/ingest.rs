@@ -95,6 +95,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         remark(lacking);
     }
     let draft = Draft {
+        written_by: "ingest",
         name: "ingest".to_owned(),
         store: out.join("store").display().to_string(),
         dir: out.display().to_string(),

@@ -14,6 +14,7 @@ mod environment;
 mod error;
 mod explain;
 mod export;
+mod former;
 mod gc;
 mod get;
 mod graph;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use console::style;
 use serde_json::{Value, json};
 
+use super::apply::directories;
 use super::environment::Machine;
 use super::print::{duration, remark, say, show, width};
 use super::saved::Saved;
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure, derived, standard_input};
+use super::{DoorError, Failure, derived, former, standard_input};
 use crate::error::Exit;
 use crate::graph::{Scope, StepId};
 use crate::manifest::config::Dollars;
@@ -69,6 +70,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         print(&plan, due.len())?;
         due.iter().try_for_each(|(wanted, why)| show(derived::told(wanted, why)))?;
         derived::later(&wanted).iter().try_for_each(|wanted| show(derived::told(wanted, "once it is published")))?;
+        former::tell(&former::former(&workflow.graph, &directories(&observer, workflow.graph.steps.iter())))?;
     }
     Ok(if plan.is_fresh() && due.is_empty() { Exit::Done } else { Exit::Stale })
 }

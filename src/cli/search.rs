@@ -1,9 +1,11 @@
 //! `sciembed search` and `sciembed similar`: the papers that are nearest to a text, or to another paper.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use miette::Diagnostic;
 use serde_json::{Value, json};
 
 use super::datasets::{DatasetArguments, look_up, tell_unknown};
@@ -15,7 +17,7 @@ use crate::ann::{Ann, Effort};
 use crate::condition::Condition;
 use crate::dataset::Dataset;
 use crate::error::Exit;
-use crate::graph::Selection;
+use crate::graph::{SelectError, Selection};
 use crate::lineage::{Lineage, published_by, store_of};
 use crate::manifest::config::EmbedConfig;
 use crate::published::EmbeddedBy;
@@ -79,7 +81,7 @@ struct Options {
     #[arg(short, long = "top", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     k: u32,
     /// Only papers of these years, by their bibcodes, as in 2019 or 2015:2020
-    #[arg(long, value_name = "YEARS")]
+    #[arg(long, value_name = "YEARS", value_parser = years)]
     years: Option<Selection>,
     /// Only papers whose records meet a condition, in the language of a load node's `where`
     #[arg(long = "where", value_name = "CONDITION", value_parser = condition)]
@@ -115,6 +117,13 @@ enum Format {
     Trec,
 }
 
+fn years(text: &str) -> Result<Selection, String> {
+    text.parse().map_err(|error: SelectError| match error.help() {
+        Some(help) => format!("{error}; {help}"),
+        None => error.to_string(),
+    })
+}
+
 fn condition(text: &str) -> Result<Condition, String> {
     Condition::parse(text).map_err(|error| {
         let at = error.span().start;
@@ -142,11 +151,16 @@ pub fn search(arguments: &SearchArguments) -> Result<Exit, Failure> {
     if io::stdin().is_terminal() {
         remark("reading questions, one a line; end with Ctrl-D");
     }
+    let mut has_asked = false;
     for line in io::stdin().lock().lines() {
         let line = line.map_err(DoorError::Texts)?;
         if !line.trim().is_empty() {
             ask(line.trim())?;
+            has_asked = true;
         }
+    }
+    if !has_asked {
+        remark("no question was asked: standard input is empty");
     }
     Ok(Exit::Done)
 }
@@ -194,8 +208,13 @@ impl<'a> Open<'a> {
         let (datasets, lagging) = answering(options.datasets.open()?)?;
         for name in lagging {
             remark(format!(
-                "{name} was published again after it was merged: the merge answers with the older one, until an apply"
+                "{name} was published again after it was merged: the merge answers with the older one, until an apply of all years"
             ));
+        }
+        let labels: BTreeSet<&str> = datasets.iter().map(|dataset| dataset.description().label()).collect();
+        if labels.len() > 1 {
+            let names: Vec<&str> = datasets.iter().map(|dataset| dataset.description().dataset.as_str()).collect();
+            remark(format!("{} answer together; --dataset NAME asks one of them alone", names.join(" and ")));
         }
         let lineages = lineages(options, &datasets)?;
         let filter = Filter { years: options.years.as_ref(), condition: options.condition.as_ref() };
@@ -272,7 +291,11 @@ impl<'a> Open<'a> {
         if hits.is_empty() {
             remark(match self.mode {
                 Mode::Bm25 => "no paper that may be found holds any of these words",
-                Mode::Vector | Mode::Hybrid => "no paper may be found: years and condition leave none",
+                Mode::Vector | Mode::Hybrid => match (&self.options.years, &self.options.condition) {
+                    (Some(_), None) => "no paper may be found: none is of these years",
+                    (None, Some(_)) => "no paper may be found: none meets the condition",
+                    _ => "no paper may be found: years and condition leave none",
+                },
             });
         }
         for (nth, hit) in hits.iter().enumerate() {
@@ -335,7 +358,13 @@ fn finder(options: &Options, dataset: &Dataset, digests: &mut DigestCache) -> Re
             }
             Ok(Finder::Ann(Box::new(ann), effort))
         }
-        Ok(None) => Ok(Finder::Exact),
+        Ok(None) => {
+            if effort != Effort::default() {
+                let name = &dataset.description().dataset;
+                remark(format!("{name} has no index, and every vector is looked at: --nprobe and --ef change nothing"));
+            }
+            Ok(Finder::Exact)
+        }
         Err(error) if effort == Effort::default() => {
             remark(format!(
                 "every vector is looked at, since sciembed failed to {error}; an apply builds it anew, where the workflow asks for it"

@@ -1,7 +1,6 @@
 //! `sciembed status`: who is at work and how far, what is published, and what an apply would go on with.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -11,18 +10,16 @@ use super::log::{at, state, with_overrides};
 use super::plan::{count_and_remember, totals, words};
 use super::print::{duration, say, show};
 use super::workflow::{SelectionArguments, WorkflowArguments};
-use super::{DoorError, Failure};
+use super::{DoorError, Failure, derived, former};
 use crate::cost::{HandedOver, Spent};
-use crate::dataset;
 use crate::embedder::EmbedderError;
 use crate::error::Exit;
 use crate::event::{Detail, Event};
-use crate::graph::{Graph, NodeKind, StepId};
+use crate::graph::{NodeKind, StepId};
 use crate::history::{PastRun, runs};
 use crate::node::with_causes;
 use crate::observe::ObserveError;
 use crate::plan::{Plan, PlannedStep, State, plan};
-use crate::published;
 use crate::record::RecordState;
 use crate::run::RunError;
 use crate::store::{Holder, Store};
@@ -61,17 +58,21 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let faults: Vec<Fault> = faults.iter().filter_map(Fault::of).collect();
     let mut spending = observer.spending().map_err(EmbedderError::from)?;
     spending.retain(|_, (spent, handed_over)| spent.tokens > 0 || handed_over.batches > 0);
+    let wanted = derived::wanted(&observer, &scope);
+    let due = derived::due(&wanted);
     if arguments.json {
         let mut json = as_json(&plan, &runs, &at_work, &faults);
+        json["derived"] = due.iter().map(|(wanted, why)| json!(derived::told(wanted, why))).collect();
         json["spending"] = spending.iter().map(|(node, spending)| spending_json(node, spending)).collect();
         say(format!("{json:#}"))?;
     } else {
-        print(&plan, &runs, &at_work, &faults)?;
+        print(&plan, &runs, &at_work, &faults, due.len())?;
+        due.iter().try_for_each(|(wanted, why)| show(derived::told(wanted, why)))?;
         for (node, spending) in &spending {
             show(format!("spent       embed.{node}: {}", spending_words(spending)))?;
         }
         left_out(&plan, &observer.store)?;
-        tell_former(&former(observer.graph, &directories(&observer, observer.graph.steps.iter())))?;
+        former::tell(&former::former(observer.graph, &directories(&observer, observer.graph.steps.iter())))?;
     }
     Ok(if faults.is_empty() { Exit::Done } else { Exit::Error })
 }
@@ -110,6 +111,7 @@ fn print(
     runs: &[PastRun],
     at_work: &BTreeMap<&StepId, Holder>,
     faults: &[Fault],
+    due: usize,
 ) -> Result<(), DoorError> {
     for run in runs.iter().filter(|run| run.holder.is_some()) {
         show(format!("{}  {}, since {}", run.id, state(run), at(run.started * 1000)))?;
@@ -141,34 +143,7 @@ fn print(
         };
         show(format!("{state:10}  {}: {detail}", step.step))?;
     }
-    show(totals(plan, 0))
-}
-
-/// Datasets in these directories that steps of this workflow published which it has no longer, such as a year that left the
-/// matrix.
-pub fn former(graph: &Graph, dirs: &BTreeSet<PathBuf>) -> Vec<String> {
-    let is_former = |dir: &Path, name: &str| {
-        let owner = published::provenance(dir, name).map(|by| by.owner).filter(|owner| owner.workflow == graph.name);
-        owner.is_some_and(|owner| graph.steps.iter().all(|step| step.id.to_string() != owner.step))
-    };
-    let of_dir = |dir: &PathBuf| {
-        let names = dataset::names(dir).unwrap_or_default();
-        names.into_iter().filter(|name| is_former(dir, name)).collect::<Vec<_>>()
-    };
-    dirs.iter().flat_map(of_dir).collect()
-}
-
-/// Says that these are published still: a search of their directory finds them.
-///
-/// # Errors
-/// [`DoorError::Output`].
-pub fn tell_former(names: &[String]) -> Result<(), DoorError> {
-    let are = match names.len() {
-        0 => return Ok(()),
-        1 => "1 dataset is".to_owned(),
-        count => format!("{count} datasets are"),
-    };
-    show(format!("{are} published that no step of this workflow publishes any more: {}", names.join(", ")))
+    show(totals(plan, due))
 }
 
 /// What is published without some papers is as it was accepted, and not whole.

@@ -13,7 +13,7 @@ use super::print::{remark, say, show};
 use super::progress::Progress;
 use super::store::StoreArguments;
 use super::workflow::{SelectionArguments, Workflow};
-use super::{DoorError, Failure, logging, tell, tell_alike};
+use super::{DoorError, Failure, derived, logging, tell, tell_alike};
 use crate::error::{Exit, exit_of_failures};
 use crate::event::Outcome;
 use crate::observe::ObserveError;
@@ -30,7 +30,8 @@ const TELL_EVERY: Duration = Duration::from_secs(15);
 /// are compared with the digests that they carry. Given a workflow, every published file is compared with the digest that
 /// its record names, and then every row with the store: its vector with the vectors table, its row key with its text, its
 /// metadata digest with its record, its place in the list of bibcodes and in the key index; the rows of a merge with those
-/// of the datasets that it was merged from.
+/// of the datasets that it was merged from. Indexes of vectors and of words that stand beside are compared with the digests
+/// of their descriptions.
 ///
 /// What is damaged is told with what follows from it. Files that are not known here are told too; they are no damage.
 ///
@@ -125,6 +126,7 @@ fn apply(workflow: &Workflow, machine: &Machine) -> Result<Exit, Failure> {
     let mut observer = workflow.observer(machine)?;
     // What was accepted stands: only an apply without --accept-failures tries it again.
     observer.accept_failures = true;
+    let indexes = derived::indexes(derived::wanted(&observer, &scope));
     let options = Options { run: run_id(), jobs: cores(), accept_failures: false };
     let mut progress = Progress::new(stderr().is_terminal() && !logging::is_on());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DoorError::Runtime)?;
@@ -132,7 +134,7 @@ fn apply(workflow: &Workflow, machine: &Machine) -> Result<Exit, Failure> {
     progress.end();
     let report = report?;
     if report.outcome != Outcome::Failed {
-        return Ok(Exit::Done);
+        return Ok(if derived::keep(&indexes) { Exit::Done } else { Exit::Incomplete });
     }
     let exit = exit_of_failures(report.failed.iter().map(|(_, error)| error));
     for (step, error) in report.failed {

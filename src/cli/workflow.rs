@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::environment::Machine;
+use super::print::remark;
 use super::{DoorError, Failure, hub};
 use crate::graph::{Config, Graph, Scope, Selection, resolve};
 use crate::manifest::Source;
@@ -83,7 +84,13 @@ impl SelectionArguments {
     /// If they name a year or a step that is not there.
     pub fn select(&self, graph: &Graph) -> Result<Scope, Failure> {
         let years: Option<Selection> = self.years.as_deref().map(str::parse).transpose()?;
-        Ok(graph.select(years.as_ref(), &self.targets)?)
+        let scope = graph.select(years.as_ref(), &self.targets)?;
+        let lacking = years.map(|years| graph.lacking(&years)).unwrap_or_default();
+        if !lacking.is_empty() {
+            let lacking: Vec<String> = lacking.iter().map(u64::to_string).collect();
+            remark(format!("the workflow has no year {}: its matrix does not name it", lacking.join(", ")));
+        }
+        Ok(scope)
     }
 }
 

@@ -50,6 +50,9 @@ pub enum SelectError {
     Nothing,
 }
 
+/// Years that one line names.
+const NAMED_YEARS: usize = 20;
+
 /// The steps that a command is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
@@ -102,6 +105,20 @@ impl Selection {
     /// Whether a year is among them.
     pub fn contains(&self, year: &str) -> bool {
         self.0.iter().any(|span| span.contains(year))
+    }
+}
+
+impl Graph {
+    /// The years in a selection that the workflow does not have, beside some that it has; of many the first.
+    pub fn lacking(&self, years: &Selection) -> Vec<u64> {
+        let known: BTreeSet<&str> =
+            self.steps.iter().filter_map(|step| step.id.cells.get(YEAR)).map(String::as_str).collect();
+        let is_lacking = |year: &u64| !known.contains(year.to_string().as_str());
+        let between = years.0.iter().filter(|_| !known.is_empty()).filter_map(|span| match span {
+            Span::One(_) => None,
+            Span::Between(first, last) => Some(*first..=*last),
+        });
+        between.flatten().filter(is_lacking).take(NAMED_YEARS).collect()
     }
 }
 

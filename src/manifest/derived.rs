@@ -247,6 +247,18 @@ pub enum Index {
 }
 
 impl Index {
+    /// What it is, as a workflow names it, with its parameters where those are all that it has.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Auto(_) => "auto".to_owned(),
+            Self::Hnsw(_) => "hnsw".to_owned(),
+            Self::IvfPq(_) => "ivf_pq".to_owned(),
+            Self::IvfSq8(_) => "ivf_sq8".to_owned(),
+            Self::Signs(_) => "signs".to_owned(),
+            Self::Factory(factory) => factory.0.clone(),
+        }
+    }
+
     /// How thoroughly it is searched, where the workflow says.
     pub fn search(&self) -> IndexSearch {
         match self {

@@ -196,11 +196,19 @@ impl<'t> Peeler<'t> {
             return true;
         }
         let written = self.as_written(&path);
-        self.faults.push(complaint.fault(&written, span));
+        if !self.was_emptied(&path, &written) {
+            self.faults.push(complaint.fault(&written, span));
+        }
         match complaint {
             Complaint::Unknown { key, allowed } if self.rename(&path, key, allowed) => true,
             _ => self.take_out(&path),
         }
+    }
+
+    /// Whether all that stood in a table was taken out: then that it holds nothing is no fault of its own.
+    fn was_emptied(&mut self, path: &Path, written: &Path) -> bool {
+        let is_empty = tree::table_mut(&mut self.root, path).is_some_and(|table| table.is_empty());
+        is_empty && self.removed.iter().any(|gone| gone.len() > written.len() && gone.starts_with(written))
     }
 
     fn take_out(&mut self, path: &Path) -> bool {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeListArray, Float32Array, RecordBatch, StringArray,
-    UInt32Array,
 };
 use arrow::datatypes::{DataType, Float16Type, Float32Type};
 use serde_json::{Value, json};
@@ -148,8 +147,8 @@ fn checks(identity: &SetIdentity, columns: &[ArrayRef]) -> Result<ArrayRef, Node
     let schema = table::dataset(identity.dim, identity.dtype).project(&others);
     let rows = schema.and_then(|schema| RecordBatch::try_new(Arc::new(schema), columns.to_vec()));
     let rows = rows.map_err(NodeError::arrow("dataset"))?;
-    let of_rows = DatasetRows::of(&rows).ok_or_else(|| NodeError::table("dataset", "its rows cannot be checked"))?;
-    Ok(Arc::new(UInt32Array::from_iter_values((0..rows.num_rows()).map(|row| of_rows.check(row)))))
+    let checks = DatasetRows::checks_of(&rows);
+    Ok(Arc::new(checks.ok_or_else(|| NodeError::table("dataset", "its rows cannot be checked"))?))
 }
 
 /// Components per vector of a vectors table or a dataset.

@@ -5,7 +5,7 @@
 //! | `embeddings_{name}.{dtype}` | Arrow IPC: bibcode, embedding, metadata digest, row key | yes |
 //! | `bibcodes_{name}.txt` | one bibcode a line; line n is row n | yes |
 //! | `keys_{name}.fst` | bibcode, and alias, -> row, memory-mapped | yes |
-//! | `manifest_{name}.json` | what the dataset is: model, dim, dtype, rows, digests | yes |
+//! | `manifest_{name}.json` | what the dataset is: model, dim, dtype, rows, digests; sealed (`store/checked.rs`) | yes |
 //! | `run_{name}.json` | who made it, when and where | no |
 //!
 //! A view has, instead of the first, the vectors of its parts as `parts/embeddings_{part}.{dtype}`, one below the other:
@@ -29,7 +29,7 @@ use crate::digest::NodeKey;
 use crate::encoding::SetDtype;
 use crate::graph::{bibcodes_file, embeddings_file, is_part_file, keys_file, manifest_file};
 use crate::record::Output;
-use crate::store::{BlobWriter, IpcWriter, StoreError, pretty_json};
+use crate::store::{BlobWriter, IpcWriter, StoreError, pretty_json, seal_json};
 use crate::table::{self, IPC_BATCH_ROWS};
 
 /// What a set says of itself.
@@ -209,7 +209,7 @@ fn manifest<'a>(
         .map(|(name, output)| (name, json!({ "blake3": output.digest, "bytes": output.bytes })))
         .collect();
     let mut value = json!({
-        "version": 1,
+        "version": 2,
         "dataset": name,
         "set": set,
         "label": label,
@@ -226,5 +226,5 @@ fn manifest<'a>(
     for (name, of) in more {
         value[name] = of;
     }
-    pretty_json(&value)
+    seal_json(pretty_json(&value))
 }

@@ -247,6 +247,14 @@ pub fn provenance(dir: &Path, name: &str) -> Option<PublishedBy> {
     serde_json::from_slice(&bytes).ok()
 }
 
+/// Files that were derived of a dataset and stand beside it, as their description has them.
+pub struct DerivedFiles {
+    /// The description.
+    pub description: PathBuf,
+    /// Each other file with the digest that it should have; none where the description is not as it was written.
+    pub files: Option<Vec<(PathBuf, Digest)>>,
+}
+
 /// One set to be shown.
 pub struct Publication<'a> {
     /// Where.
@@ -380,6 +388,35 @@ impl Publication<'_> {
         let folders: BTreeSet<PathBuf> = folders.chain([layout.dir.clone(), layout.home(), layout.links()]).collect();
         folders.iter().try_for_each(|folder| sweep(folder))
     }
+}
+
+/// Takes a dataset away: its names, then its link, then its files, unless another dataset shows the same set. Whoever has it open
+/// reads on. If this is interrupted the dataset is shown still, and taking it away again goes on.
+///
+/// # Errors
+/// [`PublishError::Write`].
+pub fn withdraw(dir: &Path, name: &str) -> Result<(), PublishError> {
+    let layout = Layout::new(dir);
+    let removed = || -> io::Result<()> {
+        let _held = lock(dir, &|| true)?;
+        let ours = Path::new(HOME).join("links").join(name);
+        for entry in fs::read_dir(dir)?.flatten() {
+            if fs::read_link(entry.path()).is_ok_and(|target| target.parent() == Some(&ours)) {
+                fs::remove_file(entry.path())?;
+                failpoint::reached("withdraw: a name is gone");
+            }
+        }
+        let set = layout.shown(name);
+        durable::forget(&layout.link(name))?;
+        failpoint::reached("withdraw: the link is gone");
+        let others = fs::read_dir(layout.links())?.flatten();
+        let mut others = others.filter_map(|entry| layout.shown(&entry.file_name().to_string_lossy()));
+        match set {
+            Some(set) if !others.any(|other| other == set) => fs::remove_dir_all(layout.sets().join(set)),
+            _ => Ok(()),
+        }
+    };
+    removed().map_err(|source| PublishError::Write { path: layout.link(name), source })
 }
 
 /// Removes unfinished files that publishers of this host left when they died.

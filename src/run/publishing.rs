@@ -102,7 +102,7 @@ impl Publishing {
         let told = Cell::new(false);
         let go_on = || {
             if !told.replace(true) {
-                (context.note)(format!("waits until another process has published in {}", dir.display()));
+                (context.note)(format!("waits for its turn to publish in {}", dir.display()));
             }
             context.check_cancel().is_ok()
         };

@@ -22,7 +22,9 @@ pub enum SearchError {
     #[error("search for papers: the question is empty")]
     #[diagnostic(
         code(sciembed::search::empty),
-        help("ask in words, as in `sciembed search \"tidal disruption events\"`, or one question a line on standard input")
+        help(
+            "ask in words, as in `sciembed search \"tidal disruption events\"`, or one question a line on standard input"
+        )
     )]
     Empty,
     /// A dataset that does not say what embedded it.

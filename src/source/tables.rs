@@ -29,21 +29,36 @@ pub fn fault(line: &[u8]) -> Option<String> {
     line.starts_with(b"\"").then(|| serde_json::from_slice(line).ok()).flatten()
 }
 
-/// The rows of a Parquet file as lines of JSON, of these columns alone, the key first; none if it is none. Bytes are read as
-/// text, which some programs write without saying so.
+/// The columns of a Parquet file; none if it is none.
 ///
 /// # Errors
-/// A file that cannot be read, or has no column of the key.
-pub fn lines_of_parquet(file: &File, columns: &[String]) -> io::Result<Option<Box<dyn Read + Send>>> {
+/// A file that cannot be read.
+pub fn columns_of_parquet(file: &File) -> io::Result<Option<Vec<String>>> {
+    Ok(opened_parquet(file)?.map(|rows| names(&rows)))
+}
+
+fn opened_parquet(file: &File) -> io::Result<Option<ParquetRecordBatchReaderBuilder<File>>> {
     let mut head = [0; PARQUET.len()];
     if file.read_at(&mut head, 0)? < head.len() || head != *PARQUET {
         return Ok(None);
     }
     // Opened once more, by its descriptor: a clone would move the place at which the bytes are read that are digested.
     let again = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(again).map_err(io::Error::other)?;
-    let names = builder.parquet_schema().root_schema().get_fields().iter().map(|root| root.name().to_owned());
-    let names: Vec<String> = names.collect();
+    ParquetRecordBatchReaderBuilder::try_new(again).map(Some).map_err(io::Error::other)
+}
+
+fn names(rows: &ParquetRecordBatchReaderBuilder<File>) -> Vec<String> {
+    rows.parquet_schema().root_schema().get_fields().iter().map(|root| root.name().to_owned()).collect()
+}
+
+/// The rows of a Parquet file as lines of JSON, of these columns alone, the key first; none if it is none. Bytes are read as
+/// text, which some programs write without saying so.
+///
+/// # Errors
+/// A file that cannot be read, or has no column of the key.
+pub fn lines_of_parquet(file: &File, columns: &[String]) -> io::Result<Option<Box<dyn Read + Send>>> {
+    let Some(builder) = opened_parquet(file)? else { return Ok(None) };
+    let names = names(&builder);
     if let Some(key) = columns.first().filter(|key| !names.contains(key)) {
         return Err(delimited::without_key(&names, key).into());
     }

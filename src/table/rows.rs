@@ -20,13 +20,18 @@ pub struct DatasetRows<'a> {
     metadata_digests: &'a FixedSizeBinaryArray,
     row_keys: &'a FixedSizeBinaryArray,
     scales: Option<&'a Float32Array>,
-    /// Tables of older programs have none.
-    checks: Option<&'a UInt32Array>,
+    checks: &'a UInt32Array,
 }
 
 impl<'a> DatasetRows<'a> {
-    /// Of this batch; none if it is no published table. The checks may be missing.
+    /// Of this batch; none if it is no published table.
     pub fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let checks = batch.column_by_name(CHECK)?.as_primitive_opt::<UInt32Type>()?;
+        Self::checked_by(batch, checks)
+    }
+
+    /// Of the columns of a published table that are checked, with checks that stand elsewhere.
+    fn checked_by(batch: &'a RecordBatch, checks: &'a UInt32Array) -> Option<Self> {
         let lists = batch.column_by_name(EMBEDDING)?.as_fixed_size_list_opt()?;
         let elements = lists.values().to_data();
         let vectors = elements.buffers().first()?.clone();
@@ -41,7 +46,7 @@ impl<'a> DatasetRows<'a> {
             metadata_digests: batch.column_by_name("metadata_digest")?.as_fixed_size_binary_opt()?,
             row_keys: batch.column_by_name("row_key")?.as_fixed_size_binary_opt()?,
             scales: batch.column_by_name(SCALE).and_then(|column| column.as_primitive_opt::<Float32Type>()),
-            checks: batch.column_by_name(CHECK).and_then(|column| column.as_primitive_opt::<UInt32Type>()),
+            checks,
         })
     }
 
@@ -75,8 +80,15 @@ impl<'a> DatasetRows<'a> {
         self.row_keys.value(row)
     }
 
+    /// The checks of rows that have none yet; none if these are not the other columns of a published table.
+    pub fn checks_of(batch: &RecordBatch) -> Option<UInt32Array> {
+        let none = UInt32Array::from(Vec::<u32>::new());
+        let rows = DatasetRows::checked_by(batch, &none)?;
+        Some(UInt32Array::from_iter_values((0..batch.num_rows()).map(|row| rows.check(row))))
+    }
+
     /// The check that a row should have.
-    pub fn check(&self, row: usize) -> u32 {
+    fn check(&self, row: usize) -> u32 {
         let mut check = crc32fast::Hasher::new();
         check.update(self.bibcode(row).as_bytes());
         check.update(self.vector(row));
@@ -88,8 +100,8 @@ impl<'a> DatasetRows<'a> {
         check.finalize()
     }
 
-    /// Whether a row has the check that it should have. What has none is believed.
+    /// Whether a row has the check that it should have.
     pub fn is_sound(&self, row: usize) -> bool {
-        self.checks.is_none_or(|checks| checks.value(row) == self.check(row))
+        self.checks.value(row) == self.check(row)
     }
 }

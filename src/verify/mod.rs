@@ -56,6 +56,8 @@ pub enum Kind {
     Published,
     /// A published row that is not what the store's tables make of it.
     Row,
+    /// A file of an index that stands beside a published set.
+    Index,
 }
 
 impl Kind {
@@ -73,6 +75,7 @@ impl Kind {
             Self::Graph => "converted model",
             Self::Published => "published file",
             Self::Row => "published row",
+            Self::Index => "index",
         }
     }
 }

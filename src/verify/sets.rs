@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Kind, Mend, Verifier};
+use crate::ann;
 use crate::digest::{Digest, EmbedderKey, NodeKey, RowKey};
 use crate::encoding::SetDtype;
 use crate::fingerprint::PublishFault;
 use crate::graph::{Graph, PublishedAs, StepId, manifest_file};
-use crate::published::{self, Layout, run_file};
+use crate::published::{self, DerivedFiles, Layout, run_file};
 use crate::record::{Output, Record, RecordState};
 use crate::store::{DigestCache, StoreError};
 use crate::table::SUPERSEDED;
+use crate::words;
 
 /// What the description of a set says, as far as its rows are checked by it.
 #[derive(Debug, Deserialize)]
@@ -108,6 +110,26 @@ impl Verifier<'_> {
         }
         if self.report.findings.len() == known {
             self.rows(&record, dataset, folder);
+        }
+        let dir = base.join(dataset.dir);
+        let indexes = [ann::standing(&dir, &dataset.name), words::standing(&dir, &dataset.name)];
+        indexes.into_iter().flatten().for_each(|index| self.index(index));
+    }
+
+    /// The files of an index. Without its description it is none, so that is what goes: an apply builds it anew.
+    fn index(&mut self, DerivedFiles { description, files }: DerivedFiles) {
+        let follows = "an apply builds the index anew, where the workflow asks for it";
+        let mend = || Mend::Remove(vec![description.clone()]);
+        let Some(files) = files else {
+            return self.found(Kind::Index, &description, "it is not as it was written", follows, mend());
+        };
+        for (path, digest) in files {
+            self.report.count("files of indexes", 1);
+            match Digest::of_file(&path) {
+                Ok(found) if found == digest => {}
+                Ok(_) => self.found(Kind::Index, &path, "its bytes are not those that were written", follows, mend()),
+                Err(error) => self.found(Kind::Index, &path, error, follows, mend()),
+            }
         }
     }
 

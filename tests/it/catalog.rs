@@ -179,11 +179,34 @@ fn what_stands_is_taken_over() {
     catalog::refresh(&dir).unwrap();
     assert_eq!(all(), taken_over);
     assert!(catalog::rebuild(&dir, None).unwrap_err().to_string().contains("find blob"));
-    let written = duckdb::Connection::open(dir.join("catalog.duckdb")).unwrap();
+    // Nothing is from one that was written into, whatever its size and time say, or beside which another program left a log.
+    let path = dir.join("catalog.duckdb");
+    let log = dir.join("catalog.duckdb.wal");
+    fs::write(&log, "left").unwrap();
+    assert!(!catalog::is_current(&dir) && catalog::refresh(&dir).is_err());
+    fs::remove_file(&log).unwrap();
+    assert!(catalog::is_current(&dir));
+    let made = fs::metadata(&path).unwrap().modified().unwrap();
+    let written = duckdb::Connection::open(&path).unwrap();
     written.execute("UPDATE papers SET line = 7", []).unwrap();
     written.close().unwrap();
-    assert!(!catalog::is_current(&dir));
-    assert!(catalog::refresh(&dir).is_err());
+    fs::File::options().write(true).open(&path).unwrap().set_modified(made).unwrap();
+    assert!(!catalog::is_current(&dir) && catalog::refresh(&dir).is_err());
+}
+
+/// The same papers from files of other names are the same set, and rows of a catalog that tells other names.
+#[test]
+fn names_of_files_are_those_of_now() {
+    let env = project();
+    env.applied(&[]);
+    fs::rename(env.path("data"), env.path("moved")).unwrap();
+    fs::remove_dir_all(env.path("store")).unwrap();
+    env.edit("input = \"data/", "input = \"moved/");
+    fs::write(env.path("embeddings/catalog.duckdb.wal"), "left").unwrap();
+    env.applied(&[]);
+    assert!(!env.path("embeddings/catalog.duckdb.wal").exists());
+    let sources = asked(&env, "SELECT DISTINCT source[:6] AS source FROM papers");
+    assert_eq!(sources, [json!({ "source": "moved/" })]);
 }
 
 /// Whoever has it open reads on in what they opened, and the run knows nothing of it.

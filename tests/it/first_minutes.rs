@@ -51,6 +51,27 @@ fn data_of_other_shapes_are_looked_at() {
     assert!(years.code == Some(1) && years.err.contains("there are 2010:2011"), "{}", years.err);
 }
 
+/// Tables are looked at as load reads them; one without a key says which columns it has.
+#[test]
+fn tables_are_looked_at() {
+    let env = TestEnv::empty();
+    fs::create_dir(env.path("tables")).unwrap();
+    env.write("tables/2010.csv", "bibcode,title,abstract\n2010A,One,\n2010B,Two,\"More, of it\"\n");
+    env.write("tables/2011.csv", "bibcode,title,abstract\n2011A,Three,Much\n");
+    let told = env.run(&["init", "--input", "tables", "--model", "fake://8", "--to", "csv.toml"]);
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert!(told.err.contains("of the first record of tables/2011.csv the key is bibcode"), "{}", told.err);
+    let applied = env.run(&["apply", "csv.toml"]);
+    assert!(applied.out.contains("3 vectors from 2"), "{}{}", applied.out, applied.err);
+    env.write("keyless.csv", "name,title\nx,One\n");
+    let told = env.run(&["init", "--input", "keyless.csv", "--to", "keyless.toml"]);
+    assert!(
+        told.code == Some(1) && told.err.contains("it is a table with columns name, title: none is `bibcode`"),
+        "{}",
+        told.err
+    );
+}
+
 /// What a folder's name holds is its name, whatever globs and templates make of it.
 #[test]
 fn folders_of_any_name_are_taken_as_they_are() {

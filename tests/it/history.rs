@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::env::{TestEnv, paper, papers, titled};
+use crate::env::{TestEnv, file_name, files, paper, papers, titled};
 
 /// One year, embedded once.
 fn project(count: usize) -> TestEnv {
@@ -138,12 +138,52 @@ fn status_of_a_year_without_its_file() {
     env.edit("[2010, 2011]", "[2011]");
     let status = env.run(&["status", "workflow.toml"]);
     assert_eq!(status.code, Some(0), "{}{}", status.out, status.err);
-    let former = "\n1 dataset is published that no step of this workflow publishes any more: minilm_2010\n";
+    let former = "\n1 dataset is published that no step of this workflow publishes any more: minilm_2010; `apply --prune` removes it\n";
     assert!(status.out.ends_with(former), "{}", status.out);
     // An apply says it too: a search of the directory finds what it was not asked about.
     env.write_year(2011, &papers(2011, 4));
     let told = env.applied(&[]);
     assert!(told.out.contains(former), "{}", told.out);
+    assert!(env.plan(&[]).out.ends_with(former));
+}
+
+/// What no step publishes any more goes where that is asked for, with what was derived of it; what others publish stays.
+#[test]
+fn former_datasets_are_pruned() {
+    let env = TestEnv::of(3);
+    env.edit("dtype = \"f16\"\n", "dtype = \"f16\"\nwords = true\nindex = { signs = {} }\n");
+    env.applied(&[]);
+    env.write(
+        "other.toml",
+        fs::read_to_string(env.path("workflow.toml"))
+            .unwrap()
+            .replace("minilm", "other")
+            .replace("\"tests\"", "\"others\""),
+    );
+    assert_eq!(env.run(&["apply", "other.toml"]).code, Some(0));
+    env.edit("[2010, 2011]", "[2011]");
+    let (names, shown) =
+        (|| files(&env.path("embeddings")).iter().map(|path| file_name(path)).collect::<Vec<_>>(), "minilm_2010");
+    assert!(names().iter().any(|name| name.contains(shown)));
+    let told = env.applied(&["--prune"]);
+    assert!(
+        told.out.contains("  removed    minilm_2010: no step of this workflow publishes it any more\n"),
+        "{}",
+        told.out
+    );
+    assert!(!names().iter().any(|name| name.contains(shown)), "{:?}", names());
+    assert!(
+        names().iter().any(|name| name.contains("other_2010"))
+            && names().iter().any(|name| name.contains("minilm_2011"))
+    );
+    assert_eq!(files(&env.path("embeddings/.sciembed/sets")).len(), 3);
+    assert_eq!(
+        env.run(&["catalog", "SELECT dataset FROM datasets ORDER BY 1", "--format", "csv"]).out,
+        "dataset\nminilm_2011\nother_2010\nother_2011\n"
+    );
+    let again = env.applied(&["--prune"]);
+    assert!(!again.out.contains("removed    minilm"), "{}", again.out);
+    assert_eq!((env.plan(&[]).code, env.run(&["verify", "workflow.toml"]).code), (Some(0), Some(0)));
 }
 
 /// What is not made yet is not known, and everything else of a pending step is what it was.

@@ -106,7 +106,12 @@ fn what_may_be_found_is_filtered() {
         assert_eq!(bibcodes(&found), expected, "{arguments:?}");
     }
     let none = env.run(&["similar", bibcode, "--years", "1999"]);
-    assert!(none.code == Some(0) && none.out.is_empty() && none.err.contains("leave none"), "{}{}", none.out, none.err);
+    assert!(
+        none.code == Some(0) && none.out.is_empty() && none.err.contains("none is of these years"),
+        "{}{}",
+        none.out,
+        none.err
+    );
     let unknown = env.run(&["search", "x", "--where", "bibstem = 'ApJ'"]);
     assert_eq!(unknown.code, Some(1));
     assert!(

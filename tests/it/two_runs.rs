@@ -95,11 +95,11 @@ fn whoever_waits_can_be_interrupted() {
     flock(&lock, FlockOperation::LockExclusive).unwrap();
     let waits = || {
         let journals = files(&env.path("store/runs"));
-        journals.iter().any(|path| fs::read_to_string(path).unwrap().contains("waits until another process"))
+        journals.iter().any(|path| fs::read_to_string(path).unwrap().contains("waits for its turn to publish"))
     };
     let told = interrupted(&env, Signal::INT, waits);
     assert_eq!(told.code, Some(130), "{}{}", told.out, told.err);
-    assert!(told.err.contains("waits until another process has published in"), "{}", told.err);
+    assert!(told.err.contains("waits for its turn to publish in"), "{}", told.err);
     drop(lock);
     assert_eq!(env.applied(&[]).started(), ["persist.yearly[2011]"]);
 }

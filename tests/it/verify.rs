@@ -85,6 +85,31 @@ fn kinds(env: &TestEnv) -> Vec<(&'static str, Vec<PathBuf>)> {
     ]
 }
 
+/// A turned bit in an index that stands beside a dataset is found, and repair has it built anew, even where its size and time
+/// say nothing.
+#[test]
+fn a_damaged_index_is_found_and_built_again() {
+    let env = TestEnv::of(30);
+    env.edit("dtype = \"f16\"\n", "dtype = \"f16\"\nwords = true\nindex = { signs = {} }\n");
+    env.applied(&[]);
+    assert_eq!(env.run(&["verify", "workflow.toml"]).code, Some(0));
+    for file in
+        ["index_minilm_2010.signs", "index_minilm_2010.json", "words_minilm_2010.json", "words_minilm_2010/words.idx"]
+    {
+        let path = env.path("embeddings").join(file);
+        let (whole, time) = (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap());
+        flip(&path);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        let told = env.run(&["verify", "workflow.toml"]);
+        assert_eq!(told.code, Some(4), "{file}: {}{}", told.out, told.err);
+        assert!(told.out.contains("an apply builds the index anew"), "{file}: {}", told.out);
+        let mended = env.run(&["verify", "workflow.toml", "--repair"]);
+        assert_eq!(mended.code, Some(0), "{file}: {}{}", mended.out, mended.err);
+        assert!(file.ends_with(".json") || fs::read(&path).unwrap() == whole, "{file}");
+        assert_eq!(env.plan(&[]).code, Some(0), "{file}");
+    }
+}
+
 /// Flips one bit of a file that nobody chose, and says which one.
 fn flip(path: &Path) -> u64 {
     let mut bytes = fs::read(path).unwrap();

@@ -80,7 +80,7 @@ fn an_index_of_words_follows_its_dataset() {
         fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         let told = search(&env, &["neutrino", "--mode", "bm25"]);
         assert!(
-            told.code == Some(1) && told.err.contains("it is not as it was written"),
+            told.code == Some(4) && told.err.contains("it is not as it was written"),
             "{}: {}{}",
             path.display(),
             told.out,

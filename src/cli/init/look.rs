@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -11,6 +11,7 @@ use crate::cli::DoorError;
 use crate::graph::Selection;
 use crate::source::chunks::Chunks;
 use crate::source::codec::decompress;
+use crate::source::{delimited, kinds, tables};
 
 /// What stands for the year in the name of yearly files.
 pub const YEAR: &str = "{year}";
@@ -142,9 +143,11 @@ fn yearly(name: &str) -> Option<(String, u16)> {
     Some((format!("{}{{year}}{}", &name[..at], &name[at + YEAR_DIGITS..]), year))
 }
 
-/// The first records of a file; what is no JSON object is left out.
+/// The first records of a file, as load reads them; what is no JSON object is left out.
 fn records(path: &Path) -> io::Result<Vec<Map<String, Value>>> {
-    let mut chunks = Chunks::new(decompress(File::open(path)?)?, None, MAX_RECORD_BYTES);
+    let (text, is_of_rows) = text(File::open(path)?)?;
+    let chunks = Chunks::new(text, None, MAX_RECORD_BYTES);
+    let mut chunks = if is_of_rows { chunks.of_rows() } else { chunks };
     let mut records = Vec::new();
     while let Some(chunk) = chunks.next_chunk()? {
         for piece in chunk.pieces() {
@@ -157,6 +160,25 @@ fn records(path: &Path) -> io::Result<Vec<Map<String, Value>>> {
         }
     }
     Ok(records)
+}
+
+/// The text of a file, and whether it is made of the rows of a table.
+fn text(file: File) -> io::Result<(Box<dyn Read + Send>, bool)> {
+    if let Some(mut columns) = tables::columns_of_parquet(&file)? {
+        // The key stands first; without one, that it is missing is told.
+        let key = KEYS.iter().find(|key| columns.iter().any(|column| column == *key)).unwrap_or(&KEYS[0]);
+        columns.retain(|column| column != key);
+        columns.insert(0, (*key).to_owned());
+        if let Some(rows) = tables::lines_of_parquet(&file, &columns)? {
+            return Ok((rows, true));
+        }
+    }
+    let kinds::Opened { head, text } = kinds::open(decompress(file)?)?;
+    if let Some(rows) = KEYS.iter().find_map(|key| delimited::rows(&head, key, MAX_RECORD_BYTES).ok().flatten()) {
+        return Ok((rows.of(text), true));
+    }
+    // A table without any of the keys says so.
+    delimited::rows(&head, KEYS[0], MAX_RECORD_BYTES).map(|_| (text, false))
 }
 
 impl Data {
@@ -217,6 +239,12 @@ impl Data {
         lacking.truncate(NAMED_YEARS);
         let more = if more > 0 { format!(" and {more} more years") } else { String::new() };
         (!lacking.is_empty()).then(|| format!("there is no file of {}{more}", lacking.join(", ")))
+    }
+
+    /// Whether a record that was looked at has a field, or one that its path begins with.
+    pub fn knows(&self, field: &str) -> bool {
+        let first = field.split('.').next().unwrap_or_default();
+        self.fields.iter().any(|(name, _)| name == field || name == first)
     }
 
     /// The fields that make a good text; without any of those that are known for it, the commonest.

@@ -50,6 +50,10 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    if arguments.to.exists() {
+        let reason = "there is a file already".to_owned();
+        return Err(DoorError::Init { path: arguments.to.clone(), reason }.into());
+    }
     let data = look(&arguments.input)?;
     remark(found(&data));
     let asks = !arguments.yes && io::stdin().is_terminal();
@@ -59,18 +63,25 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         None => Ok(proposal.to_owned()),
     };
     let years = answer("years", arguments.years.clone(), &data.years_text())?;
+    let chosen = data.chosen(&years)?;
     if let Some(lacking) = arguments.years.as_deref().and_then(|years| data.lacking(years)) {
         remark(lacking);
     }
     let fields = Some(arguments.fields.join(",")).filter(|fields| !fields.is_empty());
     let fields = answer("fields of a paper's text", fields, &data.proposed_fields().join(","))?;
+    let fields: Vec<String> =
+        fields.split(',').map(|field| field.trim().to_owned()).filter(|field| !field.is_empty()).collect();
+    if let Some(strange) = fields.iter().find(|field| !data.knows(field)) {
+        remark(format!("none of the records that were looked at has the field {strange}"));
+    }
     let model = answer("model", arguments.model.clone(), proposed_model())?;
     let draft = Draft {
+        written_by: "init",
         name: name(&arguments.to),
         store: "store".to_owned(),
         dir: "embeddings".to_owned(),
-        years: data.chosen(&years)?,
-        fields: fields.split(',').map(|field| field.trim().to_owned()).filter(|field| !field.is_empty()).collect(),
+        years: chosen,
+        fields,
         prefix: String::new(),
         model,
         batch: None,
@@ -98,10 +109,10 @@ fn write(path: &Path, data: &Data, draft: &Draft) -> Result<(), Failure> {
 fn found(data: &Data) -> String {
     let fields: Vec<String> =
         data.fields.iter().map(|(name, share)| format!("{name} ({:.0} %)", share * 100.0)).collect();
+    let first = if data.looked_at == 1 { "record".to_owned() } else { format!("{} records", data.looked_at) };
     format!(
-        "found {}; of the first {} records of {} the key is {}, and the fields are {}",
+        "found {}; of the first {first} of {} the key is {}, and the fields are {}",
         data.files_text(),
-        data.looked_at,
         data.sample.display(),
         data.key,
         fields.join(", ")
@@ -126,7 +137,10 @@ fn ask(question: &str, proposal: &str) -> Result<String, Failure> {
     // Who cannot be told cannot be asked: then the proposal is taken.
     let _ = write!(told, "{question} [{proposal}]: ").and_then(|()| told.flush());
     let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).map_err(DoorError::Texts)?;
+    if io::stdin().lock().read_line(&mut line).map_err(DoorError::Texts)? == 0 {
+        remark("\nnothing is written, since not all was answered; --yes takes all proposals");
+        return Err(Failure::Told(Exit::Error));
+    }
     let line = line.trim();
     Ok(if line.is_empty() { proposal.to_owned() } else { line.to_owned() })
 }

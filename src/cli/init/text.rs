@@ -12,6 +12,8 @@ use crate::cli::print::{printable, tidy};
 
 /// What was decided.
 pub struct Draft {
+    /// The command that writes it.
+    pub written_by: &'static str,
     /// The workflow's name.
     pub name: String,
     /// The store, from the working directory.
@@ -38,13 +40,14 @@ pub fn text(data: &Data, draft: &Draft, folder: &Path) -> String {
     let yearly = !draft.years.is_empty();
     let label = label(&draft.model);
     let mut told = format!(
-        "# Written by `sciembed init` from {}. Every path is relative to this file.\n\
+        "# Written by `sciembed {}` from {}. Every path is relative to this file.\n\
          #\n\
          #     sciembed plan FILE      what would run, and why\n\
          #     sciembed apply FILE     run it; run it again after an interruption, or when a year is added\n\n\
          version = 1\n\
          name = {}\n\
          store = {}              # where every result is kept, under the digest of what made it\n\n",
+        draft.written_by,
         printable(&data.files_text()),
         quoted(&draft.name),
         path(&draft.store)

@@ -95,6 +95,10 @@ impl State {
             let clock = clock.get(11..19).unwrap_or_default().to_owned();
             told.extend(worded(&entry.event).into_iter().map(|line| format!("{clock}  {line}")));
         }
+        // What had begun when a run ended, or was killed, is at work no more.
+        if run.holder.is_none() {
+            steps.values_mut().for_each(|step| step.running = false);
+        }
         let lines = told.split_off(told.len().saturating_sub(LINES));
         let seconds = run.seconds.unwrap_or((now - run.started as f64).max(0.0));
         let (title, state) = (format!("{}  {}", run.workflow, run.id), state(run));
