@@ -86,8 +86,8 @@ struct Files {
     /// The folder; the files of a dataset are in a folder of its name there
     #[arg(long, value_name = "DIR")]
     to: String,
-    /// Fields of the records, of those that load selected, as in title,year
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    /// Fields of the records, of those that load selected, as in title year, or title,year
+    #[arg(long, value_name = "FIELDS", num_args = 1.., value_delimiter = ',')]
     fields: Vec<String>,
     /// Rows of a file [default: 100000]
     #[arg(long, value_name = "N")]
@@ -113,8 +113,8 @@ struct Server {
     /// The collection [default: the dataset's name]
     #[arg(long, value_name = "NAME")]
     collection: Option<String>,
-    /// Fields of the records, of those that load selected, as in title,year
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    /// Fields of the records, of those that load selected, as in title year, or title,year
+    #[arg(long, value_name = "FIELDS", num_args = 1.., value_delimiter = ',')]
     fields: Vec<String>,
     /// The environment variable that holds the server's API key
     #[arg(long, value_name = "VARIABLE")]

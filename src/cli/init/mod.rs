@@ -35,8 +35,8 @@ pub struct Arguments {
     /// The years, as in 2015:2020
     #[arg(long, value_name = "YEARS")]
     years: Option<String>,
-    /// The fields that make the text of a paper, as in title,abstract
-    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    /// The fields that make the text of a paper, as in title abstract, or title,abstract
+    #[arg(long, value_name = "FIELDS", num_args = 1.., value_delimiter = ',')]
     fields: Vec<String>,
     /// The model: hf://organisation/name, or the path of its folder
     #[arg(long, value_name = "MODEL")]

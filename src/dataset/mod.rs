@@ -5,20 +5,23 @@
 //! carries a set digest must carry that set's. A publisher may tidy an old set away just then: opening is tried again.
 //!
 //! Opening reads no rows, and a row that is read is held against its check: what is given is what was published. Only
-//! [`Dataset::vectors`] are as they lie.
+//! [`Dataset::vectors`] are as they lie. `description.rs` is what a dataset says of itself.
 
-use std::collections::BTreeMap;
+mod description;
+mod error;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use arrow::array::{AsArray, RecordBatch};
-use serde::Deserialize;
+pub use description::{Description, Part};
+pub use error::DatasetError;
 
-use crate::digest::{Digest, EmbedderKey, MetadataDigest, NodeKey, RowKey};
-use crate::encoding::{SetDtype, decode};
-use crate::graph::{embeddings_file, keys_file, manifest_file, part_file};
+use crate::digest::{Digest, MetadataDigest, RowKey};
+use crate::encoding::decode;
+use crate::graph::{keys_file, manifest_file};
 use crate::index::flat::Vectors;
 use crate::index::keys::KeyIndex;
 use crate::published::Layout;
@@ -28,217 +31,6 @@ use crate::table::{self, DatasetRows, IPC_BATCH_ROWS};
 
 /// How often opening is tried when sets are swapped underneath: each try sees a newer link.
 const OPEN_TRIES: usize = 10;
-
-/// What can go wrong when reading published datasets.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum DatasetError {
-    /// The directory holds no dataset.
-    #[error("find a dataset in {}", dir.display())]
-    #[diagnostic(
-        code(sciembed::dataset::none),
-        help("name a directory that a persist or merge node publishes into: its `dir`")
-    )]
-    NoDataset {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// No dataset of this name.
-    #[error("find dataset {name} in {}", dir.display())]
-    #[diagnostic(code(sciembed::dataset::unknown), help("it holds {known}"))]
-    Unknown {
-        /// The directory.
-        dir: PathBuf,
-        /// The name.
-        name: String,
-        /// What there is.
-        known: String,
-    },
-    /// A file that the set should have.
-    #[error("open {}: the published set lacks it", path.display())]
-    #[diagnostic(
-        code(sciembed::dataset::incomplete),
-        help("apply the workflow that publishes this dataset: it will publish it anew")
-    )]
-    Incomplete {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The directory itself.
-    #[error("find a dataset in {}: there is no such directory", dir.display())]
-    #[diagnostic(
-        code(sciembed::dataset::no_dir),
-        help("apply a workflow first, or name the directory that one publishes into: the `dir` of its persist nodes")
-    )]
-    NoDirectory {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// A file with other bytes.
-    #[error("read {}: its bytes are not those that were published", path.display())]
-    #[diagnostic(
-        code(sciembed::dataset::damaged),
-        help("apply the workflow that publishes this dataset: it will publish it anew")
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A row with other bytes.
-    #[error("read row {row} of {}: it is not what was published", path.display())]
-    #[diagnostic(
-        code(sciembed::dataset::row_damaged),
-        help(
-            "the file is damaged: `sciembed verify WORKFLOW --repair` publishes the dataset anew. If this comes back, suspect \
-             the disk"
-        )
-    )]
-    RowDamaged {
-        /// The file of vectors.
-        path: PathBuf,
-        /// The row in it, from 0.
-        row: usize,
-    },
-    /// A file of another set.
-    #[error("open {}: it belongs to set {found}, not to {expected}", path.display())]
-    #[diagnostic(
-        code(sciembed::dataset::mixed),
-        help("apply the workflow that publishes this dataset: it will publish it anew")
-    )]
-    Mixed {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        found: String,
-        /// What was expected.
-        expected: String,
-    },
-    /// A file.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl DatasetError {
-    /// Whether files are not what they were.
-    pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Damaged { .. } | Self::RowDamaged { .. } | Self::Mixed { .. } | Self::Incomplete { .. } => true,
-            Self::Store(error) => error.is_damage(),
-            Self::NoDataset { .. } | Self::NoDirectory { .. } | Self::Unknown { .. } => false,
-        }
-    }
-}
-
-/// The description that a dataset carries, as far as readers need it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Description {
-    /// The dataset's name.
-    pub dataset: String,
-    /// The label in it. Manifests of older programs tell it too.
-    label: String,
-    /// The set.
-    pub set: NodeKey,
-    /// The model's short name.
-    pub model: Option<String>,
-    /// Components per vector.
-    pub dim: usize,
-    /// Element type.
-    pub dtype: SetDtype,
-    /// The embedder's key.
-    #[serde(default)]
-    pub embedder: Option<EmbedderKey>,
-    /// What that key is made of, by name.
-    #[serde(default)]
-    pub embedder_ingredients: BTreeMap<String, String>,
-    /// Rows that can be found.
-    pub rows: usize,
-    /// Whether it is a view, whose vectors are those that it holds of its parts.
-    #[serde(default)]
-    pub view: bool,
-    /// The datasets that it was merged from; none if it is no merge.
-    #[serde(default)]
-    pub parts: Vec<Part>,
-    /// Its files but for this description.
-    #[serde(default)]
-    files: BTreeMap<String, FileDigest>,
-}
-
-/// What a file should be.
-#[derive(Clone, Debug, Deserialize)]
-struct FileDigest {
-    blake3: Digest,
-}
-
-/// A dataset, as a merge of it names it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Part {
-    /// Its name.
-    pub dataset: String,
-    /// Its set, as it was merged.
-    pub set: NodeKey,
-    /// Its first row in a view.
-    #[serde(default)]
-    pub offset: usize,
-    /// Its rows.
-    rows: usize,
-    /// Those of them that do not count.
-    superseded: usize,
-}
-
-/// A file of vectors, as the description of its dataset has it.
-struct VectorsFile {
-    path: PathBuf,
-    /// The set that it says it is of.
-    set: NodeKey,
-    /// Its first row in the dataset.
-    first: usize,
-    rows: usize,
-}
-
-impl VectorsFile {
-    fn open(&self) -> Result<IpcTable, DatasetError> {
-        let vectors = IpcTable::open(&self.path)?;
-        let found = vectors.schema().metadata().get("sciembed.set").cloned().unwrap_or_default();
-        same_set(&self.path, &found, &self.set.to_string())?;
-        if vectors.rows() != self.rows {
-            return Err(DatasetError::Damaged { path: self.path.clone() });
-        }
-        Ok(vectors)
-    }
-}
-
-impl Description {
-    /// Whether `other`, as it is now, was merged into this one.
-    pub fn merges(&self, other: &Self) -> bool {
-        self.parts.iter().any(|part| part.dataset == other.dataset && part.set == other.set)
-    }
-
-    /// What its name begins with, whichever cells follow.
-    pub fn label(&self) -> &str {
-        &self.label
-    }
-
-    /// The files of vectors in its folder.
-    fn vectors(&self, folder: &Path) -> Vec<VectorsFile> {
-        let dtype = self.dtype;
-        let of_part = |part: &Part| VectorsFile {
-            path: folder.join(part_file(&part.dataset, dtype)),
-            set: part.set,
-            first: part.offset,
-            rows: part.rows,
-        };
-        if self.view {
-            return self.parts.iter().map(of_part).collect();
-        }
-        let path = folder.join(embeddings_file(&self.dataset, dtype));
-        vec![VectorsFile { path, set: self.set, first: 0, rows: self.rows }]
-    }
-
-    /// Whether several of its rows may have one bibcode, of which the key index leads to the one that counts.
-    fn has_superseded(&self) -> bool {
-        self.view && self.parts.iter().any(|part| part.superseded > 0)
-    }
-}
 
 /// One row of a dataset.
 #[derive(Clone, Debug, PartialEq)]
@@ -337,10 +129,10 @@ impl Dataset {
     /// # Errors
     /// [`DatasetError::Damaged`]; whatever reading gives.
     pub fn verify(&self) -> Result<(), DatasetError> {
-        self.description.files.iter().try_for_each(|(file, FileDigest { blake3 })| {
+        self.description.files.iter().try_for_each(|(file, of)| {
             let path = self.folder.join(file);
             match Digest::of_file(&path) {
-                Ok(found) if found == *blake3 => Ok(()),
+                Ok(found) if found == of.blake3 => Ok(()),
                 Ok(_) => Err(DatasetError::Damaged { path }),
                 Err(error) => Err(StoreError::read(&path, error).into()),
             }
