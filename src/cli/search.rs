@@ -213,8 +213,8 @@ impl<'a> Open<'a> {
         }
         let labels: BTreeSet<&str> = datasets.iter().map(|dataset| dataset.description().label()).collect();
         if labels.len() > 1 {
-            let names: Vec<&str> = datasets.iter().map(|dataset| dataset.description().dataset.as_str()).collect();
-            remark(format!("{} answer together; --dataset NAME asks one of them alone", names.join(" and ")));
+            let labels: Vec<&str> = labels.into_iter().collect();
+            remark(format!("{} answer together; --dataset NAME asks one dataset alone", labels.join(" and ")));
         }
         let lineages = lineages(options, &datasets)?;
         let filter = Filter { years: options.years.as_ref(), condition: options.condition.as_ref() };

@@ -161,6 +161,8 @@ fn former_datasets_are_pruned() {
             .replace("\"tests\"", "\"others\""),
     );
     assert_eq!(env.run(&["apply", "other.toml"]).code, Some(0));
+    let mixed = env.run(&["search", "paper", "-k", "1"]);
+    assert!(mixed.err.contains("minilm and other answer together; --dataset NAME"), "{}", mixed.err);
     env.edit("[2010, 2011]", "[2011]");
     let (names, shown) =
         (|| files(&env.path("embeddings")).iter().map(|path| file_name(path)).collect::<Vec<_>>(), "minilm_2010");

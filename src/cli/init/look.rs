@@ -244,7 +244,7 @@ impl Data {
     /// Whether a record that was looked at has a field, or one that its path begins with.
     pub fn knows(&self, field: &str) -> bool {
         let first = field.split('.').next().unwrap_or_default();
-        self.fields.iter().any(|(name, _)| name == field || name == first)
+        first == self.key || self.fields.iter().any(|(name, _)| name == field || name == first)
     }
 
     /// The fields that make a good text; without any of those that are known for it, the commonest.
