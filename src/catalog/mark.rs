@@ -44,9 +44,7 @@ pub fn path(dir: &Path) -> PathBuf {
 /// The log that another program left beside a catalog. This one leaves none, and a log would be read into whatever catalog stands
 /// there next.
 pub fn foreign_log(dir: &Path) -> PathBuf {
-    let mut log = super::path(dir).into_os_string();
-    log.push(".wal");
-    log.into()
+    super::log_of(&super::path(dir))
 }
 
 /// The datasets that a directory's catalog describes; none if there is no catalog, or it is not as it was made.

@@ -195,6 +195,13 @@ fn fill(path: &Path, shelf: &Shelf, standing: &Path, taken: &[&Shown]) -> Result
     Ok(papers)
 }
 
+/// Where DuckDB writes down what is not in a database yet.
+fn log_of(database: &Path) -> PathBuf {
+    let mut log = database.to_owned().into_os_string();
+    log.push(".wal");
+    log.into()
+}
+
 /// A text as SQL has it.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -244,10 +251,8 @@ struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let mut log = self.0.clone().into_os_string();
-        log.push(".wal");
         // What is gone is gone; what stays is swept when a dataset is published.
         let _ = fs::remove_file(&self.0);
-        let _ = fs::remove_file(log);
+        let _ = fs::remove_file(log_of(&self.0));
     }
 }

@@ -102,6 +102,25 @@ impl Layout {
         Ok(files.filter(fits).collect())
     }
 
+    /// Removes the visible names of a dataset but these.
+    fn remove_names(&self, name: &str, but: &[String]) -> io::Result<()> {
+        let ours = Path::new(HOME).join("links").join(name);
+        for entry in fs::read_dir(&self.dir)?.flatten() {
+            let stale = !but.iter().any(|file| entry.file_name() == file.as_str());
+            if stale && fs::read_link(entry.path()).is_ok_and(|target| target.parent() == Some(&ours)) {
+                fs::remove_file(entry.path())?;
+                failpoint::reached("publish: a name that it no longer has is gone");
+            }
+        }
+        Ok(())
+    }
+
+    /// The sets that the links of all datasets point at.
+    fn all_shown(&self) -> io::Result<Vec<String>> {
+        let links = fs::read_dir(self.links())?.flatten();
+        Ok(links.filter_map(|entry| self.shown(&entry.file_name().to_string_lossy())).collect())
+    }
+
     /// The set that a dataset's link points at, if there is one.
     pub fn shown(&self, name: &str) -> Option<String> {
         let target = fs::read_link(self.link(name)).ok()?;
@@ -361,19 +380,8 @@ impl Publication<'_> {
     /// Removes visible names that this dataset no longer has (another dtype, say), and sets that no link shows. The set
     /// shown before stays until the next time: a reader may just be opening it.
     fn tidy(&self, layout: &Layout, previous: Option<&str>) -> io::Result<()> {
-        let ours = Path::new(HOME).join("links").join(self.name);
-        let current: Vec<String> = self.files().collect();
-        for entry in fs::read_dir(&layout.dir)?.flatten() {
-            let stale = !current.iter().any(|file| entry.file_name() == file.as_str());
-            if stale && fs::read_link(entry.path()).is_ok_and(|target| target.parent() == Some(&ours)) {
-                fs::remove_file(entry.path())?;
-                failpoint::reached("publish: a name that it no longer has is gone");
-            }
-        }
-        let shown: Vec<String> = fs::read_dir(layout.links())?
-            .flatten()
-            .filter_map(|entry| layout.shown(&entry.file_name().to_string_lossy()))
-            .collect();
+        layout.remove_names(self.name, &self.files().collect::<Vec<_>>())?;
+        let shown = layout.all_shown()?;
         for entry in fs::read_dir(layout.sets())?.flatten() {
             let set = entry.file_name().to_string_lossy().into_owned();
             let is_set = set.parse::<NodeKey>().is_ok() && entry.path().is_dir();
@@ -399,20 +407,12 @@ pub fn withdraw(dir: &Path, name: &str) -> Result<(), PublishError> {
     let layout = Layout::new(dir);
     let removed = || -> io::Result<()> {
         let _held = lock(dir, &|| true)?;
-        let ours = Path::new(HOME).join("links").join(name);
-        for entry in fs::read_dir(dir)?.flatten() {
-            if fs::read_link(entry.path()).is_ok_and(|target| target.parent() == Some(&ours)) {
-                fs::remove_file(entry.path())?;
-                failpoint::reached("withdraw: a name is gone");
-            }
-        }
+        layout.remove_names(name, &[])?;
         let set = layout.shown(name);
         durable::forget(&layout.link(name))?;
         failpoint::reached("withdraw: the link is gone");
-        let others = fs::read_dir(layout.links())?.flatten();
-        let mut others = others.filter_map(|entry| layout.shown(&entry.file_name().to_string_lossy()));
         match set {
-            Some(set) if !others.any(|other| other == set) => fs::remove_dir_all(layout.sets().join(set)),
+            Some(set) if !layout.all_shown()?.contains(&set) => fs::remove_dir_all(layout.sets().join(set)),
             _ => Ok(()),
         }
     };
